@@ -1,0 +1,1 @@
+"""Generated from proto/raftstate/v1: messages, and the services' stubs. Never edited."""

@@ -1,0 +1,297 @@
+from raftstate.v1 import checkpoint_service_pb2 as _checkpoint_service_pb2
+from raftstate.v1 import common_pb2 as _common_pb2
+from raftstate.v1 import event_service_pb2 as _event_service_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Lifecycle(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LIFECYCLE_UNSPECIFIED: _ClassVar[Lifecycle]
+    LIFECYCLE_IDLE: _ClassVar[Lifecycle]
+    LIFECYCLE_ACTIVE: _ClassVar[Lifecycle]
+    LIFECYCLE_HALTED: _ClassVar[Lifecycle]
+    LIFECYCLE_RECOVERING: _ClassVar[Lifecycle]
+    LIFECYCLE_VALIDATING: _ClassVar[Lifecycle]
+    LIFECYCLE_RETIRED: _ClassVar[Lifecycle]
+
+class AcquireMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACQUIRE_MODE_UNSPECIFIED: _ClassVar[AcquireMode]
+    ACQUIRE_MODE_IF_FREE: _ClassVar[AcquireMode]
+    ACQUIRE_MODE_WAIT: _ClassVar[AcquireMode]
+    ACQUIRE_MODE_FORCE: _ClassVar[AcquireMode]
+LIFECYCLE_UNSPECIFIED: Lifecycle
+LIFECYCLE_IDLE: Lifecycle
+LIFECYCLE_ACTIVE: Lifecycle
+LIFECYCLE_HALTED: Lifecycle
+LIFECYCLE_RECOVERING: Lifecycle
+LIFECYCLE_VALIDATING: Lifecycle
+LIFECYCLE_RETIRED: Lifecycle
+ACQUIRE_MODE_UNSPECIFIED: AcquireMode
+ACQUIRE_MODE_IF_FREE: AcquireMode
+ACQUIRE_MODE_WAIT: AcquireMode
+ACQUIRE_MODE_FORCE: AcquireMode
+
+class Ownership(_message.Message):
+    __slots__ = ("fence", "holder", "session_id", "ttl_ms", "touched_revision")
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    TOUCHED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    fence: _common_pb2.FencingToken
+    holder: str
+    session_id: str
+    ttl_ms: int
+    touched_revision: int
+    def __init__(self, fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., holder: _Optional[str] = ..., session_id: _Optional[str] = ..., ttl_ms: _Optional[int] = ..., touched_revision: _Optional[int] = ...) -> None: ...
+
+class Agent(_message.Message):
+    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FENCE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HALT_REASON_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
+    lifecycle: Lifecycle
+    owner: Ownership
+    head: _common_pb2.StepHead
+    newest_fence: _common_pb2.FencingToken
+    created_revision: int
+    halt_reason: str
+    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ...) -> None: ...
+
+class TakeoverBundle(_message.Message):
+    __slots__ = ("agent", "checkpoint", "events", "more_events")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    MORE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    agent: Agent
+    checkpoint: _checkpoint_service_pb2.Checkpoint
+    events: _containers.RepeatedCompositeFieldContainer[_event_service_pb2.Event]
+    more_events: bool
+    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ...) -> None: ...
+
+class CreateAgentRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id", "labels")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+
+class CreateAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
+class GetAgentRequest(_message.Message):
+    __slots__ = ("agent_id", "consistency")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    consistency: _common_pb2.Consistency
+    def __init__(self, agent_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ...) -> None: ...
+
+class GetAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
+class UpdateAgentRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id", "labels")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+
+class UpdateAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
+class ListAgentsRequest(_message.Message):
+    __slots__ = ("prefix", "consistency", "page_size", "page_token")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    consistency: _common_pb2.Consistency
+    page_size: int
+    page_token: str
+    def __init__(self, prefix: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAgentsResponse(_message.Message):
+    __slots__ = ("header", "agents", "next_page_token")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agents: _containers.RepeatedCompositeFieldContainer[Agent]
+    next_page_token: str
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[Agent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class RetireAgentRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ...) -> None: ...
+
+class RetireAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
+class AcquireOwnershipRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id", "mode", "ttl_ms", "holder", "create")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    CREATE_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    mode: AcquireMode
+    ttl_ms: int
+    holder: str
+    create: bool
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., mode: _Optional[_Union[AcquireMode, str]] = ..., ttl_ms: _Optional[int] = ..., holder: _Optional[str] = ..., create: _Optional[bool] = ...) -> None: ...
+
+class AcquireOwnershipResponse(_message.Message):
+    __slots__ = ("header", "ownership", "bundle")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    OWNERSHIP_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    ownership: Ownership
+    bundle: TakeoverBundle
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., ownership: _Optional[_Union[Ownership, _Mapping]] = ..., bundle: _Optional[_Union[TakeoverBundle, _Mapping]] = ...) -> None: ...
+
+class RenewOwnershipRequest(_message.Message):
+    __slots__ = ("agent_id", "fence", "nonce")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    fence: _common_pb2.FencingToken
+    nonce: int
+    def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., nonce: _Optional[int] = ...) -> None: ...
+
+class RenewOwnershipResponse(_message.Message):
+    __slots__ = ("header", "agent_id", "nonce", "held", "ttl_ms")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent_id: str
+    nonce: int
+    held: bool
+    ttl_ms: int
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent_id: _Optional[str] = ..., nonce: _Optional[int] = ..., held: _Optional[bool] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+
+class ReleaseOwnershipRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id", "fence")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    fence: _common_pb2.FencingToken
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+
+class ReleaseOwnershipResponse(_message.Message):
+    __slots__ = ("header",)
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+
+class HaltAgentRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id", "reason")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    reason: str
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class HaltAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
+class ResumeAgentRequest(_message.Message):
+    __slots__ = ("request_id", "agent_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    agent_id: str
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ...) -> None: ...
+
+class ResumeAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+
+class FenceQuery(_message.Message):
+    __slots__ = ("agent_id", "fence")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    fence: _common_pb2.FencingToken
+    def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+
+class CheckFenceRequest(_message.Message):
+    __slots__ = ("fences",)
+    FENCES_FIELD_NUMBER: _ClassVar[int]
+    fences: _containers.RepeatedCompositeFieldContainer[FenceQuery]
+    def __init__(self, fences: _Optional[_Iterable[_Union[FenceQuery, _Mapping]]] = ...) -> None: ...
+
+class CheckFenceResponse(_message.Message):
+    __slots__ = ("header", "current")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    current: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., current: _Optional[_Iterable[bool]] = ...) -> None: ...
