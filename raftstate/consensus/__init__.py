@@ -1,0 +1,1 @@
+"""PySyncObj, hardened: rules, engine, replica, transport and the raft thread."""

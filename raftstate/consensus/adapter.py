@@ -1,0 +1,908 @@
+"""PySyncObj's node, with Raft's rules in place of its own.
+
+PySyncObj 0.3.17 supplies the node, its tick, its data model (role, term, vote,
+leader, log, commit index, connected nodes) and the contracts of journal and
+transport. As a consensus it is not safe, so every decision is overridden here and
+taken by the plain functions of `rules.py`, `progress.py` and `read_index.py`.
+
+This is the only file with a name of PySyncObj's inside (`_SyncObj__x`). None of them
+is an interface, so the exact version is demanded at import, and a test compares the
+hash of its source: see `PRIVATE` for every name that is relied on.
+
+Two kinds of message leave. Ungated ones (AppendEntries, probes) may leave at once:
+they claim nothing about this member's own disk. Gated ones (acknowledgements, votes,
+vote requests) reflect this member's log, term or vote, and the host holds them until
+the log's commit has returned.
+
+Start reading at `Engine._onTick` and `Engine._SyncObj__onMessageReceived`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pysyncobj.syncobj as upstream
+from pysyncobj.config import SyncObjConf
+from pysyncobj.journal import Journal
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from raftstate.consensus import rules
+from raftstate.consensus.journal import NO_OP, LogJournal
+from raftstate.consensus.progress import Mode, Progress
+from raftstate.consensus.read_index import ReadRounds
+from raftstate.core.ports import Base, Entry, HardState, Log, SnapshotFailed, Snapshots
+from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.v1.peer_pb2 import (
+    AppendEntries,
+    AppendReply,
+    Envelope,
+    InstallReply,
+    InstallSnapshot,
+    RaftEntry,
+    ReadProbe,
+    ReadProbeReply,
+    RequestVote,
+    SnapshotManifest,
+    TimeoutNow,
+    VoteReply,
+)
+
+UPSTREAM_VERSION = "0.3.17"
+UPSTREAM_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
+
+# Attributes and methods of SyncObj that are read, written or overridden below.
+PRIVATE = (
+    "applyLogEntries",
+    "connectedNodes",
+    "doApplyCommand",
+    "generateRaftTimeout",
+    "getCurrentLogIndex",
+    "getCurrentLogTerm",
+    "loadDumpFile",
+    "needLoadDumpFile",
+    "noopIDx",
+    "onBecomeLeader",
+    "onMessageReceived",
+    "raftCommitIndex",
+    "raftCurrentTerm",
+    "raftElectionDeadline",
+    "raftLastApplied",
+    "raftLeader",
+    "raftLog",
+    "raftState",
+    "selfNode",
+    "sendAppendEntries",
+    "sendNextNodeIdx",
+    "setCurrentTerm",
+    "setState",
+    "transport",
+    "tryLogCompaction",
+    "votedForNodeId",
+)
+
+FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
+ROLES = {FOLLOWER: "follower", CANDIDATE: "candidate", LEADER: "leader"}
+
+SNAPSHOT_RETRY_S = 30.0
+PIECE_RETRY_S = 0.25
+
+
+class RaftViolation(Exception):
+    """Something happened that Raft rules out. Stop the process: going on would
+    spread it."""
+
+
+def _demand_upstream() -> None:
+    found = importlib.metadata.version("pysyncobj")
+    if found != UPSTREAM_VERSION:
+        raise ImportError(
+            f"pysyncobj {found} is installed, and only {UPSTREAM_VERSION} is known inside"
+        )
+
+
+_demand_upstream()
+
+_stock_create_journal = upstream.createJournal
+
+
+def _create_journal(journal: object) -> Journal:
+    """PySyncObj makes its journal from a configured file name; ours is given whole."""
+    return journal if isinstance(journal, LogJournal) else _stock_create_journal(journal)
+
+
+upstream.createJournal = _create_journal
+
+
+class MemberNode(Node):  # type: ignore[misc]  # pysyncobj is untyped
+    """A member, with a hash that does not depend on the process: sets of members are
+    iterated in the same order in every run."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
+
+
+class _Wire(Transport):  # type: ignore[misc]  # pysyncobj is untyped
+    """PySyncObj's transport contract. Connections are somebody else's business."""
+
+    def __init__(self, send: Callable[[MemberId, Envelope], None]) -> None:
+        super().__init__(None, None, None)
+        self._send = send
+
+    def send(self, node: MemberNode, message: Envelope) -> bool:
+        """Hand a message on. Delivers nothing and raises nothing from inside."""
+        self._send(MemberId(node.id), message)
+        return True
+
+
+class Host(Protocol):
+    """What the engine asks of the replica that it is part of."""
+
+    def send(self, peer: MemberId, envelope: Envelope, *, gated: bool) -> None:
+        """Let a message leave, at once or after the next commit of the log."""
+        ...
+
+    def apply(self, entry: Entry) -> None:
+        """Apply one committed entry, in order of index."""
+        ...
+
+    def installed(self, manifest: SnapshotManifest) -> None:
+        """Replace the state by a snapshot that the log's base names."""
+        ...
+
+    def left_office(self) -> None:
+        """This member leads no more."""
+        ...
+
+    def state_bytes(self) -> int:
+        """The size of the state."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Timing in seconds, sizes in bytes. `members` are all voters, this one included."""
+
+    member_id: MemberId
+    members: tuple[MemberId, ...]
+    heartbeat_s: float = 0.05
+    election_min_s: float = 0.30
+    election_max_s: float = 0.60
+    append_bytes_max: int = 1 << 20
+    window: int = 8
+    apply_max: int = 256
+    compact_bytes: int = 64 << 20
+    compact_entries: int = 0
+    keep_entries: int = 1000
+    chunk_bytes: int = 256 << 10
+
+    def __post_init__(self) -> None:
+        if self.member_id not in self.members:
+            raise ValueError(f"{self.member_id} is not among the members {self.members}")
+        if not 3 * self.heartbeat_s < self.election_min_s < self.election_max_s:
+            raise ValueError("heartbeats must be thrice as frequent as elections")
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the start of the process."""
+
+    elections_started: int = 0
+    snapshots_taken: int = 0
+    snapshots_installed: int = 0
+    truncations: int = 0
+
+
+@dataclass(slots=True)
+class _Campaign:
+    """Votes, one a voter, for one term; a pre-vote asks without raising the term."""
+
+    term: Term
+    pre: bool
+    votes: set[MemberId] = field(default_factory=set)
+
+
+class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
+    """One member of the consensus: no thread, no clock, no socket.
+
+    The host sets `now` before anything else in a step, then delivers messages, then
+    calls `tick`, then commits the log and calls `synced`.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        log: Log,
+        snapshots: Snapshots,
+        rng: random.Random,
+        now: float,
+        host: Host,
+        applied: Index,
+    ) -> None:
+        # Before PySyncObj's own constructor, which calls back into overridden methods.
+        self.now = now
+        self.config = config
+        self.counters = Counters()
+        self.alarms: dict[str, str] = {}
+        # What waits is the host's business.
+        self.reads: ReadRounds[Any] = ReadRounds(config.member_id, config.members)
+        self.log = log
+        self._rng = rng
+        self._host = host
+        self._snapshots = snapshots
+        self._peers = {
+            member: MemberNode(member)
+            for member in sorted(config.members)
+            if member != config.member_id
+        }
+        self._progress: dict[MemberId, Progress] = {}
+        self._campaign: _Campaign | None = None
+        self._durable = log.last.index
+        self._heard = float("-inf")
+        self._ticked = now
+        self._heartbeat_at = now
+        self._copying = False
+        self._copy_after = now
+        self._bytes_after_cut = 0
+        self._retain: set[str] | None = None
+        super().__init__(
+            MemberNode(config.member_id),
+            list(self._peers.values()),
+            SyncObjConf(
+                autoTick=False,
+                useFork=False,
+                appendEntriesUseBatch=True,
+                dynamicMembershipChange=False,
+                commandsWaitLeader=False,
+                raftMinTimeout=config.election_min_s,
+                raftMaxTimeout=config.election_max_s,
+                appendEntriesPeriod=config.heartbeat_s,
+                leaderFallbackTimeout=config.election_max_s,
+                connectionTimeout=max(3.5, config.election_max_s),
+                journalFile=LogJournal(log),
+            ),
+            nodeClass=MemberNode,
+            transport=_Wire(lambda peer, envelope: host.send(peer, envelope, gated=False)),
+        )
+        self._SyncObj__needLoadDumpFile = False
+        self._SyncObj__raftLeader: MemberNode | None = None
+        self._SyncObj__raftElectionDeadline = now + self._SyncObj__generateRaftTimeout()
+        self._SyncObj__raftLastApplied = applied
+        # Applied is committed; nothing more is known to be before a leader says so.
+        self._SyncObj__raftCommitIndex = max(applied, log.base.position.index)
+
+    # --- what the host reads ------------------------------------------------
+
+    @property
+    def term(self) -> Term:
+        """The current term."""
+        return Term(self._SyncObj__raftCurrentTerm)
+
+    @property
+    def role(self) -> str:
+        """follower, candidate or leader."""
+        return ROLES[self._SyncObj__raftState]
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member believes that it leads."""
+        return bool(self._SyncObj__raftState == LEADER)
+
+    @property
+    def leader(self) -> MemberId | None:
+        """Who leads the current term, as far as this member knows."""
+        node: MemberNode | None = self._SyncObj__raftLeader
+        return None if node is None else MemberId(node.id)
+
+    @property
+    def commit_index(self) -> Index:
+        """The highest index known to be committed."""
+        return Index(self._SyncObj__raftCommitIndex)
+
+    @property
+    def applied_index(self) -> Index:
+        """The highest index whose entry was applied."""
+        return Index(self._SyncObj__raftLastApplied)
+
+    @property
+    def in_office(self) -> bool:
+        """Whether this member leads and an entry of its own term is applied: only then
+        does it know all that is committed (dissertation, 6.4)."""
+        return self.leads and self.applied_index >= self._SyncObj__noopIDx
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """About how much of the log is not committed yet: an upper bound for queues."""
+        pending = self.log.last.index - self.commit_index
+        held = self.log.last.index - self.log.base.position.index
+        return self.log.size_bytes * pending // held if held else 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether another tick would do something without any new input."""
+        return self.applied_index < self.commit_index or self._next_commit() > self.commit_index
+
+    @property
+    def wake_at(self) -> float:
+        """When a tick is due without any new input, on the host's clock."""
+        if self.leads:
+            return self._heartbeat_at
+        return float(self._SyncObj__raftElectionDeadline)
+
+    def connected_to(self, peer: MemberId) -> bool:
+        """Whether messages to a peer can leave."""
+        return self._peers[peer] in self._SyncObj__connectedNodes
+
+    def match_index(self, peer: MemberId) -> Index:
+        """How far a peer's log is known to match; zero unless this member leads."""
+        return self._progress[peer].match if self.leads else Index(0)
+
+    # --- what the host does -------------------------------------------------
+
+    def receive(self, envelope: Envelope) -> None:
+        """Take in a message from a member; the transport has vetted where it is from."""
+        peer = self._peers.get(MemberId(envelope.from_member))
+        if peer is not None:
+            self._SyncObj__transport._onMessageReceived(peer, envelope)
+
+    def connect(self, peer: MemberId) -> None:
+        """Messages to this peer can leave from now on."""
+        self._SyncObj__transport._onNodeConnected(self._peers[peer])
+
+    def disconnect(self, peer: MemberId) -> None:
+        """The connection to this peer broke, and what was in flight is lost."""
+        self._SyncObj__transport._onNodeDisconnected(self._peers[peer])
+        if peer in self._progress:
+            self._progress[peer].disconnected()
+
+    def append(self, data: bytes) -> Position:
+        """Add an entry to the leader's log; it leaves with the next tick."""
+        assert self.leads, "only a leader appends"
+        position = Position(Index(self.log.last.index + 1), self.term)
+        self._SyncObj__raftLog.add(data, position.index, position.term)
+        return position
+
+    def tick(self) -> None:
+        """Do what is due: timers, commitment, apply, sending."""
+        self.doTick(0.0)
+
+    def synced(self) -> None:
+        """The log's commit has returned: what it holds counts as durable."""
+        self._durable = self.log.last.index
+        if self._retain is not None:
+            self._snapshots.retain(self._retain)
+            self._retain = None
+
+    def begin_read_round(self) -> None:
+        """Let the probes of the next read round leave, if reads wait for one."""
+        number = self.reads.begin()
+        if number is not None:
+            for peer in self._peers:
+                self._probe_read(peer, number)
+
+    def transfer(self) -> MemberId | None:
+        """Ask the most advanced follower to take over (dissertation, 3.10); who it is.
+
+        None if no follower is reachable and up to date. The caller proposes nothing
+        more, and waits for a bounded time.
+        """
+        ready = [
+            peer
+            for peer in self._peers
+            if self.leads
+            and self.connected_to(peer)
+            and self._progress[peer].match == self.log.last.index
+        ]
+        if not ready:
+            return None
+        self._send(ready[0], Envelope(timeout_now=TimeoutNow()))
+        return ready[0]
+
+    # --- the tick (replaces SyncObj._onTick) --------------------------------
+
+    def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N802, N803
+        """One turn. Messages were delivered before, so that no timer fires while the
+        heartbeat that would have stopped it waits unread."""
+        assert timeToWait == 0.0, "the host does the waiting"
+        self._forgive_oversleeping()
+        self._install_when_verified()
+        if self.leads:
+            self._keep_office()
+        elif self.now >= self._SyncObj__raftElectionDeadline:
+            self._ask_for_pre_votes()
+        self._advance_commit()
+        self._SyncObj__applyLogEntries()
+        if self.leads:
+            self._SyncObj__sendAppendEntries()
+        self._SyncObj__tryLogCompaction()
+
+    def _forgive_oversleeping(self) -> None:
+        """A process that was paused knows nothing about the time since: it waits for
+        the heartbeats that may be on their way before it campaigns."""
+        slept = self.now - self._ticked
+        self._ticked = self.now
+        if slept > self.config.election_min_s / 2:
+            grace = self.now + 2 * self.config.heartbeat_s
+            self._SyncObj__raftElectionDeadline = max(
+                self._SyncObj__raftElectionDeadline, grace
+            )
+
+    def _keep_office(self) -> None:
+        """Check-quorum (dissertation, 6.2): a leader that is cut off steps down."""
+        heard = {peer: progress.heard for peer, progress in self._progress.items()}
+        since = self.now - self.config.election_max_s
+        me = self.config.member_id
+        if not rules.has_quorum_contact(heard, self.config.members, me, since):
+            self._step_down(self.term)
+
+    def _next_commit(self) -> Index:
+        if not self.leads:
+            return self.commit_index
+        durable = {peer: progress.match for peer, progress in self._progress.items()}
+        durable[self.config.member_id] = self._durable
+        return rules.leader_commit(
+            self.commit_index, self.term, durable, self.config.members, self.log.term_at
+        )
+
+    def _advance_commit(self) -> None:
+        self._commit_to(self._next_commit())
+
+    def _commit_to(self, index: Index) -> None:
+        if index > self.commit_index:
+            assert index <= self.log.last.index, f"commit {index} past {self.log.last}"
+            self._SyncObj__raftCommitIndex = index
+            self._SyncObj__raftLog.setRaftCommitIndex(index)
+
+    def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
+        """Apply what is committed, a bounded number of entries a tick."""
+        last = min(self.commit_index, self.applied_index + self.config.apply_max)
+        while self.applied_index < last:
+            first = Index(self.applied_index + 1)
+            for entry in self.log.read(first, self.config.append_bytes_max):
+                if entry.index > last:
+                    break
+                self._host.apply(entry)
+                self._SyncObj__raftLastApplied = entry.index
+        return False
+
+    # --- elections ----------------------------------------------------------
+
+    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
+        return self._rng.uniform(self.config.election_min_s, self.config.election_max_s)
+
+    def _SyncObj__getCurrentLogIndex(self) -> int:  # noqa: N802
+        return self.log.last.index
+
+    def _SyncObj__getCurrentLogTerm(self) -> int:  # noqa: N802
+        return self.log.last.term
+
+    def _reset_election_timer(self) -> None:
+        timeout = self._SyncObj__generateRaftTimeout()
+        self._SyncObj__raftElectionDeadline = self.now + timeout
+
+    def _led(self) -> bool:
+        """Whether there is a leader that this member should stick to."""
+        return self.leads or self.now - self._heard < self.config.election_min_s
+
+    def _ask_for_pre_votes(self) -> None:
+        self._reset_election_timer()
+        self._SyncObj__raftLeader = None
+        self._SyncObj__setState(FOLLOWER)
+        self._canvass(pre=True, transfer=False)
+
+    def _run(self, *, transfer: bool) -> None:
+        """Become a candidate of the next term (paper, 5.2)."""
+        self.counters.elections_started += 1
+        self._reset_election_timer()
+        self._SyncObj__raftLeader = None
+        self._SyncObj__setCurrentTerm(self.term + 1, self.config.member_id)
+        self._SyncObj__setState(CANDIDATE)
+        self._canvass(pre=False, transfer=transfer)
+
+    def _canvass(self, *, pre: bool, transfer: bool) -> None:
+        campaign_term = Term(self.term + 1) if pre else self.term
+        self._campaign = _Campaign(campaign_term, pre)
+        last = self.log.last
+        for peer in self._peers:
+            request = RequestVote(
+                last_index=last.index,
+                last_term=last.term,
+                pre_vote=pre,
+                campaign_term=campaign_term,
+                transfer=transfer,
+            )
+            self._send(peer, Envelope(request_vote=request), gated=True)
+        self._count_vote(self.config.member_id)
+
+    def _count_vote(self, voter: MemberId) -> None:
+        campaign = self._campaign
+        assert campaign is not None, "a vote without a campaign"
+        campaign.votes.add(voter)
+        if rules.is_quorum(self.config.members, campaign.votes):
+            self._campaign = None
+            if campaign.pre:
+                self._run(transfer=False)
+            else:
+                self._SyncObj__onBecomeLeader()
+
+    def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
+        assert self._SyncObj__raftState == CANDIDATE, "only a candidate wins"
+        self._SyncObj__raftLeader = self._SyncObj__selfNode
+        self._SyncObj__setState(LEADER)
+        following = Index(self.log.last.index + 1)
+        self._progress = {
+            peer: Progress(next=following, heard=self.now) for peer in self._peers
+        }
+        # An entry of the own term, without which nothing older can be committed.
+        self._SyncObj__noopIDx = self.append(NO_OP).index
+        self._heartbeat_at = self.now
+
+    def _step_down(self, term: Term) -> None:
+        """Follow, in this term or a later one. The leader is not known yet."""
+        if term > self.term:
+            self._SyncObj__setCurrentTerm(term, None)
+        self._campaign = None
+        self._SyncObj__raftLeader = None
+        if self.leads:
+            self._reset_election_timer()
+        self._SyncObj__setState(FOLLOWER)
+
+    def _SyncObj__setState(self, newState: int) -> None:  # noqa: N802, N803
+        led = self.leads
+        self._SyncObj__raftState = newState
+        if led and newState != LEADER:
+            self._progress = {}
+            self._host.left_office()
+
+    # --- messages (replaces SyncObj.__onMessageReceived) --------------------
+
+    def _SyncObj__onMessageReceived(self, node: MemberNode, envelope: Envelope) -> None:  # noqa: N802
+        """Obey terms first (paper, 5.1), then the message.
+
+        Nothing of an earlier term is obeyed. What asks is answered with the own term,
+        so that a deposed leader or candidate learns of it; what answers is dropped.
+        """
+        kind = envelope.WhichOneof("message")
+        peer = MemberId(node.id)
+        if kind is None or kind == "hello" or self._ignores(envelope):
+            return
+        if envelope.term > self.term and not self._is_pre_vote(envelope):
+            self._step_down(Term(envelope.term))
+        handler = getattr(self, f"_on_{kind}")
+        handler(peer, envelope, getattr(envelope, kind))
+
+    @staticmethod
+    def _is_pre_vote(envelope: Envelope) -> bool:
+        return envelope.HasField("request_vote") and envelope.request_vote.pre_vote
+
+    def _ignores(self, envelope: Envelope) -> bool:
+        """Stickiness: a vote request does not count while there is a leader, whatever
+        its term, unless that leader asked for it (dissertation, 4.2.3)."""
+        if not envelope.HasField("request_vote"):
+            return False
+        request = envelope.request_vote
+        return not request.pre_vote and not request.transfer and self._led()
+
+    def _send(self, peer: MemberId, envelope: Envelope, *, gated: bool = False) -> None:
+        if not self.connected_to(peer):
+            return
+        envelope.term = self.term
+        if gated:
+            self._host.send(peer, envelope, gated=True)
+        else:
+            self._SyncObj__transport.send(self._peers[peer], envelope)
+
+    def _on_request_vote(self, peer: MemberId, envelope: Envelope, m: RequestVote) -> None:
+        its_last = Position(Index(m.last_index), Term(m.last_term))
+        if m.pre_vote:
+            granted = rules.grants_pre_vote(
+                self.term, Term(m.campaign_term), its_last, self.log.last, led=self._led()
+            )
+        else:
+            vote = self._SyncObj__votedForNodeId
+            mine = HardState(self.term, None if vote is None else MemberId(vote))
+            granted = rules.grants_vote(
+                mine, Term(envelope.term), peer, its_last, self.log.last
+            )
+            if granted:
+                self._SyncObj__setCurrentTerm(self.term, peer)
+                self._reset_election_timer()
+        reply = VoteReply(granted=granted, pre_vote=m.pre_vote, campaign_term=m.campaign_term)
+        self._send(peer, Envelope(vote_reply=reply), gated=True)
+
+    def _on_vote_reply(self, peer: MemberId, envelope: Envelope, m: VoteReply) -> None:
+        campaign = self._campaign
+        if campaign is None or not m.granted:
+            return
+        if (campaign.pre, campaign.term) == (m.pre_vote, m.campaign_term):
+            self._count_vote(peer)
+
+    def _on_timeout_now(self, peer: MemberId, envelope: Envelope, m: TimeoutNow) -> None:
+        if envelope.term == self.term and self.leader == peer:
+            self._run(transfer=True)
+
+    def _hear_leader(self, peer: MemberId) -> None:
+        """A message of the leader of the current term has come."""
+        if self.leads:
+            raise RaftViolation(f"{peer} leads term {self.term}, and so do I")
+        self._heard = self.now
+        self._campaign = None
+        self._reset_election_timer()
+        self._SyncObj__raftLeader = self._peers[peer]
+        self._SyncObj__setState(FOLLOWER)
+
+    # --- the log, as a follower ---------------------------------------------
+
+    def _on_append_entries(self, peer: MemberId, envelope: Envelope, m: AppendEntries) -> None:
+        if envelope.term < self.term:
+            self._SyncObj__sendNextNodeIdx(peer, AppendReply(prev_index=m.prev_index))
+            return
+        self._hear_leader(peer)
+        entries = [Entry(Index(e.index), Term(e.term), e.data) for e in m.entries]
+        prev = Position(Index(m.prev_index), Term(m.prev_term))
+        judged = rules.judge_append(
+            self.log.base.position, self.log.last, self.log.term_at, prev, entries
+        )
+        reply = AppendReply(prev_index=m.prev_index)
+        if isinstance(judged, rules.Match):
+            self._take(judged)
+            self._commit_to(
+                rules.follower_commit(self.commit_index, Index(m.commit_index), judged.verified)
+            )
+            reply.success, reply.match_index = True, judged.verified
+        else:
+            reply.next_index = judged.next_index
+        self._SyncObj__sendNextNodeIdx(peer, reply)
+
+    def _take(self, match: rules.Match) -> None:
+        log = self._SyncObj__raftLog
+        if match.truncate is not None:
+            if match.truncate <= self.commit_index:
+                raise RaftViolation(f"would remove committed entry {match.truncate}")
+            self.counters.truncations += 1
+            log.deleteEntriesFrom(match.truncate - self.log.base.position.index)
+            self._durable = min(self._durable, self.log.last.index)
+        for entry in match.append:
+            log.add(entry.data, entry.index, entry.term)
+
+    def _SyncObj__sendNextNodeIdx(self, peer: MemberId, reply: AppendReply) -> None:  # noqa: N802
+        self._send(peer, Envelope(append_reply=reply), gated=True)
+
+    # --- the log, as a leader -----------------------------------------------
+
+    def _on_append_reply(self, peer: MemberId, envelope: Envelope, m: AppendReply) -> None:
+        if not self.leads or envelope.term != self.term:
+            return
+        progress = self._progress[peer]
+        progress.heard = self.now
+        if not m.success:
+            if progress.mode is Mode.PROBE and m.prev_index <= progress.match != 0:
+                self.alarms["PEER_LOST_LOG"] = (
+                    f"{peer} acknowledged index {progress.match} and no longer holds it"
+                )
+            progress.rejected(Index(m.prev_index), Index(m.next_index))
+        elif m.match_index > self.log.last.index:
+            raise RaftViolation(f"{peer} acknowledged {m.match_index}, past {self.log.last}")
+        elif progress.mode is not Mode.SNAPSHOT:
+            progress.accepted(Index(m.match_index))
+        elif m.match_index >= self.log.base.position.index:
+            progress.end_snapshot(Index(m.match_index))
+
+    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
+        """Feed every connected follower as far as its window allows, and let it hear
+        of this leader once in a heartbeat at least."""
+        due = self.now >= self._heartbeat_at
+        if due:
+            self._heartbeat_at = self.now + self.config.heartbeat_s
+            self._repeat_read_probes()
+        batches: dict[Index, AppendEntries] = {}
+        for peer in self._peers:
+            if self.connected_to(peer) and not self._feed(peer, batches) and due:
+                self._send(peer, Envelope(append_entries=self._heartbeat(peer)))
+
+    def _feed(self, peer: MemberId, batches: dict[Index, AppendEntries]) -> bool:
+        """Send a follower what it lacks; say whether anything with entries left."""
+        progress = self._progress[peer]
+        fed = False
+        if progress.next <= self.log.base.position.index:
+            self._feed_snapshot(peer, progress)
+            return False
+        while progress.next <= self.log.last.index and progress.may_send(self.config.window):
+            batch = batches.get(progress.next)
+            if batch is None:
+                batch = batches[progress.next] = self._batch(progress.next)
+            self._send(peer, Envelope(append_entries=batch))
+            progress.sent_entries(Index(batch.entries[-1].index))
+            fed = True
+        return fed
+
+    def _batch(self, first: Index) -> AppendEntries:
+        message = self._after(Index(first - 1))
+        for index, term, data in self.log.read(first, self.config.append_bytes_max):
+            message.entries.append(RaftEntry(index=index, term=term, data=data))
+        return message
+
+    def _heartbeat(self, peer: MemberId) -> AppendEntries:
+        progress = self._progress[peer]
+        return self._after(Index(max(progress.next - 1, self.log.base.position.index)))
+
+    def _after(self, prev: Index) -> AppendEntries:
+        term = self.log.term_at(prev)
+        assert term is not None, f"no term at {prev}"
+        return AppendEntries(prev_index=prev, prev_term=term, commit_index=self.commit_index)
+
+    # --- linearizable reads -------------------------------------------------
+
+    def _probe_read(self, peer: MemberId, number: int) -> None:
+        self._send(peer, Envelope(read_probe=ReadProbe(round=number)))
+
+    def _repeat_read_probes(self) -> None:
+        pending = self.reads.unanswered()
+        if pending is not None:
+            number, peers = pending
+            for peer in peers:
+                self._probe_read(peer, number)
+
+    def _on_read_probe(self, peer: MemberId, envelope: Envelope, m: ReadProbe) -> None:
+        # Of an earlier term: the answer carries the own, and unseats the asker.
+        if envelope.term == self.term:
+            self._hear_leader(peer)
+        reply = ReadProbeReply(round=m.round)
+        self._send(peer, Envelope(read_probe_reply=reply), gated=True)
+
+    def _on_read_probe_reply(
+        self, peer: MemberId, envelope: Envelope, m: ReadProbeReply
+    ) -> None:
+        if self.leads and envelope.term == self.term:
+            self._progress[peer].heard = self.now
+            self.reads.agree(peer, m.round)
+
+    # --- snapshots ----------------------------------------------------------
+
+    def _feed_snapshot(self, peer: MemberId, progress: Progress) -> None:
+        """Send the next piece of the snapshot that the log stands on."""
+        manifest = self._snapshots.manifest(progress.snapshot or self.log.base.snapshot)
+        if manifest is None:  # a newer one has taken its place
+            manifest = self._snapshots.manifest(self.log.base.snapshot)
+        if manifest is None:
+            raise RaftViolation(f"the log stands on {self.log.base}, which is not there")
+        progress.begin_snapshot(manifest.name)
+        if progress.waiting and self.now < progress.ask_again_at:
+            return
+        progress.waiting, progress.ask_again_at = True, self.now + PIECE_RETRY_S
+        offset = progress.snapshot_offset
+        size = min(self.config.chunk_bytes, manifest.size_bytes - offset)
+        data = self._snapshots.read(manifest.name, offset, size) if size else b""
+        piece = InstallSnapshot(manifest=manifest, offset=offset, data=data)
+        self._send(peer, Envelope(install_snapshot=piece))
+
+    def _on_install_reply(self, peer: MemberId, envelope: Envelope, m: InstallReply) -> None:
+        if not self.leads or envelope.term != self.term:
+            return
+        progress = self._progress[peer]
+        progress.heard = self.now
+        if progress.mode is not Mode.SNAPSHOT or progress.snapshot != m.name:
+            return
+        if m.installed_index:
+            progress.end_snapshot(Index(m.installed_index))
+        else:
+            # With all of it there, the next question waits: verification takes time.
+            # If that fails, the follower wants it again from offset 0.
+            progress.waiting = m.next_offset == progress.snapshot_offset
+            progress.snapshot_offset = m.next_offset
+
+    def _on_install_snapshot(
+        self, peer: MemberId, envelope: Envelope, m: InstallSnapshot
+    ) -> None:
+        reply = InstallReply(name=m.manifest.name)
+        if envelope.term == self.term:
+            self._hear_leader(peer)
+            position = Position(Index(m.manifest.index), Term(m.manifest.term))
+            if not rules.wants_snapshot(self.commit_index, position):
+                reply.installed_index = position.index
+            else:
+                reply.next_offset = self._snapshots.stage(m.manifest, m.offset, m.data)
+        self._send(peer, Envelope(install_reply=reply), gated=True)
+
+    def _install_when_verified(self) -> None:
+        staged = self._snapshots.poll_staged()
+        if isinstance(staged, SnapshotFailed):
+            self.alarms["SNAPSHOT_FAILED"] = f"a snapshot from the leader: {staged}"
+        elif staged is not None:
+            self._SyncObj__loadDumpFile(staged)
+
+    def _SyncObj__loadDumpFile(self, manifest: SnapshotManifest) -> None:  # noqa: N802
+        """Install a verified snapshot: first the log's base, durable, then the state.
+
+        A crash between the two is mended at the next start, which finds that the state
+        is not of this log and rebuilds it from the snapshot that the base names.
+        """
+        position = Position(Index(manifest.index), Term(manifest.term))
+        if self.leads or not rules.wants_snapshot(self.commit_index, position):
+            return
+        self.log.reset(Base(position, manifest.name))
+        self.log.commit()
+        self._host.installed(manifest)
+        self._SyncObj__raftCommitIndex = position.index
+        self._SyncObj__raftLastApplied = position.index
+        self._SyncObj__raftLog.setRaftCommitIndex(position.index)
+        self._durable = self.log.last.index
+        self._bytes_after_cut = self.log.size_bytes
+        self._retain = {manifest.name}
+        self.counters.snapshots_installed += 1
+        self.alarms.pop("SNAPSHOT_FAILED", None)
+        self._reset_election_timer()
+        leader = self.leader
+        if leader is not None:
+            reply = InstallReply(name=manifest.name, installed_index=position.index)
+            self._send(leader, Envelope(install_reply=reply), gated=True)
+
+    def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
+        """Take a snapshot when the log has grown, and cut the log once it is durable."""
+        if self._copying:
+            taken = self._snapshots.poll_copy()
+            if isinstance(taken, SnapshotFailed):
+                self.alarms["SNAPSHOT_FAILED"] = str(taken)
+                self._copying, self._copy_after = False, self.now + SNAPSHOT_RETRY_S
+            elif taken is not None:
+                self._copying = False
+                self._cut_behind(taken)
+        elif self.now >= self._copy_after and self._log_has_grown():
+            term = self.log.term_at(self.applied_index)
+            if term is not None and self._host_committed():
+                self._copying = True
+                self._snapshots.start_copy(term)
+
+    def _host_committed(self) -> bool:
+        # The copy is of the last committed state; right after an install or at the
+        # start there may be nothing newer than the snapshot that is there already.
+        return self.applied_index > self._snapshot_index()
+
+    def _snapshot_index(self) -> Index:
+        manifest = self._snapshots.manifest(self.log.base.snapshot)
+        return Index(manifest.index) if manifest is not None else Index(0)
+
+    def _log_has_grown(self) -> bool:
+        limit = max(self.config.compact_bytes, self._host.state_bytes())
+        if self.log.size_bytes - self._bytes_after_cut > limit:
+            return True
+        entries = self.config.compact_entries
+        return bool(entries) and self.applied_index - self._snapshot_index() > entries
+
+    def _cut_behind(self, manifest: SnapshotManifest) -> None:
+        base = self.log.base.position
+        self.counters.snapshots_taken += 1
+        self.alarms.pop("SNAPSHOT_FAILED", None)
+        if manifest.index <= self._snapshot_index() or manifest.index <= base.index:
+            # An install overtook this copy: what the log stands on is newer.
+            self._retain = {self.log.base.snapshot}
+            return
+        cut = Index(max(base.index, manifest.index - self.config.keep_entries))
+        term = self.log.term_at(cut)
+        if term is None or self.log.term_at(Index(manifest.index)) != manifest.term:
+            raise RaftViolation(f"snapshot {manifest.name} is not of this log")
+        self.log.cut(Base(Position(cut, term), manifest.name))
+        self._bytes_after_cut = self.log.size_bytes
+        sending = {progress.snapshot for progress in self._progress.values()} - {""}
+        self._retain = {manifest.name} | sending
+
+    # --- what is not used of PySyncObj --------------------------------------
+
+    def _applyCommand(  # noqa: N802
+        self,
+        command: bytes,
+        callback: object,
+        commandType: int | None = None,  # noqa: N803
+    ) -> None:
+        raise AssertionError("commands are proposed with append, and never forwarded")
+
+    def _checkCommandsToApply(self) -> None:  # noqa: N802
+        raise AssertionError("there is no queue of commands inside the engine")
+
+    def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802
+        raise AssertionError("entries are opaque here, and never unpickled")

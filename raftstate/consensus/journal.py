@@ -1,0 +1,89 @@
+"""PySyncObj's journal contract, kept over our `Log` port.
+
+PySyncObj numbers the entries of a journal by position, from 0, and wants at least
+one; ours are numbered by Raft index, and stand on a base. Position 0 here is the
+base, shown as a no-op entry, and position k the entry at base + k.
+
+The commit index is volatile, as in the paper: what is stored and trusted without the
+log it belongs to can only be wrong after a power loss.
+"""
+
+from __future__ import annotations
+
+from pysyncobj.journal import Journal
+
+from raftstate.core.ports import Entry, HardState, Log
+from raftstate.core.types import Index, MemberId, Term
+
+NO_OP = b"\x01"
+
+JournalEntry = tuple[bytes, int, int]
+
+
+class LogJournal(Journal):  # type: ignore[misc]  # pysyncobj is untyped
+    """A `Log` in the shape that PySyncObj's node asks for."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._commit_index = log.base.position.index
+
+    def add(self, command: bytes, idx: int, term: int) -> None:
+        """Append one entry."""
+        self.log.append(Entry(Index(idx), Term(term), command))
+
+    def clear(self) -> None:
+        """Refused: a log is only ever emptied by installing a snapshot."""
+        raise AssertionError("the journal is never cleared")
+
+    def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803
+        """Remove the entry at a position and all after it."""
+        assert entryFrom > 0, "the base is not an entry"
+        self.log.truncate(Index(self.log.base.position.index + entryFrom))
+
+    def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803
+        """Refused: compaction names a snapshot, and goes through `Log.cut`."""
+        raise AssertionError(f"entries before position {entryTo} need a snapshot to go")
+
+    def __len__(self) -> int:
+        return self.log.last.index - self.log.base.position.index + 1
+
+    def __getitem__(self, item: int | slice) -> JournalEntry | list[JournalEntry]:
+        if isinstance(item, slice):
+            return [self._at(position) for position in range(*item.indices(len(self)))]
+        return self._at(item if item >= 0 else len(self) + item)
+
+    def _at(self, position: int) -> JournalEntry:
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        base = self.log.base.position
+        if position == 0:
+            return (NO_OP, base.index, base.term)
+        entry = self.log.read(Index(base.index + position), 1)[0]
+        return (entry.data, entry.index, entry.term)
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:  # noqa: N802, N803
+        """Note the commit index, in memory only."""
+        self._commit_index = Index(raftCommitIndex)
+
+    def getRaftCommitIndex(self) -> int:  # noqa: N802
+        """The base: all up to it is committed, and nothing else is known to be."""
+        return self._commit_index
+
+    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
+        """Store term and vote; durable with the next commit of the log."""
+        vote = MemberId(votedForNodeId) if votedForNodeId is not None else None
+        self.log.set_hard_state(HardState(Term(term), vote))
+
+    def getCurrentTerm(self) -> int:  # noqa: N802
+        """The stored term."""
+        return self.log.hard_state.term
+
+    def getVotedForNodeId(self) -> str | None:  # noqa: N802
+        """The stored vote."""
+        return self.log.hard_state.vote
+
+    def onOneSecondTimer(self) -> None:  # noqa: N802
+        """Nothing to do: every tick commits."""
+
+    def _destroy(self) -> None:
+        """Nothing to do: the log is closed by whoever opened it."""

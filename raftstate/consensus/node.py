@@ -1,0 +1,210 @@
+"""A running member: a replica, its transport and the one thread that owns both.
+
+Other threads reach it through one deque and one wake-up; answers leave through the
+`deliver` function, a whole step's at a time. The thread never sleeps while there is
+work and never polls while there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from raftstate.consensus.replica import Replica, ReplicaConfig
+from raftstate.consensus.transport import Badge, PeerTransport, Tls
+from raftstate.core.ports import Deliver, Log, NodeStatus, Snapshots, State
+from raftstate.core.types import MemberId
+from raftstate.v1.agent_service_pb2 import FenceQuery
+from raftstate.v1.peer_pb2 import Envelope
+from raftstate.v1.store_pb2 import Command
+
+logger = logging.getLogger("raftstate.node")
+
+REQUESTS_MAX = 4096
+
+
+class RaftNode:
+    """One member of the cluster, on a thread of its own. Implements `Consensus`.
+
+    `waker.wake` is what storage calls when background work is done. `on_fatal` is called on
+    the raft thread, once, with the exception that stopped it: nothing that was not
+    acknowledged by then ever is, and the process must end.
+    """
+
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        *,
+        log: Log,
+        state: State,
+        snapshots: Snapshots,
+        listen: str,
+        dial: dict[MemberId, str],
+        tls: Tls | None,
+        deliver: Deliver,
+        on_fatal: Callable[[BaseException], None],
+        waker: Waker,
+    ) -> None:
+        identity = log.identity
+        badge = Badge(
+            identity.cluster_id,
+            identity.cluster_epoch,
+            config.member_id,
+            identity.disk_id,
+            log.incarnation,
+        )
+        self._on_fatal = on_fatal
+        self._requests: deque[Callable[[Replica], None]] = deque()
+        self._waker = waker
+        self._stopping = threading.Event()
+        self._replica = Replica(
+            config,
+            log=log,
+            state=state,
+            snapshots=snapshots,
+            rng=random.Random(),  # spreads elections; nothing secret
+            now=time.monotonic(),
+            send=self._send,
+            deliver=deliver,
+            wall_ms=lambda: int(time.time() * 1000),
+        )
+        self._transport = PeerTransport(badge, listen, dial, self._replica, tls)
+        self._transport.watch(self._waker.fd)
+        self._stop_by = 0.0
+        self._thread = threading.Thread(target=self._run, name="raft", daemon=True)
+
+    # --- ports.Consensus, from any thread ---------------------------------------
+
+    def propose(self, command: Command, ticket: object) -> None:
+        """See `ports.Consensus.propose`."""
+        self._ask(lambda replica: replica.propose(command, ticket))
+
+    def abandon(self, ticket: object) -> None:
+        """See `ports.Consensus.abandon`."""
+        self._ask(lambda replica: replica.abandon(ticket))
+
+    def read_point(self, ticket: object) -> None:
+        """See `ports.Consensus.read_point`."""
+        self._ask(lambda replica: replica.read_point(ticket))
+
+    def keep_session(self, session_id: str, ticket: object) -> None:
+        """See `ports.Consensus.keep_session`."""
+        self._ask(lambda replica: replica.keep_session(session_id, ticket))
+
+    def keep_ownership(self, query: FenceQuery, ticket: object) -> None:
+        """See `ports.Consensus.keep_ownership`."""
+        self._ask(lambda replica: replica.keep_ownership(query, ticket))
+
+    def session_broken(self, session_id: str) -> None:
+        """See `ports.Consensus.session_broken`."""
+        self._ask(lambda replica: replica.session_broken(session_id))
+
+    def status(self) -> NodeStatus:
+        """The member as it was after its last step."""
+        return self._replica.status()
+
+    def refused_connections(self) -> dict[str, int]:
+        """How many connections to the raft port were refused, by kind."""
+        return dict(self._transport.refused)
+
+    @property
+    def raft_address(self) -> tuple[str, int]:
+        """Where this member listens for its peers."""
+        return self._transport.address
+
+    def _ask(self, request: Callable[[Replica], None]) -> None:
+        self._requests.append(request)
+        self._waker.wake()
+
+    # --- life -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to take part."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Hand over office if this member leads, then end the thread.
+
+        Requests that are not answered by then never are.
+        """
+        self._stop_by = time.monotonic() + timeout_s
+        self._stopping.set()
+        self._waker.wake()
+        self._thread.join(timeout_s + 5.0)
+        if self._thread.is_alive():
+            raise TimeoutError("the raft thread does not end")
+        self._transport.close()
+        self._waker.close()
+
+    def _run(self) -> None:
+        try:
+            while not (self._stopping.is_set() and self._may_leave()):
+                self._turn()
+        except BaseException as error:  # whatever it is, the process ends
+            logger.exception("the raft thread stopped")
+            self._on_fatal(error)
+
+    def _may_leave(self) -> bool:
+        """Leave once this member does not lead, or nobody took over in time."""
+        replica = self._replica
+        alone = len(replica.config.members) == 1
+        if alone or not replica.engine.leads or time.monotonic() >= self._stop_by:
+            return True
+        # Asked in every turn: a moment ago nobody may have been up to date.
+        replica.hand_over()
+        return False
+
+    def _turn(self) -> None:
+        replica = self._replica
+        timeout = 0.0
+        if not (replica.has_work or self._requests):
+            # An event ends the wait earlier: a message, a request, background work.
+            timeout = max(0.0, replica.wake_at - time.monotonic())
+        if self._transport.poll(timeout, time.monotonic):
+            self._waker.drain()
+        for _ in range(min(REQUESTS_MAX, len(self._requests))):
+            self._requests.popleft()(replica)
+        replica.step(time.monotonic())
+        self._transport.flush(time.monotonic())
+
+    def _send(self, peer: MemberId, envelope: Envelope) -> None:
+        self._transport.send(peer, envelope)
+
+
+class Waker:
+    """Lets other threads end the raft thread's wait. A few bytes at most are under way."""
+
+    def __init__(self) -> None:
+        self.fd, self._write_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write_fd, False)
+        self._lock = threading.Lock()
+        self._set = False
+        self._closed = False
+
+    def wake(self) -> None:
+        """End the wait, now or the next one."""
+        if self._set:
+            return
+        with self._lock:
+            if not self._closed:
+                self._set = True
+                os.write(self._write_fd, b"\x00")
+
+    def drain(self) -> None:
+        """Note that the waiter is awake: what was queued before a `wake` that saw the
+        flag set is taken up in the turn that follows."""
+        os.read(self.fd, 64)
+        self._set = False
+
+    def close(self) -> None:
+        """Close the pipe; later wake-ups do nothing."""
+        with self._lock:
+            self._closed = True
+            os.close(self.fd)
+            os.close(self._write_fd)

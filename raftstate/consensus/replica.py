@@ -1,0 +1,483 @@
+"""One member, complete but for thread, clock and socket.
+
+A replica puts together the engine (Raft), the state machine, the leader's tenure
+(deadlines, graces, waiters) and the storage. The raft thread runs one in real life,
+and the simulator several in virtual time: the same code.
+
+The tick contract, in `step`: take in messages and requests, one tick of the engine,
+one blocking commit of the log, then the commit of the state, and only then release
+what reflects them: acknowledgements, votes, answers. Strictly serial. Any exception
+out of `step` means that memory and disk may differ: stop the process.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from raftstate.consensus.adapter import Engine, EngineConfig
+from raftstate.consensus.journal import NO_OP
+from raftstate.core.machine import Applied, StateMachine
+from raftstate.core.ports import (
+    Answer,
+    Deliver,
+    Entry,
+    KeepAliveResult,
+    Log,
+    NodeStatus,
+    PeerStatus,
+    ReadPoint,
+    Snapshots,
+    State,
+    Unavailable,
+)
+from raftstate.core.tenure import Tenure
+from raftstate.core.types import Index, MemberId, Revision, Term
+from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, FenceQuery
+from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
+from raftstate.v1.store_pb2 import Command, LogEntry
+
+COMMANDS = b"\x00"
+INBOX_MAX = 256
+UNCOMMITTED_BYTES_MAX = 32 << 20
+NO_LEADER_ALARM_S = 5.0
+NO_OP_KIND = NO_OP[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConfig:
+    """How a replica behaves. Times in seconds, sizes in bytes; `members` are all
+    voters, this one included."""
+
+    member_id: MemberId
+    members: tuple[MemberId, ...]
+    client_addresses: dict[MemberId, str] = field(default_factory=dict)
+    heartbeat_s: float = 0.05
+    election_min_s: float = 0.30
+    election_max_s: float = 0.60
+    entry_bytes_max: int = 1 << 20
+    append_bytes_max: int = 1 << 20
+    window: int = 8
+    queue_max: int = 10_000
+    compact_bytes: int = 64 << 20
+    compact_entries: int = 0
+    keep_entries: int = 1000
+    chunk_bytes: int = 256 << 10
+    grace_s: float = 0.3
+
+    def engine(self) -> EngineConfig:
+        """The part that the engine needs."""
+        return EngineConfig(
+            member_id=self.member_id,
+            members=self.members,
+            heartbeat_s=self.heartbeat_s,
+            election_min_s=self.election_min_s,
+            election_max_s=self.election_max_s,
+            append_bytes_max=self.append_bytes_max,
+            window=self.window,
+            compact_bytes=self.compact_bytes,
+            compact_entries=self.compact_entries,
+            keep_entries=self.keep_entries,
+            chunk_bytes=self.chunk_bytes,
+        )
+
+
+class _Read(NamedTuple):
+    """A read that waits for its round."""
+
+    ticket: object
+
+
+class _Keep(NamedTuple):
+    """A keep-alive that waits for its round. `arrived` is set when it is taken up:
+    not before it was sent, so that nothing ends earlier than its client believes."""
+
+    target: str | FenceQuery
+    ticket: object
+    arrived: float = 0.0
+
+
+class _Proposed(NamedTuple):
+    """Who waits for the entry at an index, command by command."""
+
+    term: Term
+    tickets: list[object]
+
+
+class Replica:
+    """A member of the cluster. Not thread-safe: one owner calls everything.
+
+    `send` gets envelopes for connected peers, complete but for session and sequence;
+    `deliver` gets each step's answers at once.
+    """
+
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        *,
+        log: Log,
+        state: State,
+        snapshots: Snapshots,
+        rng: random.Random,
+        now: float,
+        send: Callable[[MemberId, Envelope], None],
+        deliver: Deliver,
+        wall_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.config = config
+        self._log = log
+        self._state = state
+        self._snapshots = snapshots
+        self._send = send
+        self._deliver = deliver
+        self._wall_ms = wall_ms
+        self._now = now
+        self._identity = log.identity
+        self._machine = StateMachine(state.store, self._identity.cluster_epoch)
+        self._tenure = Tenure(config.grace_s)
+        self._serving = False  # in office, and the tenure has begun
+        self._handing_over = False
+        self._inbox: deque[Envelope] = deque()
+        self._proposals: deque[tuple[Command, object]] = deque()
+        self._arrivals: list[_Read | _Keep] = []
+        self._abandoned: list[object] = []
+        self._broken: list[str] = []
+        self._proposed: dict[Index, _Proposed] = {}
+        self._applied: list[Applied] = []
+        self._gated: list[tuple[MemberId, Envelope]] = []
+        self._answers: list[tuple[object, Answer]] = []
+        self._stamp_base = self._machine.log_time_ms
+        self._stamp_at = now
+        self._led_at = now
+        self.engine = Engine(
+            config.engine(), log, snapshots, rng, now, self, self._machine.applied.index
+        )
+        self._status = self._make_status()
+
+    # --- requests: queued here, taken up by the next step ---------------------
+
+    def receive(self, envelope: Envelope) -> None:
+        """Take in a message that the transport has vetted."""
+        self._inbox.append(envelope)
+
+    def peer_connected(self, peer: MemberId) -> None:
+        """Messages to this peer can leave from now on."""
+        self.engine.connect(peer)
+
+    def peer_disconnected(self, peer: MemberId) -> None:
+        """What was in flight to this peer is lost."""
+        self.engine.disconnect(peer)
+
+    def propose(self, command: Command, ticket: object) -> None:
+        """See `ports.Consensus.propose`."""
+        if len(self._proposals) >= self.config.queue_max:
+            self._answers.append((ticket, Unavailable("OVERLOADED", definite=True)))
+        else:
+            self._proposals.append((command, ticket))
+
+    def abandon(self, ticket: object) -> None:
+        """See `ports.Consensus.abandon`."""
+        self._abandoned.append(ticket)
+
+    def read_point(self, ticket: object) -> None:
+        """See `ports.Consensus.read_point`."""
+        self._arrivals.append(_Read(ticket))
+
+    def keep_session(self, session_id: str, ticket: object) -> None:
+        """See `ports.Consensus.keep_session`."""
+        self._arrivals.append(_Keep(session_id, ticket))
+
+    def keep_ownership(self, query: FenceQuery, ticket: object) -> None:
+        """See `ports.Consensus.keep_ownership`."""
+        self._arrivals.append(_Keep(query, ticket))
+
+    def session_broken(self, session_id: str) -> None:
+        """See `ports.Consensus.session_broken`."""
+        self._broken.append(session_id)
+
+    def hand_over(self) -> bool:
+        """Begin an orderly end of office: propose nothing more, and ask the most
+        advanced follower to take over. Say whether somebody was asked."""
+        self._handing_over = True
+        return self.engine.transfer() is not None
+
+    # --- the step -------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do something at once."""
+        return bool(
+            self._inbox
+            or self._answers
+            or self._arrivals
+            or self._abandoned
+            or self._broken
+            or (self._proposals and not self._is_full())
+            or self.engine.has_work
+        )
+
+    @property
+    def wake_at(self) -> float:
+        """When a step is due without any new input."""
+        deadline = self._tenure.next_deadline() if self._serving else None
+        wake = self.engine.wake_at
+        return wake if deadline is None else min(wake, deadline)
+
+    def step(self, now: float) -> None:
+        """One turn of the tick contract. An exception means: stop the process."""
+        assert now >= self._now, f"time went from {self._now} back to {now}"
+        self._now = self.engine.now = now
+        for _ in range(min(INBOX_MAX, len(self._inbox))):
+            self.engine.receive(self._inbox.popleft())
+        self._take_requests()
+        self.engine.tick()
+        self.engine.begin_read_round()
+
+        self._log.commit()
+        self.engine.synced()
+        if self._applied:
+            self._state.commit()
+            self._observe()
+        self._serve_reads()
+
+        self._release()
+        self._status = self._make_status()
+
+    def status(self) -> NodeStatus:
+        """The member as it was after the last step."""
+        return self._status
+
+    def _is_full(self) -> bool:
+        return self.engine.leads and self.engine.uncommitted_bytes > UNCOMMITTED_BYTES_MAX
+
+    def _release(self) -> None:
+        """Let go of everything that reflects what is durable and applied now."""
+        gated, self._gated = self._gated, []
+        for peer, envelope in gated:
+            self._send(peer, envelope)
+        if self._answers:
+            answers, self._answers = self._answers, []
+            self._deliver(answers)
+
+    # --- requests -------------------------------------------------------------
+
+    def _take_requests(self) -> None:
+        abandoned, self._abandoned = self._abandoned, []
+        for ticket in abandoned:
+            self._tenure.abandon(ticket)
+        broken, self._broken = self._broken, []
+        if self._serving:
+            for session_id in broken:
+                self._tenure.session_broken(session_id, self._now)
+        if not self.engine.leads or self._handing_over:
+            self._turn_away()
+            return
+        self._take_arrivals()
+        self._take_proposals()
+
+    def _turn_away(self) -> None:
+        """Refuse everything that has not been proposed: nothing of it will happen."""
+        proposals, self._proposals = self._proposals, deque()
+        self._refuse([ticket for _, ticket in proposals])
+        arrivals, self._arrivals = self._arrivals, []
+        self._refuse([arrival.ticket for arrival in arrivals])
+
+    def _refuse(self, tickets: list[object]) -> None:
+        leader = self.engine.leader
+        known = leader is not None and leader != self.config.member_id
+        reason = "NOT_LEADER" if known else "NO_QUORUM"
+        refusal = Unavailable(reason, definite=True, leader=leader if known else None)
+        self._answers.extend((ticket, refusal) for ticket in tickets if ticket is not None)
+
+    def _take_arrivals(self) -> None:
+        arrivals, self._arrivals = self._arrivals, []
+        for arrival in arrivals:
+            if not self._serving:  # it cannot know yet what is committed
+                self._refuse([arrival.ticket])
+            elif isinstance(arrival, _Keep):
+                kept = arrival._replace(arrived=self._now)
+                self.engine.reads.add(kept, self.engine.commit_index)
+            else:
+                self.engine.reads.add(arrival, self.engine.commit_index)
+
+    def _take_proposals(self) -> None:
+        batch: list[tuple[Command, object]] = []
+        if self._serving:
+            batch.extend(self._tenure.due(self._state.store, self._now))
+        size = 0
+        waiting: list[tuple[Command, object]] = []
+        while self._proposals and not self._is_full():
+            command, ticket = self._proposals.popleft()
+            if _is_wait(command):
+                waiting.append((command, ticket))
+                continue
+            size += command.ByteSize()
+            if batch and size > self.config.entry_bytes_max:
+                self._append(batch)
+                batch, size = [], command.ByteSize()
+            batch.append((command, ticket))
+        if batch:
+            self._append(batch)
+        for command, ticket in waiting:
+            if self._serving:
+                self._tenure.wait(command, ticket, self._now)
+            else:
+                self._refuse([ticket])
+        if waiting and self._serving:
+            granted = self._tenure.due(self._state.store, self._now)
+            if granted:
+                self._append(granted)
+
+    def _append(self, batch: list[tuple[Command, object]]) -> None:
+        """Write one log entry: everything that waits becomes one entry."""
+        entry = LogEntry(
+            log_time_ms=self._log_time(),
+            wall_time_ms=self._wall_ms(),
+            commands=[command for command, _ in batch],
+        )
+        position = self.engine.append(COMMANDS + entry.SerializeToString(deterministic=True))
+        self._proposed[position.index] = _Proposed(
+            position.term, [ticket for _, ticket in batch]
+        )
+
+    def _log_time(self) -> int:
+        """Log time: the stamp of the newest entry and the own time since it came."""
+        return self._stamp_base + int((self._now - self._stamp_at) * 1000)
+
+    # --- what the engine asks (adapter.Host) ------------------------------------
+
+    def send(self, peer: MemberId, envelope: Envelope, *, gated: bool) -> None:
+        """Complete an envelope; let it go, or keep it until the log is durable."""
+        envelope.cluster_id = self._identity.cluster_id
+        envelope.cluster_epoch = self._identity.cluster_epoch
+        envelope.from_member = self.config.member_id
+        envelope.to_member = peer
+        envelope.disk_id = self._identity.disk_id
+        if gated:
+            self._gated.append((peer, envelope))
+        else:
+            self._send(peer, envelope)
+
+    def apply(self, entry: Entry) -> None:
+        """Apply an entry to the machine, and note what its proposers are told."""
+        if entry.data[:1] == NO_OP_KIND:
+            self._machine.skip(entry.index, entry.term)
+            self._applied.append(Applied([], set(), set()))
+            return
+        decoded = LogEntry.FromString(entry.data[1:])
+        applied = self._machine.apply(entry.index, entry.term, decoded)
+        self._applied.append(applied)
+        if decoded.log_time_ms > self._log_time():
+            self._stamp_base, self._stamp_at = decoded.log_time_ms, self._now
+        proposed = self._proposed.pop(entry.index, None)
+        if proposed is None:
+            return
+        # Leaving office answers everybody, so whoever still waits is of this term.
+        assert proposed.term == entry.term, f"{proposed} waits for {entry.index}"
+        self._answers.extend(
+            (ticket, outcome)
+            for ticket, outcome in zip(proposed.tickets, applied.outcomes, strict=True)
+            if ticket is not None
+        )
+
+    def installed(self, manifest: SnapshotManifest) -> None:
+        """Replace the state by a snapshot."""
+        assert not self._applied, "the state has uncommitted changes"
+        self._snapshots.adopt(manifest.name)
+        self._machine = StateMachine(self._state.store, self._identity.cluster_epoch)
+        assert self._machine.applied.index == manifest.index, (
+            f"{manifest.name} holds {self._machine.applied}"
+        )
+
+    def left_office(self) -> None:
+        """Answer everybody who waits: what is in the log may still happen."""
+        self._serving = False
+        unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
+        for proposed in self._proposed.values():
+            self._answers.extend((t, unknown) for t in proposed.tickets if t is not None)
+        self._proposed = {}
+        waiting = [arrival.ticket for arrival in self.engine.reads.drop()]
+        self._refuse([*waiting, *self._tenure.end()])
+
+    def state_bytes(self) -> int:
+        """The size of the state."""
+        return self._state.size_bytes
+
+    # --- after the commits ------------------------------------------------------
+
+    def _observe(self) -> None:
+        """Tell the tenure what was applied; begin it when the own no-op is."""
+        applied, self._applied = self._applied, []
+        store = self._state.store
+        if self.engine.in_office and not self._serving:
+            self._serving = True
+            self._tenure.begin(store, self._now)
+        elif self._serving:
+            for one in applied:
+                self._answers.extend(self._tenure.observe(store, one, self._now))
+
+    def _serve_reads(self) -> None:
+        """Answer what a quorum round has confirmed and the state covers."""
+        applied = self.engine.applied_index
+        for arrival in self.engine.reads.ready(applied):
+            if isinstance(arrival, _Keep):
+                self._keep(arrival)
+            else:
+                self._answers.append((arrival.ticket, ReadPoint(applied, self.engine.term)))
+
+    def _keep(self, keep: _Keep) -> None:
+        store, target = self._state.store, keep.target
+        kept: KeepAliveResult | None
+        if isinstance(target, str):
+            kept = self._tenure.keep_session(store, target, keep.ticket, keep.arrived)
+        else:
+            kept = self._tenure.keep_ownership(store, target, keep.ticket, keep.arrived)
+        if kept is not None:
+            self._answers.append((keep.ticket, kept))
+
+    def _alarms(self) -> tuple[tuple[str, str], ...]:
+        alarms = dict(self.engine.alarms)
+        if self.engine.leader is not None:
+            self._led_at = self._now
+        elif self._now - self._led_at > NO_LEADER_ALARM_S:
+            alarms["NO_LEADER"] = f"no leader for {self._now - self._led_at:.0f} s"
+        return tuple(sorted(alarms.items()))
+
+    def _make_status(self) -> NodeStatus:
+        engine, log = self.engine, self._log
+        leader = engine.leader
+        return NodeStatus(
+            member_id=self.config.member_id,
+            cluster_id=self._identity.cluster_id,
+            cluster_epoch=self._identity.cluster_epoch,
+            role=engine.role,
+            leader=leader,
+            term=engine.term,
+            commit_index=engine.commit_index,
+            applied_index=engine.applied_index,
+            revision=Revision(self._machine.revision),
+            first_index=Index(log.base.position.index + 1),
+            last_index=log.last.index,
+            log_bytes=log.size_bytes,
+            state_bytes=self._state.size_bytes,
+            state_hash=self._machine.state_hash,
+            ready=self._serving or (not engine.leads and leader is not None),
+            peers=tuple(
+                PeerStatus(peer, engine.connected_to(peer), engine.match_index(peer))
+                for peer in self.config.members
+                if peer != self.config.member_id
+            ),
+            alarms=self._alarms(),
+            snapshots_taken=engine.counters.snapshots_taken,
+            snapshots_installed=engine.counters.snapshots_installed,
+            elections_started=engine.counters.elections_started,
+        )
+
+
+def _is_wait(command: Command) -> bool:
+    if not command.HasField("acquire_ownership"):
+        return False
+    return command.acquire_ownership.mode == ACQUIRE_MODE_WAIT

@@ -1,0 +1,548 @@
+"""Frames between members: length-capped, protobuf, in order, members only.
+
+Links are one way. A member dials every other and sends on the connections that it
+dialled; what it accepts it only reads. So each directed pair has one stream, a proxy
+can cut one direction alone, and there is no question which of two connections counts.
+
+A frame is a 4-byte length and an `Envelope`. The first envelope of a connection is a
+Hello; each names the cluster, its epoch, both members, the connection's session
+number and its own sequence number. A session is fenced by any later one of the same
+member, across its restarts, and a gap in the sequence ends the connection: what was in
+flight when a link broke never arrives afterwards.
+
+Everything runs on the raft thread, driven by one selector. Nothing here raises for
+anything that a stranger can send: the connection is closed, counted and logged.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import selectors
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from raftstate.core.types import MemberId
+from raftstate.v1.peer_pb2 import Envelope, Hello
+
+logger = logging.getLogger("raftstate.transport")
+
+LENGTH = struct.Struct(">I")
+FRAME_BYTES_MAX = 8 << 20
+# A stranger may make this member hold so much before it has said who it is.
+HELLO_BYTES_MAX = 4 << 10
+BUFFER_BYTES_MAX = 64 << 20
+READ_BYTES = 256 << 10
+HELLO_WITHIN_S = 5.0
+REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
+UNACKNOWLEDGED_MS_MAX = 3000
+# Connections that have not said Hello yet: more are closed at once.
+STRANGERS_MAX = 32
+
+TcpStream = socket.socket | ssl.SSLSocket
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Paths of PEM files. The certificate of a member names its member id as a DNS
+    name, so that no other certificate of the same authority passes for it."""
+
+    cert: str
+    key: str
+    ca: str
+
+    def context(self, *, server: bool) -> ssl.SSLContext:
+        """A context that demands a certificate from the other side, either way."""
+        purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
+        context = ssl.create_default_context(purpose, cafile=self.ca)
+        context.load_cert_chain(self.cert, self.key)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.check_hostname = False  # the member id is checked, not the address
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """What every envelope of this member says about where it comes from."""
+
+    cluster_id: str
+    cluster_epoch: int
+    member_id: MemberId
+    disk_id: str
+    incarnation: int
+
+
+class Receiver(Protocol):
+    """Who the transport reports to."""
+
+    def receive(self, envelope: Envelope) -> None:
+        """A vetted envelope has come, in order."""
+        ...
+
+    def peer_connected(self, peer: MemberId) -> None:
+        """Messages to this peer can leave."""
+        ...
+
+    def peer_disconnected(self, peer: MemberId) -> None:
+        """What was in flight to this peer is lost."""
+        ...
+
+
+class Refused(Exception):
+    """A connection sent what it must not; it is closed."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """A connection that this member dialled, and only writes."""
+
+    peer: MemberId
+    address: str
+    stream: TcpStream | None = None
+    up: bool = False
+    connecting: bool = False
+    session: int = 0
+    sequence: int = 0
+    out: bytearray = field(default_factory=bytearray)
+    redial_at: float = 0.0
+    backoff_s: float = REDIAL_MIN_S
+    complaint: str = ""
+
+
+@dataclass(slots=True)
+class _Inbound:
+    """A connection that this member accepted, and only reads."""
+
+    stream: TcpStream
+    address: str
+    hello_by: float
+    shaking: bool
+    peer: MemberId | None = None
+    session: int = 0
+    sequence: int = 0
+    buffer: bytearray = field(default_factory=bytearray)
+
+
+class PeerTransport:
+    """The links of one member. `poll` does everything; `send` only queues."""
+
+    def __init__(
+        self,
+        badge: Badge,
+        listen: str,
+        dial: dict[MemberId, str],
+        receiver: Receiver,
+        tls: Tls | None = None,
+    ) -> None:
+        self._badge = badge
+        self._receiver = receiver
+        self._server_tls = tls.context(server=True) if tls else None
+        self._client_tls = tls.context(server=False) if tls else None
+        self._selector = selectors.DefaultSelector()
+        self._links = {peer: _Link(peer, address) for peer, address in sorted(dial.items())}
+        self._inbound: dict[int, _Inbound] = {}
+        self._newest: dict[MemberId, int] = {}
+        self._sessions = badge.incarnation << 32
+        self.refused: dict[str, int] = {}
+        self._listener = _listen(listen)
+        self._selector.register(self._listener, selectors.EVENT_READ, None)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where this member listens."""
+        host, port = self._listener.getsockname()[:2]
+        return host, port
+
+    def watch(self, fd: int) -> None:
+        """Let `poll` return when this descriptor becomes readable."""
+        self._selector.register(fd, selectors.EVENT_READ, fd)
+
+    # --- sending --------------------------------------------------------------
+
+    def send(self, peer: MemberId, envelope: Envelope) -> None:
+        """Queue an envelope on a link that is up; dropped on one that is not."""
+        link = self._links[peer]
+        if not link.up:
+            return
+        link.sequence += 1
+        envelope.session, envelope.sequence = link.session, link.sequence
+        frame = envelope.SerializeToString()
+        if len(frame) > FRAME_BYTES_MAX:
+            raise AssertionError(f"a frame of {len(frame)} bytes to {peer}")
+        link.out += LENGTH.pack(len(frame))
+        link.out += frame
+
+    def flush(self, now: float) -> None:
+        """Write what is queued, as far as the sockets take it."""
+        for link in self._links.values():
+            if link.up and link.out:
+                self._write(link, now)
+
+    # --- the turn -------------------------------------------------------------
+
+    def poll(self, timeout: float, now: Callable[[], float]) -> list[int]:
+        """Wait for something to happen, at most so long, and handle it. Descriptors
+        given to `watch` that became readable are returned."""
+        self._dial_due(now())
+        woken: list[int] = []
+        for key, mask in self._selector.select(max(0.0, min(timeout, self._patience(now())))):
+            if key.fileobj is self._listener:
+                self._accept(now())
+            elif isinstance(key.data, _Link):
+                self._on_link(key.data, mask, now())
+            elif isinstance(key.data, _Inbound):
+                self._on_inbound(key.data)
+            else:
+                woken.append(key.data)
+        self._drop_silent(now())
+        return woken
+
+    def _patience(self, now: float) -> float:
+        """How long nothing needs to be done here without an event."""
+        due = [link.redial_at - now for link in self._links.values() if link.stream is None]
+        due += [one.hello_by - now for one in self._inbound.values() if one.peer is None]
+        return min(due, default=3600.0)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for inbound in list(self._inbound.values()):
+            self._forget(inbound)
+        for link in self._links.values():
+            if link.stream is not None:
+                self._selector.unregister(link.stream)
+                link.stream.close()
+                link.stream = None
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._selector.close()
+
+    # --- links: dialling and writing -------------------------------------------
+
+    def _dial_due(self, now: float) -> None:
+        for link in self._links.values():
+            if link.stream is None and now >= link.redial_at:
+                self._dial(link, now)
+
+    def _dial(self, link: _Link, now: float) -> None:
+        try:
+            stream: TcpStream = _dial(link.address)
+        except OSError as error:
+            self._break(link, now, str(error))
+            return
+        link.stream, link.connecting = stream, True
+        self._selector.register(stream, selectors.EVENT_WRITE, link)
+
+    def _on_link(self, link: _Link, mask: int, now: float) -> None:
+        if link.connecting:
+            self._finish_dialling(link, now)
+        elif mask & selectors.EVENT_READ:
+            self._listen_for_end(link, now)
+        elif mask & selectors.EVENT_WRITE:
+            self._write(link, now)
+
+    def _finish_dialling(self, link: _Link, now: float) -> None:
+        stream = link.stream
+        assert stream is not None
+        try:
+            failed = stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if failed:
+                raise OSError(failed, errno.errorcode.get(failed, "?"))
+            if self._client_tls is not None and not self._shake(link):
+                return
+        except (OSError, Refused) as error:
+            self._break(link, now, str(error))
+            return
+        link.connecting, link.up, link.backoff_s = False, True, REDIAL_MIN_S
+        link.complaint = ""
+        self._sessions += 1
+        link.session, link.sequence = self._sessions, 0
+        self.send(link.peer, self._hello(link.peer))
+        self._receiver.peer_connected(link.peer)
+        logger.info("link up", extra={"peer": link.peer, "session": link.session})
+        self._write(link, now)
+
+    def _shake(self, link: _Link) -> bool:
+        """Go on with the TLS handshake; True when it is done and the peer is who it
+        should be."""
+        stream = link.stream
+        assert stream is not None and self._client_tls is not None
+        if not isinstance(stream, ssl.SSLSocket):
+            self._selector.unregister(stream)
+            stream = self._client_tls.wrap_socket(stream, do_handshake_on_connect=False)
+            link.stream = stream
+            self._selector.register(stream, selectors.EVENT_WRITE, link)
+        wanted = _shake_hands(stream)
+        if wanted:
+            self._selector.modify(stream, wanted, link)
+            return False
+        _demand_member(stream, link.peer)
+        return True
+
+    def _hello(self, peer: MemberId) -> Envelope:
+        badge = self._badge
+        return Envelope(
+            cluster_id=badge.cluster_id,
+            cluster_epoch=badge.cluster_epoch,
+            from_member=badge.member_id,
+            to_member=peer,
+            disk_id=badge.disk_id,
+            hello=Hello(),
+        )
+
+    def _write(self, link: _Link, now: float) -> None:
+        stream = link.stream
+        if stream is None:
+            return
+        if len(link.out) > BUFFER_BYTES_MAX:
+            self._break(link, now, f"{len(link.out)} bytes wait to be sent")
+            return
+        try:
+            while link.out:
+                sent = stream.send(memoryview(link.out)[: 1 << 20])
+                del link.out[:sent]
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass  # the socket is full: go on when it says so
+        except OSError as error:
+            self._break(link, now, str(error))
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.out else 0)
+        self._selector.modify(stream, wanted, link)
+
+    def _listen_for_end(self, link: _Link, now: float) -> None:
+        """Nothing is ever said on a link towards its dialler, except that it ends."""
+        stream = link.stream
+        assert stream is not None
+        try:
+            said = stream.recv(4096)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError as error:
+            self._break(link, now, str(error))
+            return
+        self._break(link, now, "closed by the peer" if not said else "the peer spoke")
+
+    def _break(self, link: _Link, now: float, why: str) -> None:
+        if link.stream is not None:
+            self._selector.unregister(link.stream)
+            link.stream.close()
+            link.stream = None
+        was_up, link.up, link.connecting = link.up, False, False
+        link.out.clear()
+        link.redial_at = now + link.backoff_s
+        link.backoff_s = min(REDIAL_MAX_S, link.backoff_s * 2)
+        if was_up:
+            self._receiver.peer_disconnected(link.peer)
+        if was_up or why != link.complaint:
+            link.complaint = why
+            logger.info("link down", extra={"peer": link.peer, "why": why})
+
+    # --- inbound: accepting and reading ------------------------------------------
+
+    def _accept(self, now: float) -> None:
+        try:
+            stream, address = self._listener.accept()
+        except OSError as error:  # out of descriptors, or gone again: try at the next event
+            self._count("accept", str(error))
+            return
+        if sum(one.peer is None for one in self._inbound.values()) >= STRANGERS_MAX:
+            stream.close()
+            self._count("strangers", "too many connections that have not said hello")
+            return
+        _tune(stream)
+        wrapped: TcpStream = stream
+        try:
+            if self._server_tls is not None:
+                wrapped = self._server_tls.wrap_socket(
+                    stream, server_side=True, do_handshake_on_connect=False
+                )
+        except OSError as error:
+            stream.close()
+            self._count("tls", str(error))
+            return
+        where = f"{address[0]}:{address[1]}"
+        inbound = _Inbound(
+            wrapped, where, now + HELLO_WITHIN_S, shaking=self._server_tls is not None
+        )
+        self._inbound[wrapped.fileno()] = inbound
+        self._selector.register(wrapped, selectors.EVENT_READ, inbound)
+
+    def _on_inbound(self, inbound: _Inbound) -> None:
+        try:
+            if inbound.shaking and not self._shake_inbound(inbound):
+                return
+            while self._read(inbound):
+                pass
+        except Refused as refusal:
+            self._count("refused", f"{inbound.address}: {refusal}")
+            self._forget(inbound)
+        except OSError as error:
+            if inbound.peer is None:
+                self._count("broken", f"{inbound.address}: {error}")
+            self._forget(inbound)
+
+    def _shake_inbound(self, inbound: _Inbound) -> bool:
+        stream = inbound.stream
+        assert isinstance(stream, ssl.SSLSocket)
+        wanted = _shake_hands(stream)
+        self._selector.modify(stream, wanted or selectors.EVENT_READ, inbound)
+        inbound.shaking = bool(wanted)
+        return not inbound.shaking
+
+    def _read(self, inbound: _Inbound) -> bool:
+        """Read once; say whether there may be more right now."""
+        try:
+            data = inbound.stream.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        if not data:
+            raise ConnectionResetError("closed by the peer")
+        inbound.buffer += data
+        for envelope in self._frames(inbound):
+            self._vet(inbound, envelope)
+            if not envelope.HasField("hello"):
+                self._receiver.receive(envelope)
+        # TLS may hold decrypted bytes that no selector will report.
+        return isinstance(inbound.stream, ssl.SSLSocket) and inbound.stream.pending() > 0
+
+    def _frames(self, inbound: _Inbound) -> Iterator[Envelope]:
+        """Cut whole envelopes off the buffer. The cap is known before any of a frame
+        is kept, and it is small for one that has not said who it is."""
+        while len(inbound.buffer) >= LENGTH.size:
+            limit = HELLO_BYTES_MAX if inbound.peer is None else FRAME_BYTES_MAX
+            (length,) = LENGTH.unpack_from(inbound.buffer)
+            if length > limit:
+                raise Refused(f"a frame of {length} bytes, where {limit} are allowed")
+            if len(inbound.buffer) < LENGTH.size + length:
+                return
+            frame = bytes(memoryview(inbound.buffer)[LENGTH.size : LENGTH.size + length])
+            del inbound.buffer[: LENGTH.size + length]
+            try:
+                yield Envelope.FromString(frame)
+            except DecodeError as error:
+                raise Refused(f"not an envelope: {error}") from None
+
+    def _vet(self, inbound: _Inbound, envelope: Envelope) -> None:
+        """Refuse what is not the next envelope of a member of this cluster, to us."""
+        badge = self._badge
+        if envelope.cluster_id != badge.cluster_id:
+            raise Refused(f"of cluster {envelope.cluster_id[:64]!r}, not {badge.cluster_id!r}")
+        if envelope.cluster_epoch != badge.cluster_epoch:
+            raise Refused(f"of epoch {envelope.cluster_epoch}, not {badge.cluster_epoch}")
+        if envelope.to_member != badge.member_id:
+            raise Refused(f"meant for {envelope.to_member[:64]!r}, not {badge.member_id!r}")
+        if inbound.peer is None:
+            self._greet(inbound, envelope)
+        if envelope.from_member != inbound.peer or envelope.session != inbound.session:
+            raise Refused("of another member or session than this connection")
+        if envelope.sequence != inbound.sequence + 1:
+            raise Refused(f"frame {envelope.sequence} after frame {inbound.sequence}")
+        if envelope.session != self._newest[inbound.peer]:
+            raise Refused(f"session {envelope.session} is fenced by a later one")
+        inbound.sequence += 1
+
+    def _greet(self, inbound: _Inbound, envelope: Envelope) -> None:
+        """Take the first envelope of a connection as what it says it is, if it may."""
+        peer = MemberId(envelope.from_member)
+        if not envelope.HasField("hello"):
+            raise Refused("the first envelope is no hello")
+        if peer not in self._links:
+            raise Refused(f"{envelope.from_member[:64]!r} is no member")
+        if isinstance(inbound.stream, ssl.SSLSocket):
+            _demand_member(inbound.stream, peer)
+        if envelope.session <= self._newest.get(peer, 0):
+            raise Refused(f"session {envelope.session} of {peer} is not newer")
+        for other in list(self._inbound.values()):
+            if other.peer == peer:
+                self._forget(other)
+        self._newest[peer] = envelope.session
+        inbound.peer, inbound.session = peer, envelope.session
+
+    def _drop_silent(self, now: float) -> None:
+        for inbound in list(self._inbound.values()):
+            if inbound.peer is None and now >= inbound.hello_by:
+                self._count("silent", f"{inbound.address}: said nothing")
+                self._forget(inbound)
+
+    def _forget(self, inbound: _Inbound) -> None:
+        if self._inbound.pop(inbound.stream.fileno(), None) is not None:
+            self._selector.unregister(inbound.stream)
+            inbound.stream.close()
+
+    def _count(self, kind: str, why: str) -> None:
+        self.refused[kind] = self.refused.get(kind, 0) + 1
+        # Strangers decide how often this happens: powers of two keep the log short.
+        if self.refused[kind].bit_count() == 1:
+            count = self.refused[kind]
+            logger.warning("refused", extra={"kind": kind, "why": why, "count": count})
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port` as a pair."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A restarted member must not wait for its predecessor's closing connections.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"{error.strerror}: raft address {address}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _dial(address: str) -> socket.socket:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    stream = socket.socket(family, socket.SOCK_STREAM)
+    _tune(stream)
+    try:
+        stream.connect((host, port))
+    except BlockingIOError:
+        pass  # under way; the selector says when it is done
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def _tune(stream: socket.socket) -> None:
+    stream.setblocking(False)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # A host that went away without a word must not hold a link for minutes.
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
+
+
+def _shake_hands(stream: ssl.SSLSocket) -> int:
+    """Go on with a handshake: the events to wait for, or 0 when it is done."""
+    try:
+        stream.do_handshake()
+    except ssl.SSLWantReadError:
+        return selectors.EVENT_READ
+    except ssl.SSLWantWriteError:
+        return selectors.EVENT_WRITE
+    return 0
+
+
+def _demand_member(stream: ssl.SSLSocket, member: MemberId) -> None:
+    """Refuse a peer whose certificate does not name the member that it says it is."""
+    certificate = stream.getpeercert() or {}
+    alternatives = certificate.get("subjectAltName", ())
+    names = {str(pair[1]) for pair in alternatives if pair[0] == "DNS"}
+    if member not in names:
+        raise Refused(f"the certificate names {sorted(names)}, not {member}")

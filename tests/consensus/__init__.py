@@ -1,0 +1,1 @@
+"""Consensus, piece by piece: the rules, the leader's view, reads, frames, the adapter."""

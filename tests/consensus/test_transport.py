@@ -1,0 +1,245 @@
+"""Frames between members: what a stranger sends is refused, and the member lives."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from raftstate.consensus.transport import (
+    FRAME_BYTES_MAX,
+    HELLO_BYTES_MAX,
+    LENGTH,
+    Badge,
+    PeerTransport,
+)
+from raftstate.core.types import MemberId
+from raftstate.v1.peer_pb2 import Envelope, Hello, ReadProbe
+
+A, B = MemberId("a"), MemberId("b")
+WITHIN_S = 10.0
+
+
+def badge(member: MemberId, incarnation: int = 1, cluster: str = "test") -> Badge:
+    """What a member says about itself."""
+    return Badge(cluster, 1, member, f"disk-{member}", incarnation)
+
+
+@dataclass
+class Ear:
+    """Notes what a transport reports."""
+
+    received: list[Envelope] = field(default_factory=list)
+    up: list[MemberId] = field(default_factory=list)
+    down: list[MemberId] = field(default_factory=list)
+
+    def receive(self, envelope: Envelope) -> None:
+        """As `Receiver`."""
+        self.received.append(envelope)
+
+    def peer_connected(self, peer: MemberId) -> None:
+        """As `Receiver`."""
+        self.up.append(peer)
+
+    def peer_disconnected(self, peer: MemberId) -> None:
+        """As `Receiver`."""
+        self.down.append(peer)
+
+
+class Member:
+    """A transport with its ear, turned by hand."""
+
+    def __init__(self, who: Badge, peer: MemberId, port: int) -> None:
+        self.ear = Ear()
+        dial = {peer: f"127.0.0.1:{port}"}
+        self.transport = PeerTransport(who, "127.0.0.1:0", dial, self.ear)
+        self.port = self.transport.address[1]
+
+    def turn(self) -> None:
+        """One short turn."""
+        self.transport.poll(0.01, time.monotonic)
+        self.transport.flush(time.monotonic())
+
+
+def until(condition: Callable[[], object], *members: Member) -> None:
+    """Turn everybody until something holds, for a bounded time."""
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to hold"
+        for member in members:
+            member.turn()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def member() -> Iterator[Member]:
+    """Member a, whose peer b is not there."""
+    made = Member(badge(A), B, free_port())
+    yield made
+    made.transport.close()
+
+
+def frame(envelope: Envelope) -> bytes:
+    """An envelope as it goes over the wire."""
+    data = envelope.SerializeToString()
+    return LENGTH.pack(len(data)) + data
+
+
+def hello(session: int = 1, sequence: int = 1, **changes: str) -> Envelope:
+    """A hello from b to a, or from somebody who says so."""
+    envelope = Envelope(
+        cluster_id="test",
+        cluster_epoch=1,
+        from_member=B,
+        to_member=A,
+        session=session,
+        sequence=sequence,
+        hello=Hello(),
+    )
+    for name, value in changes.items():
+        setattr(envelope, name, value)
+    return envelope
+
+
+def probe(session: int, sequence: int) -> Envelope:
+    """Some message that follows a hello."""
+    envelope = hello(session, sequence)
+    envelope.read_probe.CopyFrom(ReadProbe(round=sequence))
+    return envelope
+
+
+def dial(member: Member) -> socket.socket:
+    """A connection from a stranger."""
+    stream = socket.create_connection(("127.0.0.1", member.port))
+    stream.setblocking(False)
+    return stream
+
+
+def is_closed(stream: socket.socket) -> bool:
+    """Whether the other side has ended the connection."""
+    try:
+        return stream.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_messages_arrive_in_order_and_complete() -> None:
+    """Two members talk, large frames included, one connection each way."""
+    port = free_port()
+    a = Member(badge(A), B, port)
+    b = PeerTransport(badge(B), f"127.0.0.1:{port}", {A: f"127.0.0.1:{a.port}"}, ear := Ear())
+    peer = Member.__new__(Member)
+    peer.ear, peer.transport, peer.port = ear, b, port
+    until(lambda: a.ear.up and ear.up, a, peer)
+
+    for number in range(1, 51):
+        sent = probe(0, 0)
+        sent.from_member, sent.to_member, sent.read_probe.round = A, B, number
+        sent.disk_id = "x" * (100_000 if number % 10 == 0 else 1)
+        a.transport.send(B, sent)
+    until(lambda: len(ear.received) == 50, a, peer)
+
+    assert [envelope.read_probe.round for envelope in ear.received] == list(range(1, 51))
+    assert a.transport.refused == {}
+    a.transport.close()
+    until(lambda: A in ear.down, peer)
+    b.close()
+
+
+GARBAGE = {
+    "text": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a huge length": b"\xff\xff\xff\xff" + b"x" * 64,
+    "a length over what a stranger may send": LENGTH.pack(HELLO_BYTES_MAX + 1),
+    "bytes that are no envelope": LENGTH.pack(9) + b"\xff" * 9,
+    "a message before the hello": frame(probe(1, 1)),
+    "another cluster": frame(hello(cluster_id="other")),
+    "no member": frame(hello(from_member="mallory")),
+    "meant for another": frame(hello(to_member="c")),
+    "a gap in the sequence": frame(hello()) + frame(probe(1, 3)),
+    "another session inside the connection": frame(hello()) + frame(probe(2, 2)),
+    "a frame over the limit": frame(hello()) + LENGTH.pack(FRAME_BYTES_MAX + 1),
+    "a pickle": b"\x80\x04\x95" + b"cos\nsystem\n(S'true'\ntR." * 2,
+}
+
+
+@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_closes_the_connection_and_nothing_else(member: Member, data: bytes) -> None:
+    """A stranger's bytes are refused, nothing of them is received, and a member that
+    comes afterwards is heard."""
+    with dial(member) as stranger:
+        stranger.sendall(data)
+        until(lambda: is_closed(stranger), member)
+
+    assert member.ear.received == []
+    assert member.transport.refused == {"refused": 1}
+    with dial(member) as peer:
+        peer.sendall(frame(hello(session=7)) + frame(probe(7, 2)))
+        until(lambda: member.ear.received, member)
+
+
+def test_half_a_frame_holds_nothing_up(member: Member) -> None:
+    """A connection that stops in the middle of a frame costs only itself."""
+    with dial(member) as stalled, dial(member) as peer:
+        stalled.sendall(frame(hello())[:7])
+        peer.sendall(frame(hello(session=7)) + frame(probe(7, 2)))
+
+        until(lambda: member.ear.received, member)
+
+
+def test_a_later_session_fences_an_earlier_one(member: Member) -> None:
+    """
+    What a broken connection still held never arrives after its successor began.
+
+    Method: session 5, then 6 on a new connection, then more on the old one; and 5 again.
+    """
+    with dial(member) as old, dial(member) as new:
+        old.sendall(frame(hello(session=5)) + frame(probe(5, 2)))
+        until(lambda: len(member.ear.received) == 1, member)
+        new.sendall(frame(hello(session=6)))
+        until(lambda: is_closed(old), member)
+        new.sendall(frame(probe(6, 2)))
+        until(lambda: len(member.ear.received) == 2, member)
+        with dial(member) as again:
+            again.sendall(frame(hello(session=5)))
+            until(lambda: is_closed(again), member)
+
+    assert [e.session for e in member.ear.received] == [5, 6]
+
+
+def test_sessions_grow_across_restarts() -> None:
+    """The incarnation is the high half of a session number."""
+    port = free_port()
+    listener = Member(badge(A), B, port)
+    for incarnation in (1, 2):
+        ear = Ear()
+        dialled = {A: f"127.0.0.1:{listener.port}"}
+        peer = Member.__new__(Member)
+        peer.ear = ear
+        peer.transport = PeerTransport(badge(B, incarnation), "127.0.0.1:0", dialled, ear)
+        until(lambda ear=ear: ear.up, peer, listener)  # type: ignore[misc]
+        peer.transport.send(A, probe(0, 0))
+        until(lambda n=incarnation: len(listener.ear.received) == n, peer, listener)  # type: ignore[misc]
+        peer.transport.close()
+
+    sessions = [envelope.session >> 32 for envelope in listener.ear.received]
+    assert sessions == [1, 2]
+    listener.transport.close()
+
+
+def test_a_port_in_use_is_named(member: Member) -> None:
+    """Two members cannot listen at one address, and the error says at which."""
+    address = f"127.0.0.1:{member.port}"
+    with socket.socket() as blocker:
+        blocker.bind(("127.0.0.1", 0))
+        blocker.listen()
+        taken = f"127.0.0.1:{blocker.getsockname()[1]}"
+        with pytest.raises(OSError, match=f"raft address {taken}"):
+            PeerTransport(badge(A), taken, {B: address}, Ear())
