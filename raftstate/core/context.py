@@ -1,0 +1,57 @@
+"""What a command sees while it is applied: the store, and which command it is.
+
+A command's handler takes the context and the request and returns what happened:
+the response, or a `Refusal`. A refusal has changed nothing but the session's own
+bookkeeping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from raftstate.core.hashing import HashedStore
+from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
+from raftstate.v1.common_pb2 import StepHead
+from raftstate.v1.store_pb2 import Reason, Refusal
+
+
+@dataclass(slots=True)
+class Context:
+    """One log entry under way. `revision` is the current command's."""
+
+    store: HashedStore
+    epoch: int
+    raft_index: int
+    log_time_ms: int
+    revision: int
+    last_position: int
+    # Whose session record or ownership may have changed.
+    sessions: set[str] = field(default_factory=set)
+    agents: set[str] = field(default_factory=set)
+
+
+def refuse(reason: Reason, message: str, *, field: str = "") -> Refusal:
+    """A refusal with nothing more to say."""
+    return Refusal(reason=reason, message=message, field=field)
+
+
+def refuse_with_owner(reason: Reason, message: str, agent: Agent) -> Refusal:
+    """A refusal that says which token is the newest, and who owns the agent."""
+    refusal = Refusal(reason=reason, message=message, lifecycle=agent.lifecycle)
+    if agent.HasField("newest_fence"):
+        refusal.current_fence.CopyFrom(agent.newest_fence)
+    if agent.HasField("owner"):
+        refusal.current_holder = agent.owner.holder
+    return refusal
+
+
+def refuse_state(agent: Agent, action: str) -> Refusal:
+    """A refusal because of the agent's lifecycle."""
+    state = Lifecycle.Name(agent.lifecycle).removeprefix("LIFECYCLE_").lower()
+    message = f"agent {agent.agent_id} is {state}: it cannot be {action}"
+    return Refusal(reason=Reason.REASON_AGENT_STATE, message=message, lifecycle=agent.lifecycle)
+
+
+def refuse_head(message: str, head: StepHead) -> Refusal:
+    """A refusal because the head is not the one expected."""
+    return Refusal(reason=Reason.REASON_CONFLICT, message=message, current_head=head)
