@@ -1,9 +1,12 @@
 """Frames between members: what a stranger sends is refused, and the member lives."""
 
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from raftstate.consensus.transport import (
     LENGTH,
     Badge,
     PeerTransport,
+    Tls,
 )
 from raftstate.core.types import MemberId
 from raftstate.v1.peer_pb2 import Envelope, Hello, ReadProbe
@@ -243,3 +247,101 @@ def test_a_port_in_use_is_named(member: Member) -> None:
         taken = f"127.0.0.1:{blocker.getsockname()[1]}"
         with pytest.raises(OSError, match=f"raft address {taken}"):
             PeerTransport(badge(A), taken, {B: address}, Ear())
+
+
+# --- mutual TLS --------------------------------------------------------------
+
+
+def certificate(folder: Path, name: str, dns: str) -> Tls:
+    """A certificate of the folder's authority that names somebody, made by openssl."""
+    cert, key, request = (str(folder / f"{name}.{end}") for end in ("crt", "key", "csr"))
+    authority = ["-CA", str(folder / "ca.crt"), "-CAkey", str(folder / "ca.key")]
+    extension = folder / f"{name}.ext"
+    extension.write_text(f"subjectAltName=DNS:{dns}\n")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request)
+    openssl(
+        "x509", "-req", "-in", request, *authority, "-out", cert, "-extfile", str(extension)
+    )
+    return Tls(cert, key, str(folder / "ca.crt"))
+
+
+def openssl(command: str, *arguments: str) -> None:
+    """Run openssl without a terminal."""
+    subject = ["-subj", "/CN=test", "-days", "2"] if command == "req" else ["-days", "2"]
+    if "-newkey" in arguments and "-x509" not in arguments:
+        subject = ["-subj", "/CN=test"]
+    done = subprocess.run(
+        ["openssl", command, *arguments, *subject], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate authority of its own."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, and makes the certificates")
+    folder = tmp_path_factory.mktemp("authority")
+    ca = ["-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.crt")]
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", *ca)
+    return folder
+
+
+def secured(who: Badge, peer: MemberId, listen: int, port: int, tls: Tls) -> Member:
+    """A member that talks TLS."""
+    made = Member.__new__(Member)
+    made.ear = Ear()
+    dialled = {peer: f"127.0.0.1:{port}"}
+    made.transport = PeerTransport(who, f"127.0.0.1:{listen}", dialled, made.ear, tls)
+    made.port = made.transport.address[1]
+    return made
+
+
+def test_members_talk_over_mutual_tls(authority: Path) -> None:
+    """Each side shows a certificate that names its member id, large frames included."""
+    port = free_port()
+    a = secured(badge(A), B, 0, port, certificate(authority, "a", "a"))
+    b = secured(badge(B), A, port, a.port, certificate(authority, "b", "b"))
+    until(lambda: a.ear.up and b.ear.up, a, b)
+
+    sent = probe(0, 0)
+    sent.from_member, sent.to_member, sent.disk_id = A, B, "x" * 1_000_000
+    a.transport.send(B, sent)
+    until(lambda: b.ear.received, a, b)
+
+    assert b.ear.received[0].disk_id == sent.disk_id
+    a.transport.close()
+    b.transport.close()
+
+
+def test_a_certificate_for_another_name_is_no_member(authority: Path) -> None:
+    """
+    A client of the same authority cannot pass for a member, in either direction.
+
+    Method: b's process runs with a certificate that names a client.
+    """
+    port = free_port()
+    a = secured(badge(A), B, 0, port, certificate(authority, "a2", "a"))
+    b = secured(badge(B), A, port, a.port, certificate(authority, "client", "client"))
+    # It goes up on b's side, since a is who it should be, and a then hangs up.
+    until(lambda: b.ear.down and a.transport.refused, a, b)
+
+    b.transport.send(A, probe(0, 0))
+    for _ in range(20):
+        a.turn()
+        b.turn()
+    assert (a.ear.up, a.ear.received) == ([], [])
+    a.transport.close()
+    b.transport.close()
+
+
+def test_plain_text_is_refused_where_tls_is_spoken(authority: Path) -> None:
+    """A peer without TLS is closed, counted, and nothing of it is received."""
+    a = secured(badge(A), B, 0, free_port(), certificate(authority, "a3", "a"))
+    with dial(a) as stranger:
+        stranger.sendall(frame(hello()) + frame(probe(1, 2)))
+        until(lambda: is_closed(stranger), a)
+
+    assert a.ear.received == []
+    assert sum(a.transport.refused.values()) == 1
+    a.transport.close()
