@@ -91,6 +91,7 @@ ROLES = {FOLLOWER: "follower", CANDIDATE: "candidate", LEADER: "leader"}
 
 SNAPSHOT_RETRY_S = 30.0
 PIECE_RETRY_S = 0.25
+PIECE_RETRY_DOUBLINGS = 5
 
 
 class RaftViolation(Exception):
@@ -411,6 +412,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         assert timeToWait == 0.0, "the host does the waiting"
         self._forgive_oversleeping()
         self._install_when_verified()
+        # Before anything is applied: a copy is of the last committed state.
+        self._SyncObj__tryLogCompaction()
         if self.leads:
             self._keep_office()
         elif self.now >= self._SyncObj__raftElectionDeadline:
@@ -419,7 +422,6 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._SyncObj__applyLogEntries()
         if self.leads:
             self._SyncObj__sendAppendEntries()
-        self._SyncObj__tryLogCompaction()
 
     def _forgive_oversleeping(self) -> None:
         """A process that was paused knows nothing about the time since: it waits for
@@ -774,7 +776,10 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         progress.begin_snapshot(manifest.name)
         if progress.waiting and self.now < progress.ask_again_at:
             return
-        progress.waiting, progress.ask_again_at = True, self.now + PIECE_RETRY_S
+        # Only an answer can have been lost, so pieces that crawl are not piled up.
+        wait = PIECE_RETRY_S * 2 ** min(progress.unanswered, PIECE_RETRY_DOUBLINGS)
+        progress.waiting, progress.ask_again_at = True, self.now + wait
+        progress.unanswered += 1
         offset = progress.snapshot_offset
         size = min(self.config.chunk_bytes, manifest.size_bytes - offset)
         data = self._snapshots.read(manifest.name, offset, size) if size else b""
@@ -788,6 +793,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         progress.heard = self.now
         if progress.mode is not Mode.SNAPSHOT or progress.snapshot != m.name:
             return
+        progress.unanswered = 0
         if m.installed_index:
             progress.end_snapshot(Index(m.installed_index))
         else:

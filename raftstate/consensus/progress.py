@@ -36,6 +36,7 @@ class Progress:
     in_flight: deque[Index] = field(default_factory=deque)
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0
+    unanswered: int = 0  # pieces sent since the last answer to one
     snapshot: str = ""
     snapshot_offset: int = 0
 
@@ -79,7 +80,7 @@ class Progress:
 
     def disconnected(self) -> None:
         """Everything in flight is lost. A snapshot goes on where the follower says."""
-        self.snapshot_offset = 0
+        self.snapshot_offset = self.unanswered = 0
         if self.mode is Mode.REPLICATE:
             self._probe_from(Index(self.match + 1))
         self.waiting = False
@@ -93,7 +94,7 @@ class Progress:
         if self.mode is not Mode.SNAPSHOT or self.snapshot != name:
             self.mode, self.snapshot, self.snapshot_offset = Mode.SNAPSHOT, name, 0
             self.in_flight.clear()
-            self.waiting = False
+            self.waiting, self.unanswered = False, 0
 
     def end_snapshot(self, installed: Index) -> None:
         """The follower's state is the snapshot at `installed` now."""

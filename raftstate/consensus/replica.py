@@ -35,7 +35,7 @@ from raftstate.core.ports import (
     Unavailable,
 )
 from raftstate.core.tenure import Tenure
-from raftstate.core.types import Index, MemberId, Revision, Term
+from raftstate.core.types import Index, MemberId, Term
 from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, FenceQuery
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
 from raftstate.v1.store_pb2 import Command, LogEntry
@@ -155,6 +155,7 @@ class Replica:
         self.engine = Engine(
             config.engine(), log, snapshots, rng, now, self, self._machine.applied.index
         )
+        self._note_machine()
         self._status = self._make_status()
 
     # --- requests: queued here, taken up by the next step ---------------------
@@ -239,6 +240,7 @@ class Replica:
         self._log.commit()
         self.engine.synced()
         if self._applied:
+            self._note_machine()
             self._state.commit()
             self._observe()
         self._serve_reads()
@@ -388,6 +390,7 @@ class Replica:
         assert not self._applied, "the state has uncommitted changes"
         self._snapshots.adopt(manifest.name)
         self._machine = StateMachine(self._state.store, self._identity.cluster_epoch)
+        self._note_machine()
         assert self._machine.applied.index == manifest.index, (
             f"{manifest.name} holds {self._machine.applied}"
         )
@@ -438,6 +441,11 @@ class Replica:
         if kept is not None:
             self._answers.append((keep.ticket, kept))
 
+    def _note_machine(self) -> None:
+        """Keep what `status` tells, so that an idle step does not touch the state."""
+        self._revision = self._machine.revision
+        self._state_hash = self._machine.state_hash
+
     def _alarms(self) -> tuple[tuple[str, str], ...]:
         alarms = dict(self.engine.alarms)
         if self.engine.leader is not None:
@@ -458,12 +466,12 @@ class Replica:
             term=engine.term,
             commit_index=engine.commit_index,
             applied_index=engine.applied_index,
-            revision=Revision(self._machine.revision),
+            revision=self._revision,
             first_index=Index(log.base.position.index + 1),
             last_index=log.last.index,
             log_bytes=log.size_bytes,
             state_bytes=self._state.size_bytes,
-            state_hash=self._machine.state_hash,
+            state_hash=self._state_hash,
             ready=self._serving or (not engine.leads and leader is not None),
             peers=tuple(
                 PeerStatus(peer, engine.connected_to(peer), engine.match_index(peer))

@@ -1,0 +1,97 @@
+"""raftstate, from a shell.
+
+The exit status is part of the interface:
+
+    0  done
+    1  refused or failed, and nothing happened
+    2  the command line or the configuration is wrong
+    3  outcome unknown: it may have happened, or may yet
+    4  a node stopped because it must not go on
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from raftstate import config as configuration
+from raftstate.cluster_cli import cluster
+
+EXIT_CONFIG = 2
+
+Command = Callable[..., Any]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raftstate", prog_name="raftstate")
+def cli() -> None:
+    """A Raft-replicated store for the state, ownership and recovery of agents."""
+
+
+def _configured(command: Command) -> Command:
+    """Give a command `--config` and a flag for every key; it gets the Config."""
+
+    def run(config_path: Path | None, **flags: str | None) -> Any:
+        given = {
+            key: text
+            for key in configuration.settable()
+            if (text := flags[_name(key)]) is not None
+        }
+        try:
+            config = configuration.load(config_path, flags=given)
+        except configuration.ConfigError as error:
+            click.echo(f"raftstate: {error}", err=True)
+            sys.exit(EXIT_CONFIG)
+        return command(config)
+
+    run.__doc__ = command.__doc__
+    decorated: Command = click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The configuration file (TOML).",
+    )(run)
+    for key in reversed(list(configuration.settable())):
+        flag = f"--{key[0]}-{key[1]}".replace("_", "-")
+        decorated = click.option(
+            flag, _name(key), metavar="VALUE", help=f"Overrides [{key[0]}] {key[1]}."
+        )(decorated)
+    return decorated
+
+
+def _name(key: tuple[str, str]) -> str:
+    return "_".join(key)
+
+
+@cli.command("serve")
+@_configured
+def serve(config: configuration.Config) -> None:
+    """Run one node until it is told to stop (SIGTERM, SIGINT)."""
+    from raftstate import server
+
+    sys.exit(server.serve(config))
+
+
+@cli.group("config")
+def config_group() -> None:
+    """Look at a node's configuration."""
+
+
+@config_group.command("check")
+@_configured
+def check(config: configuration.Config) -> None:
+    """Check a configuration and print all of it, as it would be in effect."""
+    click.echo(config.effective(), nl=False)
+
+
+cli.add_command(cluster)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli(prog_name="raftstate")

@@ -1,0 +1,155 @@
+"""One request, as many attempts as the deadline allows.
+
+For calls that are not batched: sessions, acquiring, reads. Mutations go through
+submit.py, by the same rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from raftstate.client.errors import Ledger, from_rpc, unanswered
+from raftstate.client.routing import Peer, Router
+from raftstate.errors import RaftStateError
+
+R = TypeVar("R")
+
+# Between two messages of a reading stream.
+_SILENCE_S = 3.0
+
+# One attempt at a member, given how long it may take.
+Attempt = Callable[[Peer, float], Awaitable[R]]
+
+
+def deadline_in(seconds: float | None) -> float:
+    """The loop's time in so many seconds; None is never."""
+    return float("inf") if seconds is None else asyncio.get_running_loop().time() + seconds
+
+
+def remaining(deadline: float) -> float:
+    """Seconds until `deadline`; negative after it."""
+    return deadline - asyncio.get_running_loop().time()
+
+
+class Calls:
+    """Sends requests to whoever leads, until one attempt settles them."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def call(
+        self,
+        attempt: Attempt[R],
+        *,
+        deadline: float,
+        changes: bool,
+        patience: float | None = None,
+        leads: bool = True,
+        address: str | None = None,
+        ledger: Ledger | None = None,
+    ) -> R:
+        """The answer to a request. Each attempt gets `patience` seconds,
+        or as many as the options say.
+
+        `changes`: whether a repetition matters, and so whether silence is unknown.
+        `leads`: whether only a leader answers it. `address`: ask there and nowhere else.
+        `ledger`: where to keep account of the attempts, for others to see.
+        Raises what `errors.Ledger` makes of all attempts."""
+        ledger = ledger or Ledger(changes=changes)
+        if patience is None:
+            patience = self._router.attempt
+        while True:
+            target = address or self._router.target
+            began = deadline_in(0.0)
+            try:
+                answer = await self._once(attempt, target, min(patience, remaining(deadline)))
+            except RaftStateError as error:
+                if remaining(began) <= -self._router.attempt:
+                    ledger.failures = 0  # it has waited long enough already
+                await self._failed(ledger, target, error, deadline)
+            else:
+                if leads:
+                    self._router.confirm(target)
+                return answer
+
+    async def stream(
+        self, begin: Callable[[Peer], Any], *, deadline: float, leads: bool = True
+    ) -> AsyncIterator[Any]:
+        """The answers of a reading stream, from one member. `begin` is asked again,
+        and so must go on where the answers ended, whenever the stream breaks; the
+        deadline is counted anew from each answer."""
+        allowed = remaining(deadline)
+        ledger = Ledger(changes=False)
+        while True:
+            address = self._router.target
+            try:
+                peer = self._router.peer(address)
+                await peer.ready(min(self._router.attempt, remaining(deadline)))
+                call = begin(peer)
+                try:
+                    async for answer in _read(call, address):
+                        if answer.HasField("header"):
+                            self._router.observe(answer.header)
+                        if leads:
+                            self._router.confirm(address)
+                        yield answer
+                        ledger = Ledger(changes=False)
+                        deadline = deadline_in(allowed)
+                finally:
+                    call.cancel()
+                return
+            except RaftStateError as error:
+                await self._failed(ledger, address, error, deadline)
+
+    async def _once(self, attempt: Attempt[R], address: str, patience: float) -> R:
+        peer = self._router.peer(address)
+        deadline = deadline_in(patience)
+        await peer.ready(min(patience, self._router.attempt))
+        try:
+            answer = await attempt(peer, max(remaining(deadline), 0.001))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        header = getattr(answer, "header", None)
+        if header is not None:
+            self._router.observe(header)
+        return answer
+
+    async def _failed(
+        self, ledger: Ledger, address: str, error: RaftStateError, deadline: float
+    ) -> None:
+        """Settle, or wait for the right moment to try again."""
+        self._router.follow(address, error)
+        final = ledger.failed(error)
+        if final is error:
+            raise error
+        if final is not None:
+            raise final from error
+        # A hint is worth following at once, but only once: two members may each
+        # believe in the other.
+        pause = 0.0 if error.hint and ledger.failures == 1 else self._backoff(ledger)
+        if remaining(deadline) <= pause:
+            raise ledger.overdue()
+        await asyncio.sleep(pause)
+
+    def _backoff(self, ledger: Ledger) -> float:
+        return self._router.backoff(ledger.failures)
+
+
+async def _read(call: Any, address: str) -> AsyncIterator[Any]:
+    """The messages of a reading stream, as RaftStateError when it breaks."""
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE_S):
+                answer = await call.read()
+        except TimeoutError as error:
+            raise unanswered(address, f"no answer in {_SILENCE_S} s") from error
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        if answer is grpc.aio.EOF:
+            return
+        yield answer

@@ -1,0 +1,130 @@
+"""The parts of one client, put together: what the store and its handles share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from raftstate.client.beats import Beats
+from raftstate.client.calls import Calls, deadline_in
+from raftstate.client.options import Options, positive
+from raftstate.client.routing import Router
+from raftstate.client.session import Session, Sessions
+from raftstate.client.submit import Submitter
+from raftstate.errors import Closed, RaftStateError, SessionExpired
+from raftstate.v1.common_pb2 import RequestId
+
+
+class Holding(Protocol):
+    """An ownership: it ends with its session, and with the client."""
+
+    agent_id: str
+    session: Session
+
+    def lose(self, why: str, error: RaftStateError | None = None) -> None:
+        """It stands no longer."""
+        ...
+
+
+class Engine:
+    """A running client: made inside an event loop, closed once."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.router = Router(options)
+        self.calls = Calls(self.router)
+        self.sessions = Sessions(options, self.router, self.calls, self._session_ended)
+        self.submitter = Submitter(self.router)
+        self.renewals = Beats(self.router, lambda peer: peer.agents.RenewOwnership())
+        self.owned: set[Holding] = set()
+        self.closed = False
+        self._pid = os.getpid()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def check(self) -> None:
+        """Raise Closed (definite) if this client cannot be used, or not from here."""
+        if os.getpid() != self._pid:
+            raise Closed(
+                f"this store was opened by process {self._pid} and cannot be used in"
+                f" process {os.getpid()}: open one there",
+                definite=True,
+            )
+        if self.closed:
+            raise Closed("the store was closed", definite=True)
+
+    def deadline(self, timeout: float | None) -> float:
+        """When a call that begins now must be over."""
+        self.check()
+        return deadline_in(
+            self.options.timeout if timeout is None else positive("timeout", timeout)
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something beside; it ends with the client."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def mutate(self, kind: str, request: Any, timeout: float | None) -> Any:
+        """Carry out a mutation that needs no ownership, in whatever session is open.
+
+        Should the session have ended before anything was sent in vain, it is sent
+        under a new one."""
+        deadline = self.deadline(timeout)
+        while True:
+            session = await self.sessions.get(deadline)
+            try:
+                return await self.mutate_in(session, kind, request, deadline)
+            except SessionExpired as error:
+                if not error.definite:
+                    raise
+
+    async def mutate_in(
+        self, session: Session, kind: str, request: Any, deadline: float
+    ) -> Any:
+        """Carry out a mutation under an id of `session`."""
+        self.check()
+        request_id: RequestId = await session.begin(deadline)
+        try:
+            request.request_id.CopyFrom(request_id)
+            message: Message = request
+            return await self.submitter.submit(kind, message, session, deadline)
+        except RaftStateError as error:
+            if session_gone(error):
+                self.sessions.expired(session)
+            raise
+        finally:
+            session.finish(request_id)
+
+    async def close(self) -> None:
+        """End everything in order, within a bounded time."""
+        if self.closed:
+            return
+        self.closed = True
+        for owned in list(self.owned):
+            owned.lose("the store was closed")
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        await self.renewals.close()
+        await self.submitter.close()
+        await self.sessions.close()
+        await self.router.close()
+
+    def _session_ended(self, session: Session) -> None:
+        for owned in [owned for owned in self.owned if owned.session is session]:
+            owned.lose("its session expired")
+
+
+def session_gone(error: RaftStateError) -> bool:
+    """Whether a server said that the session is no more, however that ended."""
+    return (
+        isinstance(error, SessionExpired)
+        or error.details.get("last_reason") == SessionExpired.reason
+    )

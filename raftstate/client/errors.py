@@ -1,0 +1,171 @@
+"""What an attempt's failure says, and what all attempts of a request say together.
+
+The rule: an error is definite only if every attempt's was. After one unknown
+attempt only an outcome that the log recorded under the request id settles it.
+So timeout, then NOT_LEADER, then the deadline is unknown: the first attempt may
+still be applied.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from raftstate.errors import (
+    BY_REASON,
+    DOMAIN,
+    ClusterMismatch,
+    InvalidRequest,
+    NoQuorum,
+    NotLeader,
+    OutcomeForgotten,
+    OutcomeUnknown,
+    Overloaded,
+    RaftStateError,
+)
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+# Refusals that apply records under the request id: the same for every attempt.
+RECORDED: Final = frozenset(
+    {
+        "AGENT_NOT_FOUND",
+        "AGENT_EXISTS",
+        "AGENT_STATE",
+        "OWNED",
+        "NOT_OWNER",
+        "FENCED",
+        "CONFLICT",
+    }
+)
+
+# Reasons that leave open what happened.
+_INDEFINITE = frozenset({"OUTCOME_UNKNOWN", "OUTCOME_FORGOTTEN", "UNKNOWN"})
+
+# Nothing was proposed; another member, or the same one later, may do it.
+_TRY_AGAIN = (NotLeader, NoQuorum, Overloaded)
+
+# Indefinite, and asking again will not tell.
+_FINAL = (OutcomeForgotten, ClusterMismatch)
+
+# What gRPC itself answers, without a handler of ours having run.
+_DEFINITE_CODES = frozenset(
+    code.value[0]
+    for code in (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    )
+)
+
+
+def from_rpc(error: Any) -> RaftStateError:
+    """The exception for a failed call (a `grpc.aio.AioRpcError`)."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY:
+            status = status_pb2.Status()
+            status.ParseFromString(value)
+            return from_status(status)
+    code = error.code()
+    return _bare(code.value[0], f"{code.name}: {error.details()}")
+
+
+def from_status(status: Any) -> RaftStateError:
+    """The exception for a google.rpc.Status."""
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    found = False
+    for detail in status.details:
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+            found = info.domain == DOMAIN
+        elif detail.Is(bad.DESCRIPTOR):
+            detail.Unpack(bad)
+    if not found:
+        return _bare(status.code, status.message)
+    details = dict(info.metadata)
+    for violation in bad.field_violations:
+        details.setdefault("field", violation.field)
+        details.setdefault("description", violation.description)
+    kind = BY_REASON.get(info.reason, RaftStateError)
+    if kind is RaftStateError:
+        details.setdefault("reason", info.reason)
+    # Both must say so: what the server claims, and what the reason can mean.
+    definite = details.pop("definite", "true") == "true" and (
+        kind.reason not in _INDEFINITE or status.code in _DEFINITE_CODES
+    )
+    return kind(
+        status.message,
+        definite=definite,
+        details=details,
+        hint=details.get("leader_address") or None,
+    )
+
+
+def _bare(code: int, message: str) -> RaftStateError:
+    """A status without our details: from gRPC itself, or from something else."""
+    if code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
+        return InvalidRequest(message, definite=True)
+    if code in _DEFINITE_CODES:
+        return RaftStateError(message, definite=True)
+    return OutcomeUnknown(message, definite=False)
+
+
+def unreachable(address: str) -> NoQuorum:
+    """Nothing was sent: there is no connection to `address`."""
+    return NoQuorum(f"cannot connect to {address}", definite=True, details={"address": address})
+
+
+def unanswered(address: str, why: str) -> OutcomeUnknown:
+    """Something was sent to `address`, and nobody knows what became of it."""
+    return OutcomeUnknown(
+        f"{address}: {why}", definite=False, details={"address": address, "why": why}
+    )
+
+
+class Ledger:
+    """All attempts of one request. `changes` is false for reads, whose repetition
+    does no harm and whose failure leaves nothing behind."""
+
+    __slots__ = ("changes", "failures", "last", "unknown")
+
+    def __init__(self, *, changes: bool) -> None:
+        self.changes = changes
+        self.failures = 0
+        self.unknown = 0
+        self.last: RaftStateError | None = None
+
+    def failed(self, error: RaftStateError) -> RaftStateError | None:
+        """Note a failed attempt; the error to raise, or None to try again."""
+        self.failures += 1
+        self.last = error
+        if isinstance(error, _TRY_AGAIN) and error.definite:
+            return None
+        if not error.definite:
+            self.unknown += 1
+            return error if isinstance(error, _FINAL) else None
+        if self.unknown and self.changes and error.reason not in RECORDED:
+            return self._in_doubt(f"an attempt was not answered, and then: {error}")
+        return error
+
+    def overdue(self) -> RaftStateError:
+        """The deadline has passed between attempts: the error to raise."""
+        if self.unknown and self.changes:
+            return self._in_doubt(f"no answer before the deadline; last: {self.last}")
+        if self.last is not None and self.last.definite:
+            return self.last
+        error = NoQuorum(
+            f"no answer before the deadline; last: {self.last or 'no member was reached'}",
+            definite=True,
+        )
+        error.__cause__ = self.last
+        return error
+
+    def _in_doubt(self, message: str) -> OutcomeUnknown:
+        details = {"last_reason": self.last.reason} if self.last else {}
+        error = OutcomeUnknown(message, definite=False, details=details)
+        error.__cause__ = self.last
+        return error

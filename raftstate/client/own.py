@@ -1,0 +1,247 @@
+"""How an ownership is acquired, and how its block ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from raftstate.client.calls import deadline_in, remaining
+from raftstate.client.clock import now
+from raftstate.client.engine import Engine, session_gone
+from raftstate.client.errors import unanswered
+from raftstate.client.options import CLOSE_S
+from raftstate.client.ownership import LOST, AgentHandle
+from raftstate.client.routing import Peer
+from raftstate.client.session import Session
+from raftstate.errors import NoQuorum, Owned, OwnershipLost, RaftStateError
+from raftstate.v1.agent_service_pb2 import (
+    ACQUIRE_MODE_IF_FREE,
+    ACQUIRE_MODE_WAIT,
+    AcquireMode,
+    AcquireOwnershipRequest,
+    AcquireOwnershipResponse,
+    ReleaseOwnershipRequest,
+)
+from raftstate.v1.common_pb2 import RequestId
+from raftstate.v1.event_service_pb2 import ReadEventsRequest
+
+
+class _AskAgain(Exception):
+    """Ask under another request id: this one is too old, or its session has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What to acquire, and how. `timeout` None is for ever."""
+
+    agent_id: str
+    mode: AcquireMode
+    ttl: float
+    holder: str
+    create: bool
+    timeout: float | None
+
+
+class Own:
+    """`async with store.own(...) as agent:`. See `Store.own`."""
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self._engine = engine
+        self._claim = claim
+        self._handle: AgentHandle | None = None
+        self._cancelling = 0
+
+    async def __aenter__(self) -> AgentHandle:
+        self._engine.check()
+        self._check_not_owned_here()
+        task = asyncio.current_task()
+        assert task is not None
+        handle = await self._acquire(deadline_in(self._claim.timeout))
+        try:
+            await self._fetch_rest(handle)
+            if handle.lost:
+                raise await handle.loss(definite=True)
+        except BaseException:
+            await self._release(handle)
+            raise
+        self._handle = handle
+        self._cancelling = task.cancelling()
+        handle.hold(task)
+        return handle
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        handle, self._handle = self._handle, None
+        assert handle is not None
+        if not handle.lost:
+            await self._release(handle)
+            return
+        handle.release()
+        task = asyncio.current_task()
+        assert task is not None
+        ours = handle.cancelled and task.uncancel() <= self._cancelling
+        by_us = ours and (error is None or isinstance(error, asyncio.CancelledError))
+        if by_us or isinstance(error, (*LOST, OwnershipLost)):
+            raise await handle.loss() from error
+
+    # --- acquiring ---
+
+    def _check_not_owned_here(self) -> None:
+        # The store would grant it: to the same session, which would so fence itself.
+        mine = {owned.agent_id for owned in self._engine.owned}
+        if self._claim.mode == ACQUIRE_MODE_IF_FREE and self._claim.agent_id in mine:
+            raise Owned(
+                f"agent {self._claim.agent_id} is owned by another block of this store",
+                definite=True,
+            )
+
+    async def _acquire(self, deadline: float) -> AgentHandle:
+        waits = self._claim.mode == ACQUIRE_MODE_WAIT
+        while True:
+            session: Session | None = None
+            try:
+                session = await self._engine.sessions.get(deadline)
+                handle = await self._ask(session, deadline)
+            except _AskAgain:
+                continue
+            except RaftStateError as error:
+                # An ownership ends with its session, so that nothing is in doubt then.
+                if session is not None and session_gone(error):
+                    self._engine.sessions.expired(session)
+                elif not (waits and isinstance(error, NoQuorum)):
+                    raise
+                if remaining(deadline) <= 0:
+                    raise
+                continue
+            if await self._confirm(handle):
+                return handle
+            if not waits:
+                raise await handle.loss()
+
+    async def _ask(self, session: Session, deadline: float) -> AgentHandle:
+        """One request, under one id, until it is settled."""
+        request_id = await session.begin(deadline)
+        claim = self._claim
+        waits = claim.mode == ACQUIRE_MODE_WAIT
+        first_sent: list[float] = []
+
+        async def attempt(peer: Peer, patience: float) -> AcquireOwnershipResponse:
+            request = AcquireOwnershipRequest(
+                request_id=request_id,
+                agent_id=claim.agent_id,
+                mode=claim.mode,
+                ttl_ms=round(claim.ttl * 1000),
+                holder=claim.holder,
+                create=claim.create,
+            )
+            request.request_id.lowest_unfinished = session.lowest_unfinished
+            first_sent.append(now())
+            call = peer.agents.AcquireOwnership(
+                request, timeout=None if patience == float("inf") else patience
+            )
+            if waits:
+                return await self._wait(call, peer.address, session, request_id)
+            answer: AcquireOwnershipResponse = await call
+            return answer
+
+        try:
+            granted = await self._engine.calls.call(
+                attempt,
+                deadline=deadline,
+                changes=True,
+                patience=float("inf") if waits else None,
+            )
+        finally:
+            session.finish(request_id)
+        # The store counts from the grant. It lies after the first sending, which is
+        # near enough unless the request had to wait.
+        counts_from = None if waits or len(first_sent) > 1 else first_sent[0]
+        handle = AgentHandle(self._engine, session, granted, counts_from)
+        self._engine.owned.add(handle)
+        self._engine.renewals.start(handle)
+        return handle
+
+    async def _wait(
+        self, call: Any, address: str, session: Session, request_id: RequestId
+    ) -> AcquireOwnershipResponse:
+        """The answer of a call that may take for ever, unless something says that it
+        had better be asked elsewhere or again."""
+        answer = asyncio.create_task(_answer(call))
+        moved = asyncio.create_task(self._engine.router.moved_from(address))
+        aged = asyncio.create_task(session.aged(request_id))
+        tasks = {answer, moved, aged}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            if aged.done():
+                raise _AskAgain
+            elsewhere = unanswered(address, "another member leads now")
+            elsewhere.hint = self._engine.router.leader
+            raise elsewhere
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _confirm(self, handle: AgentHandle) -> bool:
+        """Whether the ownership surely stands: renewed once, if its age is unknown."""
+        if handle.time_left > 0:
+            return True
+        try:
+            if await handle.confirmed(handle.ttl):
+                return True
+        except BaseException:
+            await self._release(handle)
+            raise
+        await self._release(handle)
+        handle.lose("no renewal was acknowledged in time")
+        return False
+
+    async def _fetch_rest(self, handle: AgentHandle) -> None:
+        """The events after the checkpoint that the bundle had no room for."""
+        last = handle.events_since[-1].seq if handle.events_since else 0
+        wanted = handle.head.event_seq - last
+        if not (handle.bundle.more_events and wanted > 0):
+            return
+        seen = last
+
+        def begin(peer: Peer) -> Any:
+            return peer.events.ReadEvents(
+                ReadEventsRequest(
+                    stream_id=handle.agent_id,
+                    from_seq=seen + 1,
+                    max_events=handle.head.event_seq - seen,
+                )
+            )
+
+        deadline = deadline_in(self._engine.options.timeout)
+        async for answer in self._engine.calls.stream(begin, deadline=deadline):
+            handle.events_since.extend(answer.events)
+            seen = handle.events_since[-1].seq
+
+    # --- letting go ---
+
+    async def _release(self, handle: AgentHandle) -> None:
+        """Give the ownership back: best effort, within a bounded time. What is not
+        given back expires."""
+        handle.release()
+        if handle.lost or self._engine.closed:
+            return
+        request = ReleaseOwnershipRequest(agent_id=handle.agent_id, fence=handle.token)
+        with contextlib.suppress(RaftStateError):
+            await self._engine.mutate_in(
+                handle.session, "release_ownership", request, deadline_in(CLOSE_S)
+            )
+
+
+async def _answer(call: Any) -> AcquireOwnershipResponse:
+    answer: AcquireOwnershipResponse = await call
+    return answer

@@ -1,0 +1,370 @@
+"""The fenced right to act for one agent, and the steps taken under it.
+
+Two things guard an ownership. The store checks the fencing token inside every
+write, so a writer of the past writes nothing. And this process counts, by its own
+clock, how long it may believe that it still owns: from when it *sent* the last
+renewal that was acknowledged. When that time is nearly over, or a server says that
+the ownership has ended, the block that holds it is cancelled.
+
+A step that is being committed is never cancelled for this: the store's answer
+decides what became of it, and says so if the writer was of the past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from raftstate.client import values
+from raftstate.client.calls import deadline_in
+from raftstate.client.clock import now
+from raftstate.client.engine import Engine
+from raftstate.client.routing import Peer
+from raftstate.client.session import Session
+from raftstate.errors import (
+    AgentState,
+    Fenced,
+    NotOwner,
+    OutcomeUnknown,
+    OwnershipLost,
+    RaftStateError,
+    SessionExpired,
+)
+from raftstate.v1.agent_service_pb2 import (
+    AcquireOwnershipResponse,
+    GetAgentRequest,
+    GetAgentResponse,
+    RenewOwnershipRequest,
+    RenewOwnershipResponse,
+    TakeoverBundle,
+)
+from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
+from raftstate.v1.common_pb2 import FencingToken, StepHead
+from raftstate.v1.event_service_pb2 import Event, NewEvent
+from raftstate.v1.step_service_pb2 import CommitStepRequest, CommitStepResponse
+
+S = TypeVar("S")
+
+# Asking who owns the agent now may take so long.
+_ASK_S: Final = 1.0
+# What is being settled with the store may go on for so long after the loss.
+_SETTLE_S: Final = 1.2
+# What a server says to a writer that owns nothing any more.
+LOST: Final = (Fenced, NotOwner, SessionExpired, AgentState)
+
+
+class AgentHandle:
+    """An owned agent. Made by `Store.own`, valid inside its block."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        session: Session,
+        granted: AcquireOwnershipResponse,
+        valid_from: float | None,
+    ) -> None:
+        self._engine = engine
+        self.session = session
+        self.agent_id: str = granted.bundle.agent.agent_id
+        self.token: FencingToken = granted.ownership.fence
+        self.bundle: TakeoverBundle = granted.bundle
+        self.head: StepHead = granted.bundle.agent.head
+        self.events_since: list[Event] = list(granted.bundle.events)
+        self.ttl = granted.ownership.ttl_ms / 1000
+        self.interval = self.ttl / 3
+        # None: nobody knows since when it counts; the first renewal will tell.
+        self._valid_until = 0.0 if valid_from is None else valid_from + self.ttl
+        self._margin = min(max(0.1 * self.ttl, 0.02), 0.5)
+        self._confirmed = asyncio.Event()
+        self._loss: tuple[str, dict[str, str], RaftStateError | None] | None = None
+        self._in_doubt = False
+        self._step_open = False
+        self._unsettled = 0
+        self._task: asyncio.Task[Any] | None = None
+        self.cancelled = False
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    # --- what users see ---
+
+    @property
+    def token_text(self) -> str:
+        """The fencing token as fixed-width text, which sorts as tokens do."""
+        return values.token_text(self.token)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the ownership is known to be over, or can no longer be sure."""
+        return self._loss is not None
+
+    def restore(
+        self, default: S | None = None, fold: Callable[[Any, Event], Any] | None = None
+    ) -> Any:
+        """The state that the agent's last owner left.
+
+        That is the newest checkpoint's value, or a copy of `default` where there is
+        none, with `fold(state, event)` applied to each event committed after it.
+        Without `fold` those events are left to `events_since`. As everything was read
+        when the ownership was granted, this neither waits nor fails."""
+        if self.bundle.HasField("checkpoint"):
+            state = values.decode(self.bundle.checkpoint)
+        else:
+            state = copy.deepcopy(default)
+        if fold is not None:
+            for event in self.events_since:
+                state = fold(state, event)
+        return state
+
+    def step(self, *, timeout: float | None = None) -> Step:
+        """A step: `async with agent.step() as step:`, committed at the block's end.
+
+        Entering raises OwnershipLost (definite) if the ownership is over. See `Step`
+        for what leaving raises. `timeout` is for the commit, in seconds."""
+        return Step(self, timeout)
+
+    # --- the beat: renewals ---
+
+    def request(self, nonce: int) -> RenewOwnershipRequest:
+        return RenewOwnershipRequest(agent_id=self.agent_id, fence=self.token, nonce=nonce)
+
+    def acknowledged(self, sent: float, answer: RenewOwnershipResponse) -> None:
+        if answer.held:
+            self._valid_until = max(self._valid_until, sent + answer.ttl_ms / 1000)
+            self._confirmed.set()
+        else:
+            self.lose("the store says that it has ended")
+
+    async def confirmed(self, seconds: float) -> bool:
+        """Wait until a renewal was acknowledged: whether that happened in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._confirmed.wait()
+        except TimeoutError:
+            return False
+        return self._loss is None
+
+    # --- the clock ---
+
+    @property
+    def time_left(self) -> float:
+        """Seconds for which this process may believe that it owns the agent."""
+        return min(self._valid_until, self.session.valid_until) - self._margin - now()
+
+    def hold(self, task: asyncio.Task[Any] | None) -> None:
+        """Begin to guard the block that `task` runs."""
+        self._task = task
+        self._watch_clock()
+
+    def release(self) -> None:
+        """The block is over: guard it no more."""
+        self._task = None
+        self._engine.renewals.stop(self)
+        self._engine.owned.discard(self)
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _watch_clock(self) -> None:
+        left = self.time_left
+        if left <= 0:
+            self.lose("its time ran out without a renewal being acknowledged")
+        else:
+            self._later("clock", left, self._watch_clock)
+
+    def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, call)
+
+    # --- losing it ---
+
+    def lose(self, why: str, error: RaftStateError | None = None) -> None:
+        """The ownership is over: cancel the block, unless it is committing."""
+        if self._loss is not None:
+            return
+        details = dict(error.details) if error is not None else {}
+        if error is not None:
+            details["reason"] = error.reason
+        self._loss = (why, details, error)
+        self._confirmed.set()
+        self._engine.renewals.stop(self)
+        if error is None and not self._engine.closed:
+            self._asking = self._engine.spawn(self._ask())
+        self._later("cancel", _SETTLE_S if self._unsettled else 0.0, self._cancel)
+
+    @contextlib.contextmanager
+    def _settling(self) -> Iterator[None]:
+        """While the block waits for what the store says, which is never long, it is not
+        cancelled: the answer belongs into its hands."""
+        self._unsettled += 1
+        if self._loss is not None:
+            self._later("cancel", _SETTLE_S, self._cancel)
+        try:
+            yield
+        finally:
+            self._unsettled -= 1
+            if self._loss is not None and not self._unsettled:
+                self._later("cancel", 0.0, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self.cancelled:
+            self.cancelled = True
+            self._task.cancel(f"ownership of {self.agent_id} was lost")
+
+    async def _ask(self) -> None:
+        """Find out who owns the agent now, for the error to say."""
+
+        async def attempt(peer: Peer, patience: float) -> GetAgentResponse:
+            request = GetAgentRequest(agent_id=self.agent_id)
+            answer: GetAgentResponse = await peer.agents.GetAgent(request, timeout=patience)
+            return answer
+
+        assert self._loss is not None
+        details = self._loss[1]
+        try:
+            answer = await self._engine.calls.call(
+                attempt, deadline=deadline_in(_ASK_S), changes=False
+            )
+        except RaftStateError as error:
+            details["current_owner"] = f"not known: {error}"
+            return
+        agent = answer.agent
+        if agent.newest_fence != self.token:
+            details["reason"] = Fenced.reason
+        elif not agent.HasField("owner"):
+            details["reason"] = NotOwner.reason
+        details["current_fence"] = values.token_text(agent.newest_fence)
+        if agent.HasField("owner"):
+            details["current_holder"] = agent.owner.holder
+
+    async def loss(self, *, definite: bool | None = None) -> OwnershipLost:
+        """The error that says how the ownership was lost, and to whom."""
+        assert self._loss is not None
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=_ASK_S)
+        why, details, cause = self._loss
+        message = (
+            f"ownership of {self.agent_id} under {self.token_text} is over: {cause or why}"
+        )
+        if "current_fence" in details and cause is None:
+            holder = details.get("current_holder") or "nobody"
+            message += f"; now owned by {holder}, newest token {details['current_fence']}"
+        known = not self._in_doubt if definite is None else definite
+        lost = OwnershipLost(message, definite=known, details=dict(details))
+        lost.__cause__ = cause
+        return lost
+
+    # --- steps ---
+
+    async def enter_step(self) -> None:
+        """Check that a step may begin. Raises OwnershipLost (definite)."""
+        self._engine.check()
+        if self._loss is None and self.time_left <= 0:
+            self.lose("its time ran out without a renewal being acknowledged")
+        if self._loss is not None:
+            with self._settling():
+                raise await self.loss(definite=True)
+        if self._step_open:
+            raise RuntimeError(f"a step of {self.agent_id} is already open")
+        self._step_open = True
+
+    def leave_step(self) -> None:
+        """The step is over, however it ended."""
+        self._step_open = False
+
+    async def commit(
+        self, request: CommitStepRequest, timeout: float | None
+    ) -> CommitStepResponse:
+        """Commit a step under this ownership."""
+        request.agent_id = self.agent_id
+        request.fence.CopyFrom(self.token)
+        request.expected_step = self.head.step
+        deadline = self._engine.deadline(timeout)
+        with self._settling():
+            try:
+                answer: CommitStepResponse = await self._engine.mutate_in(
+                    self.session, "commit_step", request, deadline
+                )
+            except LOST as error:
+                self.lose(str(error), error)
+                raise
+            except (OutcomeUnknown, asyncio.CancelledError):
+                self._in_doubt = True
+                raise
+        self.head = answer.head
+        return answer
+
+
+class Step:
+    """What one step writes, all of it or nothing, when its block ends.
+
+    An exception inside the block commits nothing. Leaving the block raises
+
+    * Fenced, NotOwner, AgentState, SessionExpired (definite): the agent is not owned
+      any more; the `own` block ends as well.
+    * Conflict (definite): another step was committed than this handle knows of.
+    * InvalidRequest (definite): it breaks a limit.
+    * NoQuorum, NotLeader, Overloaded (definite): nothing was written in time.
+    * OutcomeUnknown (indefinite): it may have been committed, or may yet be. The next
+      step will be refused with Conflict if it was.
+    """
+
+    def __init__(self, handle: AgentHandle, timeout: float | None) -> None:
+        self._handle = handle
+        self._timeout = timeout
+        self._request = CommitStepRequest()
+        self.committed = False
+        self.head: StepHead | None = None
+        self.first_position = 0
+        self.revision = 0
+
+    def event(
+        self, kind: str, data: Any = None, *, causation_id: str = "", correlation_id: str = ""
+    ) -> None:
+        """Add an event. `data` is written as JSON, bytes as they are.
+
+        Raises TypeError or ValueError for what JSON cannot hold."""
+        encoded, content_type = values.encode(data)
+        self._request.events.append(
+            NewEvent(
+                type=kind,
+                data=encoded,
+                content_type=content_type,
+                causation_id=causation_id,
+                correlation_id=correlation_id,
+            )
+        )
+
+    def checkpoint(self, state: Any, *, labels: Mapping[str, str] | None = None) -> None:
+        """Save the agent's state, as it is now and after this step's events.
+
+        Raises ValueError if the step has a checkpoint already, and what `event` does."""
+        if self._request.HasField("checkpoint"):
+            raise ValueError("a step has at most one checkpoint")
+        data, content_type = values.encode(state)
+        self._request.checkpoint.CopyFrom(
+            NewCheckpoint(data=data, content_type=content_type, labels=values.labels(labels))
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._handle.enter_step()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                answer = await self._handle.commit(self._request, self._timeout)
+                self.head = answer.head
+                self.first_position = answer.first_position
+                self.revision = answer.header.revision
+                self.committed = True
+        finally:
+            self._handle.leave_step()

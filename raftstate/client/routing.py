@@ -1,0 +1,185 @@
+"""Where to send: the members known, the one believed to lead, and a connection to each.
+
+The leader is found by asking. A member that does not lead names the one that does;
+without such a hint, and after silence, the next endpoint is asked. Nothing here
+waits for an answer: who sends decides what a failure means (errors.py) and tells
+the router, so that everybody goes the same way afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from raftstate.client.errors import unreachable
+from raftstate.client.options import BACKOFF_MAX_S, BACKOFF_MIN_S, Options
+from raftstate.errors import ClusterMismatch, Overloaded, RaftStateError
+from raftstate.v1.agent_service_pb2_grpc import AgentServiceStub
+from raftstate.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
+from raftstate.v1.common_pb2 import ResponseHeader
+from raftstate.v1.event_service_pb2_grpc import EventServiceStub
+from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
+from raftstate.v1.step_service_pb2_grpc import StepServiceStub
+
+
+class Peer:
+    """One member: its channel and the services on it."""
+
+    def __init__(self, address: str, options: Options) -> None:
+        self.address = address
+        self.channel: Any = _channel(address, options)
+        self.sessions = SessionServiceStub(self.channel)
+        self.agents = AgentServiceStub(self.channel)
+        self.steps = StepServiceStub(self.channel)
+        self.events = EventServiceStub(self.channel)
+        self.checkpoints = CheckpointServiceStub(self.channel)
+        self.cluster = ClusterServiceStub(self.channel)
+        self._connecting: asyncio.Task[bool] | None = None
+
+    async def ready(self, patience: float) -> None:
+        """Return once connected; raise NoQuorum (definite) if that is not so soon.
+
+        What fails here was never sent, which is why it is asked before each attempt.
+        """
+        if self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+        done, _ = await asyncio.wait({self._connecting}, timeout=max(patience, 0.0))
+        if not done or not self._connecting.result():
+            raise unreachable(self.address)
+
+    async def _connect(self) -> bool:
+        # Shared by all who wait, and never cancelled by one of them: a watch on a
+        # channel's state cannot be taken back.
+        while True:
+            state = self.channel.get_state(try_to_connect=True)
+            if state is grpc.ChannelConnectivity.READY:
+                return True
+            if state in _FAILED:
+                return False
+            await self.channel.wait_for_state_change(state)
+
+    async def close(self) -> None:
+        """Close the channel, and with it every call on it."""
+        await self.channel.close()
+        if self._connecting is not None:
+            await asyncio.wait({self._connecting})
+
+
+_FAILED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+
+
+class Router:
+    """Who leads, as far as this client knows."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._peers: dict[str, Peer] = {}
+        self._next = 0
+        self._target = options.endpoints[0]
+        self._leader: str | None = None
+        self._moved: asyncio.Future[None] | None = None
+        self._cluster_id = ""
+        self._epoch = 0
+
+    @property
+    def attempt(self) -> float:
+        """How many seconds one attempt gets."""
+        return self._options.attempt
+
+    @property
+    def target(self) -> str:
+        """The address to try next."""
+        return self._target
+
+    @property
+    def leader(self) -> str | None:
+        """The member that answered last as a leader does."""
+        return self._leader
+
+    def peer(self, address: str) -> Peer:
+        """The member at `address`; its connection is made when it is needed."""
+        peer = self._peers.get(address)
+        if peer is None:
+            peer = self._peers[address] = Peer(address, self._options)
+        return peer
+
+    def confirm(self, address: str) -> None:
+        """`address` answered what only a leader answers."""
+        if address == self._leader:
+            return
+        self._leader = self._target = address
+        if self._moved is not None:
+            self._moved.set_result(None)
+            self._moved = None
+
+    def follow(self, address: str, error: RaftStateError) -> None:
+        """An attempt at `address` failed: go where it points, or to the next endpoint.
+
+        Does nothing if somebody else's failure has already moved the target."""
+        if address != self._target or isinstance(error, Overloaded):
+            return
+        if error.hint and error.hint != address:
+            self._target = error.hint
+            return
+        endpoints = self._options.endpoints
+        if address in endpoints:
+            self._next = endpoints.index(address) + 1
+        self._target = endpoints[self._next % len(endpoints)]
+        self._next += 1
+
+    async def moved_from(self, address: str) -> None:
+        """Return once another member than `address` has answered as leader."""
+        while self._leader in (None, address):
+            if self._moved is None:
+                self._moved = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._moved)
+
+    def observe(self, header: ResponseHeader) -> None:
+        """Check that an answer is from the cluster and epoch seen so far.
+
+        Raises ClusterMismatch: not definite, as what was asked may have happened
+        there."""
+        if header.cluster_id == self._cluster_id and header.cluster_epoch == self._epoch:
+            return
+        if self._cluster_id and header.cluster_id != self._cluster_id:
+            raise ClusterMismatch(
+                f"an answer came from cluster {header.cluster_id!r} (member"
+                f" {header.member_id!r}); this client talks to {self._cluster_id!r}",
+                definite=False,
+                details={"expected": self._cluster_id, "found": header.cluster_id},
+            )
+        if header.cluster_epoch < self._epoch:
+            raise ClusterMismatch(
+                f"member {header.member_id!r} answered from epoch {header.cluster_epoch};"
+                f" epoch {self._epoch} has been seen",
+                definite=False,
+                details={"expected": str(self._epoch), "found": str(header.cluster_epoch)},
+            )
+        self._cluster_id = header.cluster_id
+        self._epoch = header.cluster_epoch
+
+    def backoff(self, failures: int) -> float:
+        """How long to wait before the next attempt, after so many failed."""
+        # Half again as much each time: an election takes about half a second, and
+        # doubling would on average sleep through half as much again.
+        longest = BACKOFF_MIN_S * 1.5 ** min(failures - 1, 20)
+        return self._options.rng.uniform(0.5, 1.0) * min(longest, BACKOFF_MAX_S)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for peer in self._peers.values():
+            await peer.close()
+
+
+def _channel(address: str, options: Options) -> Any:
+    if options.tls is None:
+        return grpc.aio.insecure_channel(address, options=options.channel_options)
+    return grpc.aio.secure_channel(
+        address, options.tls.credentials(), options=options.channel_options
+    )

@@ -1,0 +1,255 @@
+"""The client's identity for exactly-once: a session, its request ids, its keep-alive.
+
+A request id stays the same over all attempts of a request. The session tells the
+servers the lowest id whose outcome somebody here still waits for, so that they may
+forget the outcomes below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from raftstate.client.beats import Beats
+from raftstate.client.calls import Calls, deadline_in, remaining
+from raftstate.client.clock import now
+from raftstate.client.errors import Ledger
+from raftstate.client.options import CLOSE_S, Options
+from raftstate.client.routing import Peer, Router
+from raftstate.errors import (
+    InvalidRequest,
+    NoQuorum,
+    Overloaded,
+    RaftStateError,
+    SessionExpired,
+)
+from raftstate.v1.common_pb2 import RequestId
+from raftstate.v1.session_service_pb2 import (
+    CloseSessionRequest,
+    CloseSessionResponse,
+    KeepAliveRequest,
+    KeepAliveResponse,
+    OpenSessionRequest,
+    OpenSessionResponse,
+)
+
+# How many requests may be unfinished at once: below the servers' 1,024.
+WINDOW = 1_000
+
+
+class Session:
+    """One session: its ids, and until when it surely stands."""
+
+    def __init__(self, session_id: str, opened_revision: int, ttl: float, sent: float) -> None:
+        self.session_id = session_id
+        self.opened_revision = opened_revision
+        self.ttl = ttl
+        self.valid_until = sent + ttl
+        self.expired = False
+        self._next = 1
+        self._unfinished: dict[int, None] = {}
+        self._room: list[asyncio.Future[None]] = []
+        self._long: dict[int, asyncio.Future[None]] = {}
+
+    # --- request ids ---
+
+    @property
+    def lowest_unfinished(self) -> int:
+        """The lowest sequence whose outcome somebody still waits for."""
+        return next(iter(self._unfinished), self._next)
+
+    async def begin(self, deadline: float) -> RequestId:
+        """The id of a new request, to be given back by `finish`.
+
+        Raises Overloaded (definite) if the window stays full until the deadline."""
+        while self._next - self.lowest_unfinished >= WINDOW:
+            room = asyncio.get_running_loop().create_future()
+            self._room.append(room)
+            if not (await asyncio.wait({room}, timeout=max(remaining(deadline), 0.0)))[0]:
+                raise Overloaded(
+                    f"{WINDOW} requests of this client are unfinished", definite=True
+                )
+        sequence = self._next
+        self._next += 1
+        self._unfinished[sequence] = None
+        for old in [old for old in self._long if sequence - old > WINDOW // 2]:
+            self._long.pop(old).set_result(None)
+        return RequestId(
+            session_id=self.session_id,
+            sequence=sequence,
+            lowest_unfinished=self.lowest_unfinished,
+            opened_revision=self.opened_revision,
+        )
+
+    def finish(self, request_id: RequestId) -> None:
+        """Nobody waits for this outcome any more."""
+        del self._unfinished[request_id.sequence]
+        while self._room:
+            room = self._room.pop()
+            if not room.done():
+                room.set_result(None)
+
+    async def aged(self, request_id: RequestId) -> None:
+        """Return when this request has become so old that it should make room for the
+        others, as one that waits for an ownership may; or when the session ends."""
+        if self.expired or self._next - request_id.sequence > WINDOW // 2:
+            return
+        future = self._long[request_id.sequence] = asyncio.get_running_loop().create_future()
+        try:
+            await future
+        finally:
+            self._long.pop(request_id.sequence, None)
+
+    def end(self) -> None:
+        """A server said that this session is no more."""
+        self.expired = True
+        while self._long:
+            self._long.popitem()[1].set_result(None)
+
+    # --- the beat ---
+
+    @property
+    def interval(self) -> float:
+        return self.ttl / 3
+
+    def request(self, nonce: int) -> KeepAliveRequest:
+        return KeepAliveRequest(session_id=self.session_id, nonce=nonce)
+
+    def acknowledged(self, sent: float, answer: KeepAliveResponse) -> None:
+        self.valid_until = max(self.valid_until, sent + answer.ttl_ms / 1000)
+
+
+class Sessions:
+    """The one session of a store: opened when first needed, replaced when it ends."""
+
+    def __init__(
+        self, options: Options, router: Router, calls: Calls, ended: Callable[[Session], None]
+    ) -> None:
+        """`ended` is called when a session turns out to have expired."""
+        self._options = options
+        self._router = router
+        self._calls = calls
+        self._ended = ended
+        self._session: Session | None = None
+        self._opening: asyncio.Task[Session] | None = None
+        self._ledger = Ledger(changes=False)  # of opening the session
+        self._beats: Beats | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def current(self) -> Session | None:
+        """The session now open, if there is one."""
+        return self._session
+
+    async def get(self, deadline: float) -> Session:
+        """The open session; opens one if there is none.
+
+        Every failure is definite, for what the caller wanted was not sent yet."""
+        if self._session is not None:
+            return self._session
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(_seen)
+        done, _ = await asyncio.wait({self._opening}, timeout=max(remaining(deadline), 0.0))
+        if not done:
+            why = self._ledger.last or "no member answered"
+            raise NoQuorum(
+                f"no session could be opened before the deadline: {why}", definite=True
+            ) from self._ledger.last
+        try:
+            return self._opening.result()
+        except InvalidRequest:
+            raise
+        except RaftStateError as error:
+            raise NoQuorum(f"no session could be opened: {error}", definite=True) from error
+
+    def expired(self, session: Session) -> None:
+        """A server said that `session` has ended."""
+        if session.expired:
+            return
+        session.end()
+        if session is self._session:
+            self._session = None
+            self._stop_beats(session)
+        self._ended(session)
+
+    async def close(self) -> None:
+        """End the session: best effort, within a bounded time."""
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+        session, self._session = self._session, None
+        if session is not None:
+            self._stop_beats(session)
+            await self._end(session)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _open(self) -> Session:
+        session_id = secrets.token_hex(16)
+        sent = now()
+
+        async def attempt(peer: Peer, patience: float) -> OpenSessionResponse:
+            request = OpenSessionRequest(
+                session_id=session_id,
+                ttl_ms=round(self._options.session_ttl * 1000),
+                client=self._options.client_name,
+            )
+            answer: OpenSessionResponse = await peer.sessions.OpenSession(
+                request, timeout=patience
+            )
+            return answer
+
+        # Opening the same id again is harmless, so nothing about it is ever unknown.
+        self._ledger = Ledger(changes=False)
+        answer = await self._calls.call(
+            attempt,
+            deadline=deadline_in(self._options.timeout),
+            changes=False,
+            ledger=self._ledger,
+        )
+        opened = answer.session
+        session = Session(session_id, opened.opened_revision, opened.ttl_ms / 1000, sent)
+        self._session = session
+        self._beats = Beats(
+            self._router,
+            lambda peer: peer.sessions.KeepAlive(),
+            lambda error: self._refused(session, error),
+        )
+        self._beats.start(session)
+        return session
+
+    def _refused(self, session: Session, error: RaftStateError) -> None:
+        if isinstance(error, SessionExpired):
+            self.expired(session)
+
+    def _stop_beats(self, session: Session) -> None:
+        beats, self._beats = self._beats, None
+        if beats is not None:
+            beats.stop(session)
+            task = asyncio.create_task(beats.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _end(self, session: Session) -> None:
+        async def attempt(peer: Peer, patience: float) -> CloseSessionResponse:
+            request = CloseSessionRequest(session_id=session.session_id)
+            answer: CloseSessionResponse = await peer.sessions.CloseSession(
+                request, timeout=patience
+            )
+            return answer
+
+        try:
+            await self._calls.call(
+                attempt, deadline=deadline_in(CLOSE_S), changes=False, patience=CLOSE_S / 2
+            )
+        except RaftStateError:
+            # It ends by itself when its time is up: nothing depends on this.
+            return
+
+
+def _seen(task: asyncio.Task[Session]) -> None:
+    """Whoever asked may have left: a failure that nobody fetches is no news."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,204 @@
+"""The store, as an agent's program sees it.
+
+    async with raftstate.connect("127.0.0.1:7411,127.0.0.1:7412") as store:
+        async with store.own("billing/nightly", wait=True) as agent:
+            state = agent.restore(default={"done": 0})
+            async for item in work(after=state["done"]):
+                async with agent.step() as step:
+                    step.event("charged", item.id)
+                    step.checkpoint({"done": item.id})
+
+Every failure is a `raftstate.errors.RaftStateError`; its `definite` says whether the
+call surely did not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from raftstate.client import values
+from raftstate.client.engine import Engine
+from raftstate.client.options import Options, Tls, default_name, parse_endpoints, positive
+from raftstate.client.own import Claim, Own
+from raftstate.client.reads import Reads
+from raftstate.errors import Closed
+from raftstate.v1.agent_service_pb2 import (
+    ACQUIRE_MODE_FORCE,
+    ACQUIRE_MODE_IF_FREE,
+    ACQUIRE_MODE_WAIT,
+    Agent,
+    CreateAgentRequest,
+    HaltAgentRequest,
+    ResumeAgentRequest,
+    RetireAgentRequest,
+    UpdateAgentRequest,
+)
+
+
+def connect(
+    endpoints: str | Iterable[str],
+    *,
+    timeout: float = 10.0,
+    session_ttl: float = 10.0,
+    tls: Tls | None = None,
+    client_name: str | None = None,
+) -> Store:
+    """A store, to be entered: `async with raftstate.connect(...) as store:`.
+
+    `endpoints` are members of one cluster, `"host:port,host:port"` or a list; one that
+    answers is enough. `timeout` is how long a call may take over all its attempts,
+    unless it is told otherwise; `session_ttl` is how long the cluster remembers this
+    client after its last word. Times are in seconds. Nothing is sent yet.
+
+    Raises InvalidRequest (definite) if an argument makes no sense."""
+    return Store(
+        Options(
+            endpoints=parse_endpoints(endpoints),
+            timeout=positive("timeout", timeout),
+            session_ttl=positive("session_ttl", session_ttl),
+            tls=tls,
+            client_name=default_name() if client_name is None else client_name,
+        )
+    )
+
+
+class Store(Reads):
+    """A client of one cluster. Made by `connect`; used inside its block, in the process
+    and the event loop that entered it, by any number of tasks.
+
+    Mutations are sent until they are settled, under one request id each, so that they
+    happen at most once. They raise
+
+    * InvalidRequest, AgentNotFound, AgentExists, AgentState, Conflict (definite);
+    * NoQuorum, NotLeader, Overloaded (definite): nothing was proposed in time;
+    * OutcomeUnknown (indefinite): it may have happened, or may yet;
+    * ClusterMismatch (indefinite): another cluster answered;
+    * Closed (definite): the store was closed, or belongs to another process.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._engine_or_none: Engine | None = None
+
+    @property
+    def _engine(self) -> Engine:
+        if self._engine_or_none is None:
+            raise Closed("the store is not open: use `async with`", definite=True)
+        self._engine_or_none.check()
+        return self._engine_or_none
+
+    async def __aenter__(self) -> Self:
+        if self._engine_or_none is not None:
+            self._engine_or_none.check()
+            raise Closed("the store is open already: connect again", definite=True)
+        self._engine_or_none = Engine(self._options)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session, and with it give back what this store owns; then the
+        connections. Best effort within a few seconds; what is not given back expires.
+        Closing twice is harmless. Raises Closed in another process."""
+        if self._engine_or_none is not None and not self._engine_or_none.closed:
+            await self._engine.close()
+
+    # --- owning ---
+
+    def own(
+        self,
+        agent_id: str,
+        *,
+        wait: bool = False,
+        force: bool = False,
+        ttl: float = 5.0,
+        holder: str | None = None,
+        create: bool = True,
+        timeout: float | None = None,
+    ) -> Own:
+        """Own an agent: `async with store.own("a") as agent:` gives an `AgentHandle`.
+
+        `wait` stands in line until the agent is free, for ever unless there is a
+        `timeout`; `force` takes it from its owner, who is fenced from then on. Without
+        either, an agent that is owned raises Owned. `create` makes an agent that does
+        not exist. `ttl` is how long the ownership outlives this process' last renewal;
+        `holder` is a name for people. When the block ends, the agent is free at once.
+
+        When the ownership is lost, the block is cancelled and raises OwnershipLost;
+        `details` say who owns the agent now, as far as that could be learnt. It is
+        definite unless a commit was under way whose outcome is unknown.
+
+        Entering raises, definite: Owned, AgentNotFound, AgentState, InvalidRequest,
+        NoQuorum; and OutcomeUnknown (indefinite): it may be owned, until the ttl ends.
+        """
+        if wait and force:
+            raise ValueError("own: either wait or force")
+        mode = ACQUIRE_MODE_IF_FREE
+        if wait or force:
+            mode = ACQUIRE_MODE_WAIT if wait else ACQUIRE_MODE_FORCE
+        if timeout is None and not wait:
+            timeout = self._options.timeout
+        claim = Claim(
+            agent_id=agent_id,
+            mode=mode,
+            ttl=positive("ttl", ttl),
+            holder=self._options.client_name if holder is None else holder,
+            create=create,
+            timeout=None if timeout is None else positive("timeout", timeout),
+        )
+        return Own(self._engine, claim)
+
+    # --- agents ---
+
+    async def create_agent(
+        self,
+        agent_id: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Agent:
+        """Make an agent. Raises AgentExists (definite) if there is one of that id, and
+        what every mutation raises."""
+        request = CreateAgentRequest(agent_id=agent_id, labels=values.labels(labels))
+        return await self._change("create_agent", request, timeout)
+
+    async def update_agent(
+        self, agent_id: str, *, labels: Mapping[str, str], timeout: float | None = None
+    ) -> Agent:
+        """Replace an agent's labels. Raises AgentNotFound (definite), and what every
+        mutation raises."""
+        request = UpdateAgentRequest(agent_id=agent_id, labels=values.labels(labels))
+        return await self._change("update_agent", request, timeout)
+
+    async def retire_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:
+        """End an agent for good; its history stays readable. Raises AgentNotFound
+        (definite), and what every mutation raises."""
+        request = RetireAgentRequest(agent_id=agent_id)
+        return await self._change("retire_agent", request, timeout)
+
+    async def halt_agent(
+        self, agent_id: str, *, reason: str = "", timeout: float | None = None
+    ) -> Agent:
+        """End an agent's ownership and let nobody acquire it until `resume_agent`.
+        Raises AgentNotFound, AgentState (definite), and what every mutation raises."""
+        request = HaltAgentRequest(agent_id=agent_id, reason=reason)
+        return await self._change("halt_agent", request, timeout)
+
+    async def resume_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:
+        """Let a halted agent be acquired again. Raises AgentNotFound, AgentState
+        (definite), and what every mutation raises."""
+        request = ResumeAgentRequest(agent_id=agent_id)
+        return await self._change("resume_agent", request, timeout)
+
+    async def _change(self, kind: str, request: Any, timeout: float | None) -> Agent:
+        answer = await self._engine.mutate(kind, request, timeout)
+        agent: Agent = answer.agent
+        return agent

@@ -1,0 +1,376 @@
+"""Mutations of all concurrent callers, batched onto one stream.
+
+What is queued in one turn of the event loop leaves in one SubmitRequest. A stream
+that breaks, falls silent, or turns out to lead to a follower is left; whatever it
+had not answered is sent again, under the same request ids, on the next one. Each
+request keeps a ledger of its attempts, which decides what its failure means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from raftstate.client.errors import Ledger, from_rpc, from_status, unanswered
+from raftstate.client.options import BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
+from raftstate.client.routing import Router
+from raftstate.client.session import Session
+from raftstate.errors import (
+    Closed,
+    ClusterMismatch,
+    NoQuorum,
+    NotLeader,
+    OutcomeUnknown,
+    RaftStateError,
+    RequestTooLarge,
+)
+from raftstate.v1.common_pb2 import RequestId
+from raftstate.v1.step_service_pb2 import (
+    Mutation,
+    MutationResult,
+    SubmitRequest,
+    SubmitResponse,
+)
+
+# The servers' limit; what is longer would break the stream for everybody on it.
+REQUEST_BYTES: Final = 1_572_864
+# A request that others overtake for so many attempts' time is lost, however lively the
+# stream.
+_LOST_ATTEMPTS: Final = 5
+
+
+class _Pending:
+    """A mutation whose caller waits."""
+
+    __slots__ = (
+        "flying",
+        "future",
+        "ledger",
+        "mutation",
+        "request_id",
+        "sent",
+        "session",
+        "size",
+    )
+
+    def __init__(
+        self, mutation: Mutation, request_id: RequestId, session: Session, future: Any
+    ) -> None:
+        self.mutation = mutation
+        self.request_id = request_id  # the one inside `mutation`
+        self.session = session
+        self.size = mutation.ByteSize()
+        self.future: asyncio.Future[Any] = future
+        self.ledger = Ledger(changes=True)
+        self.sent = 0.0
+        self.flying = False  # sent, and neither answered nor given up
+
+    def fail(self, error: RaftStateError) -> None:
+        """Answer the caller, if it still waits."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Stream:
+    """One Submit call, what is in flight on it, and the task that reads it."""
+
+    def __init__(self, address: str, leader: str | None, call: Any) -> None:
+        self.address = address
+        self.leader = leader  # who was believed to lead when it began
+        self.call = call
+        self.flying: dict[int, _Pending] = {}
+        self.heard = 0.0
+        self.usable = True
+        self.reader: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Submitter:
+    """Sends mutations; answers each with its response or its error."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._queue: deque[_Pending] = deque()
+        self._wake = asyncio.Event()
+        self._pump_task: asyncio.Task[None] | None = None
+        self._stream: _Stream | None = None
+        self._streams: set[_Stream] = set()
+        self._waiting: dict[_Pending, asyncio.TimerHandle] = {}
+        self._nonce = 1
+        self._closed = False
+
+    async def submit(
+        self, kind: str, request: Message, session: Session, deadline: float
+    ) -> Any:
+        """Send `request` as the mutation `kind`; its response, or its error raised.
+
+        The request must hold an id of `session`. Cancelling leaves open what happens
+        to it; it is not sent again."""
+        loop = asyncio.get_running_loop()
+        mutation = Mutation(**{kind: request})  # type: ignore[arg-type]
+        request_id: RequestId = getattr(mutation, kind).request_id
+        pending = _Pending(mutation, request_id, session, loop.create_future())
+        if pending.size > REQUEST_BYTES:
+            raise _too_large(pending.size)
+        if self._pump_task is None:
+            self._pump_task = asyncio.create_task(self._pump())
+        self._enqueue(pending)
+        timer = loop.call_at(deadline, self._overdue, pending)
+        try:
+            return await pending.future
+        finally:
+            timer.cancel()
+
+    async def close(self) -> None:
+        """Answer everything that waits, and end the streams in order."""
+        self._closed = True
+        if self._pump_task is not None:
+            self._pump_task.cancel()
+            await asyncio.wait({self._pump_task})
+        for pending in [*self._queue, *self._waiting]:
+            _close(pending)
+        for timer in self._waiting.values():
+            timer.cancel()
+        self._stream = None
+        for stream in list(self._streams):
+            for pending in stream.flying.values():
+                _close(pending)
+            await self._end(stream)
+
+    # --- out ---
+
+    def _enqueue(self, pending: _Pending) -> None:
+        self._waiting.pop(pending, None)
+        self._queue.append(pending)
+        self._wake.set()
+
+    def _overdue(self, pending: _Pending) -> None:
+        if pending.flying:
+            pending.ledger.failed(unanswered("the leader", "no answer before the deadline"))
+        pending.fail(pending.ledger.overdue())
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                try:
+                    stream = await self._usable()
+                except RaftStateError as error:
+                    batch, self._queue = list(self._queue), deque()
+                    self._retry(batch, error)
+                else:
+                    await self._send(stream, self._take())
+
+    def _take(self) -> list[_Pending]:
+        """The next batch: what has been queued so far, within the bounds."""
+        batch: list[_Pending] = []
+        size = 0
+        while self._queue and len(batch) < BATCH_MUTATIONS:
+            if batch and size + self._queue[0].size > BATCH_BYTES:
+                break
+            pending = self._queue.popleft()
+            if not pending.future.done():
+                batch.append(pending)
+                size += pending.size
+        return batch
+
+    async def _send(self, stream: _Stream, batch: list[_Pending]) -> None:
+        if not batch:
+            return
+        request = SubmitRequest(first_nonce=self._nonce)
+        sent = asyncio.get_running_loop().time()
+        for pending in batch:
+            pending.request_id.lowest_unfinished = pending.session.lowest_unfinished
+            request.mutations.append(pending.mutation)
+            pending.sent = sent
+            pending.flying = True
+            stream.flying[self._nonce] = pending
+            self._nonce += 1
+        if stream.timer is None:
+            self._watch(stream)
+        try:
+            await stream.call.write(request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The reader learns the status, and gives up what is in flight.
+            stream.usable = False
+        except asyncio.CancelledError:
+            stream.usable = False
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # not the stream but this task was cancelled
+
+    async def _usable(self) -> _Stream:
+        """The stream to the leader; a new one if there is none that works."""
+        stream = self._stream
+        if stream is not None:
+            elsewhere = self._router.leader not in (stream.leader, stream.address)
+            if stream.usable and not elsewhere:
+                return stream
+            self._leave(stream)
+        address = self._router.target
+        peer = self._router.peer(address)
+        try:
+            await peer.ready(self._router.attempt)
+        except NoQuorum as error:
+            self._router.follow(address, error)
+            raise
+        self._stream = stream = _Stream(address, self._router.leader, peer.steps.Submit())
+        self._streams.add(stream)
+        stream.reader = asyncio.create_task(self._read(stream))
+        return stream
+
+    def _leave(self, stream: _Stream) -> None:
+        """Send nothing more on a stream. What it still answers counts."""
+        stream.usable = False
+        if self._stream is stream:
+            self._stream = None
+        if not stream.flying:
+            stream.call.cancel()
+
+    # --- in ---
+
+    async def _read(self, stream: _Stream) -> None:
+        error: RaftStateError = unanswered(stream.address, "the stream ended")
+        try:
+            while (response := await stream.call.read()) is not grpc.aio.EOF:
+                self._answered(stream, response)
+                if not (stream.usable or stream.flying):
+                    stream.call.cancel()
+        except grpc.aio.AioRpcError as failure:
+            error = from_rpc(failure)
+        except asyncio.CancelledError:
+            # The call was cancelled, by us: nobody cancels this task.
+            error = unanswered(stream.address, "the stream fell silent")
+        except RaftStateError as failure:
+            error = failure
+            stream.call.cancel()
+        self._broken(stream, error)
+
+    def _answered(self, stream: _Stream, response: SubmitResponse) -> None:
+        stream.heard = asyncio.get_running_loop().time()
+        for result in response.results:
+            pending = stream.flying.pop(result.nonce, None)
+            if pending is None:
+                continue
+            pending.flying = False
+            kind = result.WhichOneof("result")
+            if kind == "error":
+                self._failed(stream, pending, result)
+            elif kind is not None:
+                self._done(stream, pending, getattr(result, kind))
+
+    def _done(self, stream: _Stream, pending: _Pending, answer: Any) -> None:
+        try:
+            self._router.observe(answer.header)
+        except ClusterMismatch as error:
+            pending.fail(error)
+            raise
+        self._router.confirm(stream.address)
+        if not pending.future.done():
+            pending.future.set_result(answer)
+
+    def _failed(self, stream: _Stream, pending: _Pending, result: MutationResult) -> None:
+        status = status_pb2.Status()
+        status.ParseFromString(result.error)
+        error = from_status(status)
+        if isinstance(error, NotLeader | NoQuorum):
+            self._router.follow(stream.address, error)
+            self._leave(stream)
+        self._retry([pending], error)
+
+    def _broken(self, stream: _Stream, error: RaftStateError) -> None:
+        """The stream is over: what it has not answered was an unknown attempt."""
+        stream.usable = False
+        self._streams.discard(stream)
+        if self._stream is stream:
+            self._stream = None
+            self._router.follow(stream.address, error)
+        if stream.timer is not None:
+            stream.timer.cancel()
+        flying = list(stream.flying.values())
+        stream.flying.clear()
+        for pending in flying:
+            pending.flying = False
+        if not isinstance(error, ClusterMismatch):
+            # Even a refusal to take the stream may have come after it took a batch.
+            cause, error = error, unanswered(stream.address, f"the stream broke: {error}")
+            error.hint = cause.hint
+        self._retry(flying, error)
+
+    def _retry(self, batch: list[_Pending], error: RaftStateError) -> None:
+        """Settle each request by its ledger, or send it again when it is time."""
+        loop = asyncio.get_running_loop()
+        for pending in batch:
+            if pending.future.done():
+                continue
+            final = pending.ledger.failed(error)
+            if final is not None:
+                if final is not error:
+                    final.__cause__ = error
+                pending.fail(final)
+            elif self._closed:
+                _close(pending)
+            elif error.hint and pending.ledger.failures == 1:
+                self._enqueue(pending)
+            else:
+                pause = self._router.backoff(pending.ledger.failures)
+                self._waiting[pending] = loop.call_later(pause, self._enqueue, pending)
+
+    # --- silence ---
+
+    def _watch(self, stream: _Stream) -> None:
+        """Look again when the oldest request in flight has waited too long."""
+        loop = asyncio.get_running_loop()
+        stream.timer = None
+        oldest = next(iter(stream.flying.values()), None)
+        if oldest is None:
+            return
+        patience = self._router.attempt
+        silent_at = max(oldest.sent, stream.heard) + patience
+        look_at = min(silent_at, oldest.sent + _LOST_ATTEMPTS * patience)
+        if look_at <= loop.time():
+            stream.usable = False
+            stream.call.cancel()
+        else:
+            stream.timer = loop.call_at(look_at, self._watch, stream)
+
+    async def _end(self, stream: _Stream) -> None:
+        stream.usable = False
+        with contextlib.suppress(
+            TimeoutError,
+            grpc.aio.AioRpcError,
+            asyncio.InvalidStateError,
+            asyncio.CancelledError,
+        ):
+            async with asyncio.timeout(CLOSE_S):
+                await stream.call.done_writing()
+                if stream.reader is not None:
+                    await asyncio.wait({stream.reader})
+        stream.call.cancel()
+        if stream.reader is not None:
+            await asyncio.wait({stream.reader})
+
+
+def _close(pending: _Pending) -> None:
+    if pending.flying or pending.ledger.unknown:
+        pending.fail(
+            OutcomeUnknown("the client was closed before the answer came", definite=False)
+        )
+    else:
+        pending.fail(Closed("the client was closed", definite=True))
+
+
+def _too_large(size: int) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"the request has {size} bytes; the limit is {REQUEST_BYTES}",
+        definite=True,
+        details={"field": "request", "limit": str(REQUEST_BYTES), "size": str(size)},
+    )

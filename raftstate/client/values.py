@@ -1,0 +1,46 @@
+"""What users put into events and checkpoints, as bytes with a content type.
+
+Bytes stay as they are; anything else is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raftstate.v1.checkpoint_service_pb2 import Checkpoint
+from raftstate.v1.common_pb2 import FencingToken, Label
+from raftstate.v1.event_service_pb2 import Event
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+
+
+def encode(value: Any) -> tuple[bytes, str]:
+    """Data and content type. None is no data at all.
+
+    Raises TypeError or ValueError for what JSON cannot hold."""
+    if value is None:
+        return b"", ""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value), BYTES
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode(), JSON
+
+
+def decode(stored: Event | Checkpoint) -> Any:
+    """What was put in: the JSON value, the bytes, or None where there was no data."""
+    if stored.content_type == JSON:
+        return json.loads(stored.data)
+    return stored.data if stored.data or stored.content_type else None
+
+
+def labels(given: Mapping[str, str] | None) -> Iterable[Label]:
+    """Labels as messages, in order of name."""
+    return [Label(name=name, value=value) for name, value in sorted((given or {}).items())]
+
+
+def token_text(token: FencingToken) -> str:
+    """A token as fixed-width text, which sorts as the tokens do."""
+    return f"{token.epoch:016x}-{token.revision:016x}"

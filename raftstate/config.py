@@ -1,0 +1,509 @@
+"""What a node is told: a TOML file, the environment, the command line.
+
+A later source overrides an earlier one: defaults, file, environment, flags. Every
+key has one name in all of them: `[api] listen` is `RAFTSTATE_API_LISTEN` and
+`--api-listen`. Only the tables `[[member]]` and `[raft.dial]` exist in the file
+alone.
+
+Nothing is guessed. A key that is not known is an error, wherever it comes from,
+and so is a value of another type or out of range; the message names the key, the
+place and the limit. A node that listens on an address that other machines can
+reach must have certificates: without them the configuration is refused.
+
+Start reading at `load`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ENVIRONMENT_PREFIX = "RAFTSTATE_"
+_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
+_MEMBERS_MAX = 9
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message says which key, where and why."""
+
+
+class Address(NamedTuple):
+    """A host and a port. IPv6 hosts are written in brackets: `[::1]:7411`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. Names are not looked up."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port` or `[ipv6]:port`; raises ValueError with the reason."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9._-]+)):([0-9]{1,5})", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not host:port")
+    port = int(match[3])
+    if port > 65_535:
+        raise ValueError(f"{text!r}: the port must be at most 65535")
+    return Address(match[1] or match[2], port)
+
+
+# --- what a key may hold -------------------------------------------------------
+
+
+def _number(default: int, low: int, high: int) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+def _address_or_none() -> Any:
+    return field(default="", metadata={"address": True, "empty": True})
+
+
+# Required keys: mypy has to see `field` itself to know that there is no default.
+_IS_ID = {"id": True}
+_IS_ADDRESS = {"address": True, "empty": False}
+_IS_TEXT = {"text": True}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Which cluster this is: members of another one are refused."""
+
+    id: str = field(metadata=_IS_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberConfig:
+    """One voting member, as all members know it."""
+
+    id: str = field(metadata=_IS_ID)
+    raft: str = field(metadata=_IS_ADDRESS)
+    api: str = field(metadata=_IS_ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Which member this process is, and where its data is."""
+
+    id: str = field(metadata=_IS_ID)
+    data_dir: str = field(metadata=_IS_TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """The gRPC port. An empty `listen` means the address in the member table.
+
+    A client that pings more often than each `keepalive_min_ms` is sent away.
+    """
+
+    listen: str = _address_or_none()
+    max_concurrent: int = _number(10_000, 1, 1_000_000)
+    keepalive_min_ms: int = _number(500, 10, 3_600_000)
+
+
+@dataclass(frozen=True, slots=True)
+class RaftConfig:
+    """The port for the other members, and Raft's times."""
+
+    listen: str = _address_or_none()
+    heartbeat_ms: int = _number(50, 5, 60_000)
+    election_timeout_min_ms: int = _number(300, 20, 600_000)
+    election_timeout_max_ms: int = _number(600, 20, 600_000)
+    dial: Mapping[str, str] = field(default_factory=dict, metadata={"table": True})
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """The Prometheus port. Empty: none."""
+
+    listen: str = _address_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotConfig:
+    """When the log is compacted. `log_entries` of zero means by bytes alone."""
+
+    log_bytes: int = _number(64 << 20, 1 << 10, 1 << 40)
+    log_entries: int = _number(0, 0, 1 << 40)
+    keep_entries: int = _number(1_000, 0, 1 << 40)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How long a session outlives a stream that broke."""
+
+    grace_ms: int = _number(300, 0, 3_600_000)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is told on standard error, and how."""
+
+    level: str = _choice("info", "debug", "info", "warning", "error")
+    format: str = _choice("json", "json", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Certificates for both ports: each side shows one and checks the other's."""
+
+    cert: str = field(metadata=_IS_TEXT)
+    key: str = field(metadata=_IS_TEXT)
+    ca: str = field(metadata=_IS_TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The effective configuration of one node."""
+
+    cluster: ClusterConfig
+    members: tuple[MemberConfig, ...]
+    node: NodeConfig
+    api: ApiConfig = ApiConfig()
+    raft: RaftConfig = RaftConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    snapshot: SnapshotConfig = SnapshotConfig()
+    session: SessionConfig = SessionConfig()
+    log: LogConfig = LogConfig()
+    tls: TlsConfig | None = None
+
+    @property
+    def self_member(self) -> MemberConfig:
+        """This node's row of the member table."""
+        return next(member for member in self.members if member.id == self.node.id)
+
+    @property
+    def api_listen(self) -> Address:
+        """Where the gRPC port is bound."""
+        return parse_address(self.api.listen or self.self_member.api)
+
+    @property
+    def raft_listen(self) -> Address:
+        """Where the members' port is bound."""
+        return parse_address(self.raft.listen or self.self_member.raft)
+
+    @property
+    def metrics_listen(self) -> Address | None:
+        """Where the Prometheus port is bound, if there is one."""
+        return parse_address(self.metrics.listen) if self.metrics.listen else None
+
+    def dial(self) -> dict[str, str]:
+        """Where each other member is reached: the overrides, then the table."""
+        return {
+            member.id: self.raft.dial.get(member.id, member.raft)
+            for member in self.members
+            if member.id != self.node.id
+        }
+
+    def effective(self) -> str:
+        """Every key and its value, in a form that `load` reads back."""
+        return render(self)
+
+
+SECTIONS: dict[str, type] = {
+    "cluster": ClusterConfig,
+    "node": NodeConfig,
+    "api": ApiConfig,
+    "raft": RaftConfig,
+    "metrics": MetricsConfig,
+    "snapshot": SnapshotConfig,
+    "session": SessionConfig,
+    "log": LogConfig,
+    "tls": TlsConfig,
+}
+
+
+def settable() -> Iterator[tuple[str, str]]:
+    """Every (section, key) that the environment and the flags can set."""
+    for section, kind in SECTIONS.items():
+        for one in fields(kind):
+            if "table" not in one.metadata:
+                yield section, one.name
+
+
+# --- reading -------------------------------------------------------------------
+
+
+class _Value(NamedTuple):
+    """A value and where it came from, for messages."""
+
+    raw: object
+    source: str
+    is_text: bool  # from the environment or a flag: a number still has to be read
+
+
+_Tables = dict[str, dict[str, _Value]]
+
+
+def load(
+    path: Path | None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[tuple[str, str], str] | None = None,
+) -> Config:
+    """Read, merge and check a configuration; raises ConfigError.
+
+    `flags` are (section, key) -> text. Without a path, everything comes from the
+    environment and the flags, which cannot name members: so a path is needed in
+    all but odd cases, and its absence is reported as the missing key.
+    """
+    tables: _Tables = {name: {} for name in SECTIONS}
+    members = _merge_file(tables, path) if path is not None else ()
+    _merge_environment(tables, os.environ if environment is None else environment)
+    _merge_flags(tables, flags or {})
+    config = _build(tables, members)
+    _check_whole(config, str(path) if path is not None else "configuration")
+    return config
+
+
+def _merge_file(tables: _Tables, path: Path) -> tuple[MemberConfig, ...]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    rows = document.pop("member", [])
+    for section, table in document.items():
+        if section not in SECTIONS:
+            raise ConfigError(f"{path}: unknown key [{section}]")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {section} must be a table")
+        for key, raw in table.items():
+            tables[section][key] = _Value(raw, str(path), is_text=False)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(f"{path}: member must be an array of tables: [[member]]")
+    return tuple(
+        _section(
+            MemberConfig,
+            "member",
+            {
+                key: _Value(raw, f"{path}: member {at}", is_text=False)
+                for key, raw in row.items()
+            },
+        )
+        for at, row in enumerate(rows, 1)
+    )
+
+
+def _merge_environment(tables: _Tables, environment: Mapping[str, str]) -> None:
+    """Take the variables of our sections; one with an unknown key is an error."""
+    for name, text in sorted(environment.items()):
+        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        if name.startswith(ENVIRONMENT_PREFIX) and section in SECTIONS and key:
+            tables[section][key] = _Value(text, f"environment variable {name}", is_text=True)
+
+
+def _merge_flags(tables: _Tables, flags: Mapping[tuple[str, str], str]) -> None:
+    for (section, key), text in flags.items():
+        source = f"flag --{section}-{key}".replace("_", "-")
+        tables[section][key] = _Value(text, source, is_text=True)
+
+
+def _build(tables: _Tables, members: tuple[MemberConfig, ...]) -> Config:
+    built: dict[str, Any] = {
+        section: _section(kind, section, tables[section])
+        for section, kind in SECTIONS.items()
+        if section != "tls" or tables["tls"]
+    }
+    return Config(members=members, **built)
+
+
+def _section(kind: type, name: str, values: Mapping[str, _Value]) -> Any:
+    known = {one.name: one for one in fields(kind)}
+    for key, value in values.items():
+        if key not in known or (value.is_text and "table" in known[key].metadata):
+            raise ConfigError(f"{value.source}: unknown key {name}.{key}")
+    missing = [
+        key
+        for key, one in known.items()
+        if key not in values and one.default is MISSING and one.default_factory is MISSING
+    ]
+    if missing:
+        place = next((f"{value.source}: " for value in values.values()), "")
+        raise ConfigError(f"{place}{name}.{missing[0]} is required")
+    return kind(**{key: _read(name, known[key], value) for key, value in values.items()})
+
+
+def _read(section: str, one: Field[Any], value: _Value) -> object:
+    """Check one value against what its key may hold."""
+    try:
+        if "low" in one.metadata:
+            return _read_number(one, value)
+        if "table" in one.metadata:
+            return _read_addresses(value.raw)
+        if not isinstance(value.raw, str):
+            raise ValueError("must be a text")
+        return _read_text(one, value.raw)
+    except ValueError as error:
+        raise ConfigError(f"{value.source}: {section}.{one.name}: {error}") from None
+
+
+def _read_number(one: Field[Any], value: _Value) -> int:
+    raw = value.raw
+    if value.is_text and isinstance(raw, str) and re.fullmatch(r"-?[0-9]{1,18}", raw):
+        raw = int(raw)
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise ValueError(f"{raw!r} is not a whole number")
+    low, high = one.metadata["low"], one.metadata["high"]
+    if not low <= raw <= high:
+        raise ValueError(f"{raw} is out of range: {low} to {high}")
+    return raw
+
+
+def _read_addresses(raw: object) -> dict[str, str]:
+    if not isinstance(raw, dict):
+        raise ValueError("must be a table")
+    for key, text in raw.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{key} must be a text")
+        _check_dialable(text)
+    return dict(raw)
+
+
+def _read_text(one: Field[Any], text: str) -> str:
+    choices = one.metadata.get("choices")
+    if choices and text not in choices:
+        raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+    if "id" in one.metadata and not _ID.fullmatch(text):
+        raise ValueError(f"{text!r} must match {_ID.pattern}")
+    if "address" in one.metadata:
+        if text and one.metadata["empty"]:
+            parse_address(text)
+        elif not one.metadata["empty"]:
+            _check_dialable(text)
+    if "text" in one.metadata and not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _check_dialable(text: str) -> None:
+    if parse_address(text).port == 0:
+        raise ValueError(f"{text!r}: the port must be at least 1")
+
+
+# --- what must hold between keys -------------------------------------------------
+
+
+def _check_whole(config: Config, source: str) -> None:
+    _check_members(config, source)
+    _check_times(config, source)
+    _check_exposure(config, source)
+    if config.tls is not None:
+        for key in ("cert", "key", "ca"):
+            _check_readable(f"{source}: tls.{key}", Path(getattr(config.tls, key)))
+
+
+def _check_members(config: Config, source: str) -> None:
+    ids = [member.id for member in config.members]
+    if not 1 <= len(ids) <= _MEMBERS_MAX:
+        raise ConfigError(
+            f"{source}: {len(ids)} [[member]] tables: 1 to {_MEMBERS_MAX} are needed"
+        )
+    if len(set(ids)) < len(ids):
+        raise ConfigError(
+            f"{source}: member.id: two members have the same id: {', '.join(ids)}"
+        )
+    for key in ("raft", "api"):
+        addresses = [getattr(member, key) for member in config.members]
+        if len(set(addresses)) < len(addresses):
+            raise ConfigError(f"{source}: member.{key}: two members have the same address")
+    if config.node.id not in ids:
+        raise ConfigError(
+            f"{source}: node.id: {config.node.id!r} is no member: {', '.join(ids)}"
+        )
+    if strangers := sorted(set(config.raft.dial) - set(ids)):
+        raise ConfigError(
+            f"{source}: raft.dial: {strangers[0]!r} is no member: {', '.join(ids)}"
+        )
+
+
+def _check_times(config: Config, source: str) -> None:
+    """Raft's timing requirement (paper, section 5.6), as far as it can be checked."""
+    raft = config.raft
+    if raft.election_timeout_min_ms < 2 * raft.heartbeat_ms:
+        raise ConfigError(
+            f"{source}: raft.election_timeout_min_ms: {raft.election_timeout_min_ms} must be "
+            f"at least twice raft.heartbeat_ms ({raft.heartbeat_ms})"
+        )
+    if raft.election_timeout_max_ms <= raft.election_timeout_min_ms:
+        raise ConfigError(
+            f"{source}: raft.election_timeout_max_ms: {raft.election_timeout_max_ms} must be "
+            f"above raft.election_timeout_min_ms ({raft.election_timeout_min_ms})"
+        )
+
+
+def _check_exposure(config: Config, source: str) -> None:
+    listens = {
+        "api.listen": config.api_listen,
+        "raft.listen": config.raft_listen,
+        "metrics.listen": config.metrics_listen,
+    }
+    for key, address in listens.items():
+        if address is not None and not address.is_loopback and config.tls is None:
+            raise ConfigError(
+                f"{source}: {key}: {address} is not a loopback address, which needs [tls] "
+                "with cert, key and ca"
+            )
+
+
+def _check_readable(what: str, path: Path) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{what}: {path} cannot be read: {error.strerror}") from error
+
+
+# --- writing -------------------------------------------------------------------
+
+
+def render(config: Config) -> str:
+    """The text of a configuration file that says the same as `config`, in full."""
+    parts = [_render_table("[cluster]", config.cluster)]
+    parts += [_render_table("[[member]]", member) for member in config.members]
+    for section in SECTIONS:
+        if section != "cluster" and (value := getattr(config, section)) is not None:
+            parts.append(_render_table(f"[{section}]", value))
+    if config.raft.dial:
+        rows = [f"{_quote(key)} = {_quote(text)}" for key, text in config.raft.dial.items()]
+        parts.append("\n".join(["[raft.dial]", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _render_table(title: str, value: Any) -> str:
+    lines = [title]
+    for one in fields(value):
+        if "table" not in one.metadata:
+            held = getattr(value, one.name)
+            lines.append(f"{one.name} = {_quote(held) if isinstance(held, str) else held}")
+    return "\n".join(lines)
+
+
+def _quote(text: str) -> str:
+    """A TOML basic string. JSON's escapes are a subset of TOML's, but for DEL and
+    for characters beyond the first plane, which TOML takes as they are."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

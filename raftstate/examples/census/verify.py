@@ -1,0 +1,98 @@
+"""Recompute the outcome of a census from its evidence alone.
+
+    python -m raftstate.examples.census.verify DIR
+
+No server is asked and no summary is believed: the figures come from the agents'
+own journals, the signals, the exported events and what the members said of
+themselves. They must be those of `DIR/result.json`, and every rule of `judge` must
+hold. The last line of output is the recomputed object; the exit status is 0 if all
+is well, 1 if anything is not, 2 if there is no such folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from raftstate.examples.census.evidence import Line, read_journal, read_json
+from raftstate.examples.census.figures import outcome
+from raftstate.examples.census.judge import violations
+from raftstate.examples.census.record import Record
+
+# What odd but well-formed JSON makes of code that expects a record.
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+
+
+def load(folder: Path) -> tuple[Record, list[str]]:
+    """The record in a folder, and what is wrong with the files themselves.
+
+    Raises one of MALFORMED or OSError if a file is missing or is not what it should be.
+    """
+    record = Record(
+        plan=read_json(folder / "plan.json"),
+        reference=read_json(folder / "reference.json"),
+        stream=read_json(folder / "stream.json"),
+        status_before=read_json(folder / "status-before.json"),
+        status_after=read_json(folder / "status-after.json"),
+    )
+    wrong: list[str] = []
+
+    def journal(name: str, *, closed: bool) -> list[Line]:
+        lines, complaints = read_journal(folder / name, closed=closed)
+        wrong.extend(complaints)
+        return lines
+
+    record.kills = journal("kills.jsonl", closed=True)
+    record.processes = journal("processes.jsonl", closed=True)
+    record.statuses = journal("statuses.jsonl", closed=True)
+    record.events = journal("events.jsonl", closed=True)
+    for path in sorted((folder / "agents").glob("*.jsonl")):
+        record.agents[path.stem] = journal(f"agents/{path.name}", closed=False)
+    wrong += _logs(folder, record)
+    return record, wrong
+
+
+def _logs(folder: Path, record: Record) -> list[str]:
+    """Every member's log must be there, and every process of it in the log."""
+    logs = {path.stem: path.read_text() for path in (folder / "logs").glob("*.log")}
+    return [f"no log of {member}" for member in record.status_before if not logs.get(member)]
+
+
+def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The recomputed outcome, and everything that is wrong."""
+    try:
+        record, wrong = load(folder)
+        recomputed = outcome(record)
+        wrong += violations(record)
+        claimed = read_json(folder / "result.json")
+    except (*MALFORMED, OSError) as error:
+        return {}, [f"the evidence cannot be read: {type(error).__name__}: {error}"]
+    wrong += [
+        f"result.json says {key} is {claimed.get(key)!r}, the evidence {recomputed.get(key)!r}"
+        for key in sorted(recomputed.keys() | claimed.keys())
+        if recomputed.get(key) != claimed.get(key) or (key in recomputed) != (key in claimed)
+    ]
+    return recomputed, wrong
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Verify one folder; say what is wrong on stderr, the figures on stdout."""
+    parser = argparse.ArgumentParser(prog="verify", description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path, help="what the demo's --out left")
+    folder: Path = parser.parse_args(arguments).folder
+    if not folder.is_dir():
+        print(f"verify: {folder} is not a folder", file=sys.stderr)
+        return 2
+    recomputed, wrong = verify(folder)
+    for complaint in wrong:
+        print(f"verify: {complaint}", file=sys.stderr)
+    print(f"verify: {len(wrong)} things are wrong" if wrong else "verify: all is well")
+    print(json.dumps(recomputed))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Numbers for Prometheus: the one home of prometheus_client.
+
+What the member is comes from its status at the moment of the scrape; what was called
+is counted as calls end. Everything lives in a registry of its own, on a port of its
+own, served by threads of its own: a scrape never waits for the event loop.
+
+Start reading at `Metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from raftstate.core.ports import NodeStatus
+
+ROLES = ("follower", "candidate", "leader")
+# A durable commit takes about a millisecond, a waiting call as long as its deadline.
+_BUCKETS_S = (
+    *(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125),
+    *(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+)
+
+
+class Listen(NamedTuple):
+    """Where the port is."""
+
+    host: str
+    port: int
+
+
+class Certificates(NamedTuple):
+    """Paths of PEM files for mutual TLS."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+class Metrics:
+    """The exporter of one member."""
+
+    def __init__(
+        self, status: Callable[[], NodeStatus], refused: Callable[[], Mapping[str, int]]
+    ) -> None:
+        disable_created_metrics()  # a series for the birth of each series
+        self.registry = CollectorRegistry()
+        self.registry.register(_Member(status, refused))
+        self._calls = Counter(
+            "raftstate_rpc_calls",
+            "Calls that ended, by method and status code.",
+            ["method", "code"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "raftstate_rpc_seconds",
+            "How long calls took; streams as long as they were open.",
+            ["method", "code"],
+            registry=self.registry,
+            buckets=_BUCKETS_S,
+        )
+        self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+
+    def observe(self, method: str, code: str, seconds: float) -> None:
+        """Count one call."""
+        key = (method, code)
+        if key not in self._children:
+            self._children[key] = (self._calls.labels(*key), self._seconds.labels(*key))
+        calls, histogram = self._children[key]
+        calls.inc()
+        histogram.observe(seconds)
+
+    def serve(self, listen: Listen, tls: Certificates | None) -> Callable[[], None]:
+        """Open the port; the answer closes it. Raises OSError if it cannot be taken."""
+        server, thread = start_http_server(
+            listen.port,
+            listen.host,
+            self.registry,
+            certfile=tls.cert if tls else None,
+            keyfile=tls.key if tls else None,
+            client_cafile=tls.ca if tls else None,
+            client_auth_required=tls is not None,
+        )
+
+        def close() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return close
+
+
+class _Member(Collector):
+    """What the status says, asked at each scrape."""
+
+    def __init__(
+        self, status: Callable[[], NodeStatus], refused: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._status = status
+        self._refused = refused
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything that is not about calls."""
+        status = self._status()
+        yield from _identity(status)
+        for name, text, value in _gauges(status):
+            yield GaugeMetricFamily(f"raftstate_{name}", text, value)
+        for name, text, value in _counters(status):
+            yield CounterMetricFamily(f"raftstate_{name}", text, value)
+        yield from self._labelled(status)
+
+    def _labelled(self, status: NodeStatus) -> Iterator[Metric]:
+        role = GaugeMetricFamily("raftstate_role", "1 for the role it has.", labels=["role"])
+        for name in ROLES:
+            role.add_metric([name], float(status.role == name))
+        yield role
+        peers = GaugeMetricFamily(
+            "raftstate_peer_connected", "Whether it can send to a peer.", labels=["peer"]
+        )
+        for peer in status.peers:
+            peers.add_metric([peer.member_id], float(peer.connected))
+        yield peers
+        alarms = GaugeMetricFamily(
+            "raftstate_alarm", "1 for each condition that needs a person.", labels=["name"]
+        )
+        for name in sorted({name for name, _ in status.alarms}):
+            alarms.add_metric([name], 1.0)
+        yield alarms
+        refused = CounterMetricFamily(
+            "raftstate_raft_connections_refused",
+            "Connections to the members' port that were refused, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in sorted(self._refused().items()):
+            refused.add_metric([reason], count)
+        yield refused
+
+
+def _identity(status: NodeStatus) -> Iterator[Metric]:
+    yield InfoMetricFamily(
+        "raftstate_member",
+        "Which member of which cluster this is.",
+        {
+            "cluster_id": status.cluster_id,
+            "cluster_epoch": str(status.cluster_epoch),
+            "member_id": status.member_id,
+        },
+    )
+
+
+def _gauges(status: NodeStatus) -> Iterator[tuple[str, str, float]]:
+    yield "has_leader", "Whether a leader is known.", float(status.leader is not None)
+    yield "ready", "Whether reads can be answered here.", float(status.ready)
+    yield "term", "Raft's current term.", status.term
+    yield "commit_index", "The newest committed entry.", status.commit_index
+    yield "applied_index", "The newest applied entry.", status.applied_index
+    yield "revision", "Commands applied since the beginning.", status.revision
+    entries = status.last_index - status.first_index + 1
+    yield "log_entries", "Entries that the log holds.", max(0, entries)
+    yield "log_bytes", "Bytes of entries that the log holds.", status.log_bytes
+    yield "state_bytes", "Bytes that the state takes.", status.state_bytes
+    connected = sum(peer.connected for peer in status.peers)
+    yield "peers_connected", "Peers that it can send to.", connected
+
+
+def _counters(status: NodeStatus) -> Iterator[tuple[str, str, float]]:
+    yield "snapshots_taken", "Snapshots taken since the start.", status.snapshots_taken
+    yield (
+        "snapshots_installed",
+        "Snapshots installed from a leader.",
+        status.snapshots_installed,
+    )
+    yield "elections_started", "Elections that this member started.", status.elections_started

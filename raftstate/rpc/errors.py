@@ -1,0 +1,239 @@
+"""What goes wrong, as google.rpc.Status.
+
+Every failure carries an ErrorInfo of domain `raftstate` with the reason and, in its
+metadata, `definite`: "true" if the command was not applied and never will be. The
+other details say what a client can act on: who leads, which fence is current, which
+field breaks which limit.
+
+A failure that nobody foresaw is indefinite: that is always safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from raftstate.core.ports import Unavailable
+from raftstate.core.types import token_text
+from raftstate.core.validate import Violation
+from raftstate.errors import DOMAIN
+from raftstate.v1.agent_service_pb2 import Lifecycle
+from raftstate.v1.store_pb2 import Outcome, Reason, Refusal
+
+DETAILS_KEY = "grpc-status-details-bin"
+
+# HTTP/2 peers accept about 8 KiB of headers, and all of this travels in a trailer.
+_MESSAGE_MAX = 400
+_VIOLATIONS_MAX = 16
+
+_CODES = {
+    "AGENT_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "AGENT_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
+    "AGENT_STATE": grpc.StatusCode.FAILED_PRECONDITION,
+    "OWNED": grpc.StatusCode.FAILED_PRECONDITION,
+    "NOT_OWNER": grpc.StatusCode.FAILED_PRECONDITION,
+    "FENCED": grpc.StatusCode.FAILED_PRECONDITION,
+    "CONFLICT": grpc.StatusCode.ABORTED,
+    "SESSION_EXPIRED": grpc.StatusCode.FAILED_PRECONDITION,
+    "REQUEST_ID_REUSED": grpc.StatusCode.ALREADY_EXISTS,
+    "OUTCOME_FORGOTTEN": grpc.StatusCode.FAILED_PRECONDITION,
+    "EXPIRY_OVERTAKEN": grpc.StatusCode.ABORTED,
+    "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
+    "REQUEST_TOO_LARGE": grpc.StatusCode.INVALID_ARGUMENT,
+    "NOT_LEADER": grpc.StatusCode.UNAVAILABLE,
+    "NO_QUORUM": grpc.StatusCode.UNAVAILABLE,
+    "OUTCOME_UNKNOWN": grpc.StatusCode.UNAVAILABLE,
+    "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "CORRUPT": grpc.StatusCode.DATA_LOSS,
+    "INTERNAL": grpc.StatusCode.INTERNAL,
+}
+
+# How long a client should let pass before it asks again.
+_RETRY_MS = {
+    "NOT_LEADER": 10,
+    "NO_QUORUM": 100,
+    "OUTCOME_UNKNOWN": 50,
+    "OVERLOADED": 50,
+    "OWNED": 200,
+}
+
+
+class Failure(Exception):
+    """A call that fails, with all that its client is told."""
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        definite: bool,
+        metadata: Mapping[str, str] | None = None,
+        details: Iterable[Message] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = (
+            message if len(message) <= _MESSAGE_MAX else message[:_MESSAGE_MAX] + "..."
+        )
+        self.definite = definite
+        self.metadata = dict(metadata or {})
+        self.details = list(details)
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The status code of the table in the API's documentation."""
+        return _CODES[self.reason]
+
+    def status(self) -> Status:
+        """The whole failure as one message."""
+        info = ErrorInfo(domain=DOMAIN, reason=self.reason, metadata=self.metadata)
+        info.metadata["definite"] = "true" if self.definite else "false"
+        details: list[Message] = [info, *self.details]
+        if self.reason in _RETRY_MS:
+            delay = Duration()
+            delay.FromMilliseconds(_RETRY_MS[self.reason])
+            details.append(RetryInfo(retry_delay=delay))
+        return Status(
+            code=self.code.value[0], message=self.message, details=map(_packed, details)
+        )
+
+
+def _packed(message: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def invalid(violations: Iterable[Violation]) -> Failure:
+    """The request breaks rules that need no state to check.
+
+    One rule about size makes the whole failure REQUEST_TOO_LARGE, and comes first.
+    """
+    found = sorted(violations, key=lambda one: not one.too_large)[:_VIOLATIONS_MAX]
+    first = found[0]
+    reason = "REQUEST_TOO_LARGE" if first.too_large else "INVALID_REQUEST"
+    bad = BadRequest(
+        field_violations=[
+            BadRequest.FieldViolation(field=one.field, description=str(one)[:_MESSAGE_MAX])
+            for one in found
+        ]
+    )
+    metadata = {"field": first.field or "request", "limit": first.limit}
+    return Failure(reason, str(first), definite=True, metadata=metadata, details=[bad])
+
+
+def invalid_field(field: str, description: str, limit: str) -> Failure:
+    """One field is wrong, in a way that only this layer can see."""
+    return invalid([Violation(field, description, limit)])
+
+
+def not_found(what: str, name: str) -> Failure:
+    """There is no such agent, stream or checkpoint."""
+    return Failure(
+        "AGENT_NOT_FOUND",
+        f"there is no {what} {name!r}",
+        definite=True,
+        metadata={"subject": name},
+    )
+
+
+def session_expired(session_id: str) -> Failure:
+    """The session has ended, or never was."""
+    message = f"there is no live session {session_id!r}"
+    return Failure(
+        "SESSION_EXPIRED",
+        message,
+        definite=True,
+        metadata={"session_id": session_id},
+        details=[_precondition("SESSION_EXPIRED", f"session/{session_id}", message)],
+    )
+
+
+def unavailable(
+    answer: Unavailable, leader: str | None, addresses: Mapping[str, str]
+) -> Failure:
+    """Consensus did not carry out the call; `leader` is who leads, if known."""
+    metadata = {}
+    hint = answer.leader or leader
+    if hint is not None:
+        metadata["leader"] = hint
+        metadata["leader_address"] = addresses.get(hint, "")
+    reason = answer.reason if answer.reason in _CODES else "OUTCOME_UNKNOWN"
+    message = _UNAVAILABLE_TEXT.get(reason, str(answer))
+    if reason == "NOT_LEADER" and hint is not None:
+        message += f"; {hint} at {metadata['leader_address']} does"
+    return Failure(reason, message, definite=answer.definite, metadata=metadata)
+
+
+_UNAVAILABLE_TEXT = {
+    "NOT_LEADER": "this member does not lead; nothing was proposed",
+    "NO_QUORUM": "no leader is known, or no quorum answers; nothing was proposed",
+    "OVERLOADED": "the queue of proposals is full; nothing was proposed",
+    "OUTCOME_UNKNOWN": "it may have happened, or may yet; send the same request id again",
+}
+
+
+def refused(outcome: Outcome, subject: str) -> Failure:
+    """The command was applied and changed nothing: the refusal says why.
+
+    All are definite but one: a forgotten outcome means that the same request was
+    answered before, so it may well have happened then.
+    """
+    refusal = outcome.refusal
+    reason = Reason.Name(refusal.reason).removeprefix("REASON_")
+    if reason not in _CODES:
+        reason = "INTERNAL"
+    details: list[Message] = []
+    if _CODES[reason] is grpc.StatusCode.FAILED_PRECONDITION:
+        details.append(_precondition(reason, subject, refusal.message))
+    if refusal.field:
+        violation = BadRequest.FieldViolation(field=refusal.field, description=refusal.message)
+        details.append(BadRequest(field_violations=[violation]))
+    metadata = _refusal_metadata(refusal)
+    metadata["revision"] = str(outcome.revision)
+    metadata["raft_index"] = str(outcome.raft_index)
+    definite = reason not in ("OUTCOME_FORGOTTEN", "INTERNAL")
+    message = refusal.message or reason
+    return Failure(reason, message, definite=definite, metadata=metadata, details=details)
+
+
+def _refusal_metadata(refusal: Refusal) -> dict[str, str]:
+    """What the refusal speaks of, as text: only what is set."""
+    metadata = {}
+    if refusal.HasField("current_fence"):
+        metadata["current_fence"] = token_text(refusal.current_fence)
+    if refusal.current_holder:
+        metadata["current_holder"] = refusal.current_holder
+    if refusal.HasField("current_head"):
+        head = refusal.current_head
+        metadata["current_step"] = str(head.step)
+        metadata["current_event_seq"] = str(head.event_seq)
+        metadata["current_checkpoint_id"] = str(head.checkpoint_id)
+    if refusal.lifecycle:
+        metadata["lifecycle"] = Lifecycle.Name(refusal.lifecycle)
+    if refusal.field:
+        metadata["field"] = refusal.field
+    return metadata
+
+
+def _precondition(kind: str, subject: str, description: str) -> PreconditionFailure:
+    violation = PreconditionFailure.Violation(
+        type=kind, subject=subject, description=description[:_MESSAGE_MAX]
+    )
+    return PreconditionFailure(violations=[violation])
+
+
+def corrupt(message: str, *, definite: bool) -> Failure:
+    """This member found damage in what it stores."""
+    return Failure("CORRUPT", message, definite=definite)
+
+
+def internal(method: str) -> Failure:
+    """A bug of ours. The cause is in the node's log, not in the answer."""
+    return Failure("INTERNAL", f"{method} failed; the node's log says why", definite=False)

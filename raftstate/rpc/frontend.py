@@ -1,0 +1,193 @@
+"""What the services share: how a mutation is proposed and how a read is answered.
+
+A mutation is checked against every rule that needs no state, proposed, and its outcome
+turned into the response or the failure that the caller gets.
+
+A linearizable read waits for a read point and then looks at the state in one short
+view; a stale one looks at once. The header's revision and index come from the same
+view as the answer. A view never outlives the loop's turn: whoever reads more than one
+slice opens another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+from raftstate.core import queries, validate
+from raftstate.core.ports import Answer, Consensus, Reader, ReadPoint, State, Unavailable
+from raftstate.rpc.bridge import Bridge
+from raftstate.rpc.errors import Failure, invalid, refused, unavailable
+from raftstate.rpc.office import Office, OfficeLost
+from raftstate.v1.common_pb2 import Consistency, ResponseHeader
+from raftstate.v1.store_pb2 import Command, Outcome
+
+Request = TypeVar("Request")
+Response = TypeVar("Response", bound=Message)
+
+
+class View(NamedTuple):
+    """One look at the state, and the header of what is answered from it."""
+
+    reader: Reader
+    header: ResponseHeader
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where each member is reached, by id."""
+
+    client: Mapping[str, str] = field(default_factory=dict)
+    raft: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that the services hold to."""
+
+    # A stream that has this many mutations under way is not read from.
+    in_flight: int = 4_096
+    slice_events: int = 256
+    slice_bytes: int = 512 << 10
+    chunk_bytes: int = 256 << 10
+
+
+class Frontend:
+    """The member behind the services."""
+
+    def __init__(
+        self,
+        consensus: Consensus,
+        state: State,
+        bridge: Bridge,
+        addresses: Addresses,
+        limits: Limits,
+    ) -> None:
+        self.consensus = consensus
+        self.state = state
+        self.bridge = bridge
+        self.addresses = addresses
+        self.limits = limits
+        self.office = Office(consensus)
+        # Set before the server stops: a stream that ends now was ended by us.
+        self.closing = False
+
+    # --- checks ----------------------------------------------------------------
+
+    def check(self, request: Message) -> None:
+        """Raise Failure if the request breaks a rule that needs no state."""
+        if found := validate.violations(request):
+            raise invalid(found)
+
+    # --- mutations ---------------------------------------------------------------
+
+    async def mutate(self, request: Message, kind: type[Response]) -> Response:
+        """Check, propose, and wait for the outcome."""
+        self.check(request)
+        command = command_of(request)
+        answer = await self.ask(partial(self.consensus.propose, command))
+        return self.response(answer, request, kind)
+
+    async def ask(self, send: Callable[[object], None]) -> Answer:
+        """Hand a ticket to consensus and wait for its answer."""
+        ticket = self.bridge.ticket()
+        send(ticket)
+        return await ticket
+
+    def response(self, answer: Answer, request: Message, kind: type[Response]) -> Response:
+        """The response that an outcome holds, with its header; raises Failure."""
+        outcome = self.outcome(answer, request)
+        name = outcome.WhichOneof("result")
+        response = getattr(outcome, name) if name is not None else None
+        if not isinstance(response, kind):
+            raise TypeError(f"{type(request).__name__} was answered with {name}")
+        header: ResponseHeader = response.header  # type: ignore[attr-defined]
+        header.CopyFrom(self.header(outcome.revision, outcome.raft_index))
+        return response
+
+    def outcome(self, answer: Answer, request: Message) -> Outcome:
+        """The outcome of an applied command; raises Failure for all else."""
+        if isinstance(answer, Unavailable):
+            raise self.unavailable(answer)
+        if not isinstance(answer, Outcome):
+            raise TypeError(f"a proposal was answered with {answer!r}")
+        if answer.WhichOneof("result") == "refusal":
+            raise refused(answer, _subject(request))
+        return answer
+
+    def unavailable(self, answer: Unavailable) -> Failure:
+        """What the client of a call that was not carried out is told."""
+        return unavailable(answer, self.consensus.status().leader, self.addresses.client)
+
+    def header(self, revision: int, raft_index: int) -> ResponseHeader:
+        """The header of an answer."""
+        status = self.consensus.status()
+        return ResponseHeader(
+            cluster_id=status.cluster_id,
+            cluster_epoch=status.cluster_epoch,
+            member_id=status.member_id,
+            revision=revision,
+            raft_index=raft_index,
+            term=status.term,
+        )
+
+    def status_header(self) -> ResponseHeader:
+        """The header of an answer that no command and no view stands behind."""
+        status = self.consensus.status()
+        return self.header(status.revision, status.applied_index)
+
+    # --- streams -----------------------------------------------------------------
+
+    async def while_leading(self, iterator: AsyncIterator[Request]) -> AsyncIterator[Request]:
+        """The requests of a stream that only a leader serves; raises Failure with
+        NOT_LEADER when the office is lost, so that the client goes elsewhere."""
+        try:
+            async for request in self.office.requests(iterator):
+                yield request
+        except OfficeLost:
+            raise self.unavailable(Unavailable("NOT_LEADER", definite=True)) from None
+
+    # --- reads -------------------------------------------------------------------
+
+    async def read_point(self, consistency: Consistency) -> None:
+        """Wait until a view may answer a read of this consistency."""
+        if consistency == Consistency.CONSISTENCY_STALE:
+            return
+        answer = await self.ask(self.consensus.read_point)
+        if isinstance(answer, Unavailable):
+            raise self.unavailable(answer)
+        if not isinstance(answer, ReadPoint):
+            raise TypeError(f"a read was answered with {answer!r}")
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """One look at the last committed state. Never hold it across an await."""
+        with self.state.view() as reader:
+            revision, applied = queries.revision(reader), queries.applied(reader)
+            yield View(reader, self.header(revision, applied.index))
+
+
+def command_of(request: Message) -> Command:
+    """The command that carries a mutating request."""
+    arguments: dict[str, Any] = {_COMMAND_FIELDS[type(request).DESCRIPTOR.full_name]: request}
+    return Command(**arguments)
+
+
+_COMMAND_FIELDS = {
+    one.message_type.full_name: one.name
+    for one in Command.DESCRIPTOR.fields
+    if one.message_type
+}
+
+
+def _subject(request: Message) -> str:
+    """What a refused request was about, as PreconditionFailure names things."""
+    for name, kind in (("agent_id", "agent"), ("session_id", "session")):
+        if value := getattr(request, name, ""):
+            return f"{kind}/{value}"
+    return ""

@@ -1,0 +1,129 @@
+"""SessionService, and what was found out about streams that break.
+
+How grpc.aio 1.85 shows the end of a stream to its handler, by experiment:
+
+* The client ends its side in order (`done_writing`): the request iterator ends, and
+  nothing else happens.
+* The client process is killed or exits: the iterator ends as well, and within a turn
+  or two of the loop the handler is cancelled (CancelledError where it stands). If it
+  returns before that, it never learns of the difference.
+* The client cancels its call, or its deadline passes: the same two, in that order;
+  for a deadline `time_remaining()` is 0.
+* The client closes its channel: cancelled at once.
+* Our own server stops: as for a killed client, or cancelled alone.
+* `context.cancelled()` is False in all of these, in the handler and in its done
+  callbacks: it tells nothing.
+
+So after the iterator has ended the handler stays for a moment: if it is cancelled in
+that time the stream broke. A cancelled handler means a broken stream, unless we are
+stopping or the client's own deadline for the stream has passed. A client that said its
+orderly goodbye and is killed within that moment counts as broken, which is right too:
+its process is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+from raftstate.core import queries
+from raftstate.core.ports import KeepAliveResult, Unavailable
+from raftstate.rpc.errors import invalid_field, session_expired
+from raftstate.rpc.frontend import Frontend
+from raftstate.rpc.paging import page_size, page_start, page_token
+from raftstate.v1.session_service_pb2 import (
+    CloseSessionRequest,
+    CloseSessionResponse,
+    KeepAliveRequest,
+    KeepAliveResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
+    OpenSessionRequest,
+    OpenSessionResponse,
+)
+from raftstate.v1.session_service_pb2_grpc import SessionServiceServicer
+
+# How long a handler whose requests have ended waits to be cancelled.
+SETTLE_S = 0.05
+
+
+class Sessions(SessionServiceServicer):
+    """The identity under which a client's mutations happen at most once."""
+
+    def __init__(self, frontend: Frontend) -> None:
+        self._frontend = frontend
+        # How many keep-alive streams each session has here. A client may open the
+        # next one before the end of the last is noticed: that session is alive.
+        self._streams: Counter[str] = Counter()
+
+    async def OpenSession(
+        self, request: OpenSessionRequest, context: Any
+    ) -> OpenSessionResponse:
+        return await self._frontend.mutate(request, OpenSessionResponse)
+
+    async def CloseSession(
+        self, request: CloseSessionRequest, context: Any
+    ) -> CloseSessionResponse:
+        return await self._frontend.mutate(request, CloseSessionResponse)
+
+    async def KeepAlive(
+        self, request_iterator: AsyncIterator[KeepAliveRequest], context: Any
+    ) -> AsyncIterator[KeepAliveResponse]:
+        session_id = ""
+        try:
+            async for request in self._frontend.while_leading(request_iterator):
+                self._frontend.check(request)
+                if not session_id:
+                    session_id = request.session_id
+                    self._streams[session_id] += 1
+                if request.session_id != session_id:
+                    raise invalid_field("session_id", "has changed", "one session a stream")
+                yield await self._keep(request)
+            await asyncio.sleep(SETTLE_S)
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._streams[session_id] == 1 and self._broke(context):
+                self._frontend.consensus.session_broken(session_id)
+            raise
+        finally:
+            self._forget(session_id)
+
+    def _broke(self, context: Any) -> bool:
+        """Whether a cancelled stream was ended by neither us nor its own deadline."""
+        remaining = context.time_remaining()
+        return not self._frontend.closing and (remaining is None or remaining > 0)
+
+    def _forget(self, session_id: str) -> None:
+        if session_id:
+            self._streams[session_id] -= 1
+            if not self._streams[session_id]:
+                del self._streams[session_id]
+
+    async def _keep(self, request: KeepAliveRequest) -> KeepAliveResponse:
+        keep = partial(self._frontend.consensus.keep_session, request.session_id)
+        answer = await self._frontend.ask(keep)
+        if isinstance(answer, Unavailable):
+            raise self._frontend.unavailable(answer)
+        if not isinstance(answer, KeepAliveResult):
+            raise TypeError(f"a keep-alive was answered with {answer!r}")
+        if answer.ttl_ms is None:
+            raise session_expired(request.session_id)
+        return KeepAliveResponse(
+            header=self._frontend.status_header(), nonce=request.nonce, ttl_ms=answer.ttl_ms
+        )
+
+    async def ListSessions(
+        self, request: ListSessionsRequest, context: Any
+    ) -> ListSessionsResponse:
+        self._frontend.check(request)
+        after = page_start("sessions", request.page_token)
+        await self._frontend.read_point(request.consistency)
+        size = page_size(request.page_size)
+        with self._frontend.view() as (reader, header):
+            found = queries.list_sessions(reader, after, size + 1)
+        response = ListSessionsResponse(header=header, sessions=found[:size])
+        if len(found) > size:
+            response.next_page_token = page_token("sessions", found[size - 1].session_id)
+        return response

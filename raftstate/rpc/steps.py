@@ -1,0 +1,123 @@
+"""StepService: one step at a time, or many mutations on one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from raftstate.core.ports import Answer
+from raftstate.core.validate import violations
+from raftstate.rpc.agents import add_bundle
+from raftstate.rpc.errors import Failure, invalid
+from raftstate.rpc.frontend import Frontend, command_of
+from raftstate.rpc.lane import Lane, Settled
+from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest
+from raftstate.v1.step_service_pb2 import (
+    CommitStepRequest,
+    CommitStepResponse,
+    Mutation,
+    MutationResult,
+    SubmitRequest,
+    SubmitResponse,
+)
+from raftstate.v1.step_service_pb2_grpc import StepServiceServicer
+
+# A response is closed when its results exceed this, so that even with one more
+# takeover bundle it stays below what clients receive by default (4 MiB).
+_RESPONSE_BYTES = 512 << 10
+
+
+class _Asked(NamedTuple):
+    """One mutation of a stream. Empty ones have no body."""
+
+    nonce: int
+    body: Message
+
+
+class Steps(StepServiceServicer):
+    """What agents commit."""
+
+    def __init__(self, frontend: Frontend) -> None:
+        self._frontend = frontend
+
+    async def CommitStep(self, request: CommitStepRequest, context: Any) -> CommitStepResponse:
+        return await self._frontend.mutate(request, CommitStepResponse)
+
+    async def Submit(
+        self, request_iterator: AsyncIterator[SubmitRequest], context: Any
+    ) -> AsyncIterator[SubmitResponse]:
+        lane: Lane[_Asked] = Lane(self._frontend.limits.in_flight)
+        reader = asyncio.ensure_future(self._take(request_iterator, lane))
+        try:
+            async for batch in lane.batches():
+                for response in self._responses(batch):
+                    yield response
+            await reader
+        finally:
+            reader.cancel()
+            # Waiters of this stream wait for nobody now; for what was proposed
+            # this changes nothing.
+            for slot in lane.pending:
+                if isinstance(slot.key.body, AcquireOwnershipRequest):
+                    self._frontend.consensus.abandon(slot)
+
+    async def _take(self, requests: AsyncIterator[SubmitRequest], lane: Lane[_Asked]) -> None:
+        """Propose batch after batch, each in one turn of the loop."""
+        try:
+            async for request in requests:
+                await lane.room()
+                self._propose(request, lane)
+        finally:
+            lane.complete()
+
+    def _propose(self, request: SubmitRequest, lane: Lane[_Asked]) -> None:
+        """Propose a batch in order. A mutation that is invalid is answered alone; of
+        a batch that is too large every mutation is refused."""
+        batch_broken = violations(request)
+        for nonce, mutation in enumerate(request.mutations, request.first_nonce):
+            asked = _Asked(nonce, _body(mutation))
+            if broken := batch_broken or violations(mutation):
+                lane.put(asked, invalid(broken))
+            else:
+                self._frontend.consensus.propose(command_of(asked.body), lane.slot(asked))
+
+    def _responses(self, batch: list[Settled[_Asked]]) -> Iterator[SubmitResponse]:
+        """The results of one turn, in as few responses as their size allows."""
+        response, size = SubmitResponse(), 0
+        for asked, answer in batch:
+            result = self._result(asked, answer)
+            response.results.append(result)
+            size += result.ByteSize()
+            if size > _RESPONSE_BYTES:
+                yield response
+                response, size = SubmitResponse(), 0
+        if response.results:
+            yield response
+
+    def _result(self, asked: _Asked, answer: Answer | Exception) -> MutationResult:
+        """What the unary call would have said."""
+        result = MutationResult(nonce=asked.nonce)
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            outcome = self._frontend.outcome(answer, asked.body)
+        except Failure as failure:
+            result.error = failure.status().SerializeToString()
+            return result
+        name = outcome.WhichOneof("result")
+        assert name is not None, "an outcome without a result"
+        response = getattr(result, name)
+        response.CopyFrom(getattr(outcome, name))
+        response.header.CopyFrom(self._frontend.header(outcome.revision, outcome.raft_index))
+        if isinstance(asked.body, AcquireOwnershipRequest):
+            add_bundle(self._frontend, response, asked.body.agent_id)
+        return result
+
+
+def _body(mutation: Mutation) -> Message:
+    """The request that a mutation holds; the mutation itself where it holds none."""
+    name = mutation.WhichOneof("body")
+    return mutation if name is None else getattr(mutation, name)

@@ -1,0 +1,282 @@
+"""One node, put together: storage, consensus, the API, metrics, and its end.
+
+Three ways to go:
+
+    a signal       health says NOT_SERVING, calls under way get a moment, a leader
+                   hands over, the state is marked clean; exit status 0
+    cannot start   one line on standard error says why, nothing was changed; 1
+    crash-stop     the raft thread met an error it must not survive: nothing more is
+                   acknowledged, the process ends at once; 4
+
+Start reading at `serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+import structlog
+
+from raftstate.config import Address, Config
+from raftstate.consensus.node import RaftNode, Waker
+from raftstate.consensus.replica import ReplicaConfig
+from raftstate.consensus.transport import Tls
+from raftstate.core.ports import StorageError, WrongStore
+from raftstate.core.types import MemberId
+from raftstate.metrics import Certificates, Listen, Metrics
+from raftstate.rpc.bridge import Bridge
+from raftstate.rpc.cluster import software_version
+from raftstate.rpc.frontend import Addresses
+from raftstate.rpc.server import PortUnavailable, RpcServer, Settings, TlsFiles, check_free
+from raftstate.storage.open import Storage, open_storage
+
+EXIT_STOPPED, EXIT_CANNOT_START, EXIT_CRASH = 0, 1, 4
+# How long calls under way may take, and a leader may look for a successor, at the end.
+GRACE_S = 0.5
+HAND_OVER_S = 2.0
+# How long a thread may run before another gets the interpreter: the raft thread and
+# the event loop take turns within one write, so the default of 5 ms is far too long.
+SWITCH_INTERVAL_S = 0.0005
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+logger = logging.getLogger("raftstate.server")
+
+
+class CannotStart(Exception):
+    """The node cannot start; the message says why."""
+
+
+def serve(config: Config) -> int:
+    """Run a node until it is told to stop; the answer is the exit status."""
+    configure_logging(config)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        asyncio.run(_run(config))
+    except (CannotStart, PortUnavailable, WrongStore, StorageError) as error:
+        print(f"raftstate: cannot start: {error}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    return EXIT_STOPPED
+
+
+async def _run(config: Config) -> None:
+    _check_ports(config)
+    async with AsyncExitStack() as stack:
+        node, rpc = await _start(config, stack)
+        stop = _stop_signals()
+        logger.info(
+            "serving",
+            extra={
+                "api": str(config.api_listen),
+                "raft": str(config.raft_listen),
+                "metrics": config.metrics.listen,
+                "cluster": config.cluster.id,
+                "pid": os.getpid(),
+                "version": software_version(),
+            },
+        )
+        received = await stop
+        logger.info("stopping", extra={"signal": received})
+        rpc.close()
+        # Together: while calls come to their end the leadership goes to another.
+        await asyncio.gather(rpc.stop(GRACE_S), asyncio.to_thread(_stop_node, node))
+    logger.info("stopped")
+
+
+async def _start(config: Config, stack: AsyncExitStack) -> tuple[RaftNode, RpcServer]:
+    """Open and start everything, in order; the stack closes what is left open."""
+    bridge = Bridge(asyncio.get_running_loop())
+    waker = Waker()
+    storage = open_storage(
+        Path(config.node.data_dir),
+        cluster_id=config.cluster.id,
+        member_id=MemberId(config.node.id),
+        boot_id=boot_id(),
+        wake=waker.wake,
+        members=[MemberId(member.id) for member in config.members],
+    )
+    stack.callback(storage.close)
+    logger.info("data folder opened", extra={"state": storage.recovered})
+    node = _raft_node(config, storage, bridge, waker)
+    metrics = Metrics(node.status, node.refused_connections)
+    rpc = RpcServer(node, storage.state, bridge, _settings(config), metrics.observe)
+    stack.push_async_callback(rpc.stop, 0)
+    rpc.bind(str(config.api_listen))
+    if (listen := config.metrics_listen) is not None:
+        stack.callback(_serve_metrics(metrics, listen, config))
+    node.start()
+    await rpc.start()
+    return node, rpc
+
+
+def _raft_node(config: Config, storage: Storage, bridge: Bridge, waker: Waker) -> RaftNode:
+    tls = config.tls
+    try:
+        return RaftNode(
+            replica_config(config),
+            log=storage.log,
+            state=storage.state,
+            snapshots=storage.snapshots,
+            listen=str(config.raft_listen),
+            dial={MemberId(peer): address for peer, address in config.dial().items()},
+            tls=Tls(tls.cert, tls.key, tls.ca) if tls is not None else None,
+            deliver=bridge.deliver,
+            on_fatal=crash_stop,
+            waker=waker,
+        )
+    except OSError as error:
+        raise CannotStart(f"address {config.raft_listen}: {error.strerror or error}") from error
+
+
+def replica_config(config: Config) -> ReplicaConfig:
+    """What consensus is told of the configuration."""
+    raft, snapshot = config.raft, config.snapshot
+    return ReplicaConfig(
+        member_id=MemberId(config.node.id),
+        members=tuple(MemberId(member.id) for member in config.members),
+        client_addresses={MemberId(member.id): member.api for member in config.members},
+        heartbeat_s=raft.heartbeat_ms / 1_000,
+        election_min_s=raft.election_timeout_min_ms / 1_000,
+        election_max_s=raft.election_timeout_max_ms / 1_000,
+        compact_bytes=snapshot.log_bytes,
+        compact_entries=snapshot.log_entries,
+        keep_entries=snapshot.keep_entries,
+        grace_s=config.session.grace_ms / 1_000,
+    )
+
+
+def _settings(config: Config) -> Settings:
+    tls = config.tls
+    return Settings(
+        addresses=Addresses(
+            client={member.id: member.api for member in config.members},
+            raft={member.id: member.raft for member in config.members},
+        ),
+        max_concurrent=config.api.max_concurrent,
+        keepalive_min_ms=config.api.keepalive_min_ms,
+        tls=TlsFiles(Path(tls.cert), Path(tls.key), Path(tls.ca)) if tls is not None else None,
+    )
+
+
+def _serve_metrics(metrics: Metrics, listen: Address, config: Config) -> Callable[[], None]:
+    """Open the metrics port: in the clear on loopback, otherwise with certificates."""
+    tls = config.tls
+    certificates = None
+    if tls is not None and not listen.is_loopback:
+        certificates = Certificates(tls.cert, tls.key, tls.ca)
+    try:
+        return metrics.serve(Listen(listen.host, listen.port), certificates)
+    except OSError as error:
+        raise CannotStart(f"address {listen}: {error.strerror or error}") from error
+
+
+def _check_ports(config: Config) -> None:
+    """Before anything is opened: a second node on this configuration ends here."""
+    for address in (config.api_listen, config.raft_listen, config.metrics_listen):
+        if address is not None and address.port:
+            check_free(str(address))
+
+
+def _stop_signals() -> asyncio.Future[str]:
+    """Resolved by the first signal that asks for an end; a second one ends at once."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[str] = loop.create_future()
+
+    def received(number: signal.Signals) -> None:
+        if stop.done():
+            os._exit(128 + number)
+        stop.set_result(number.name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return stop
+
+
+def crash_stop(error: BaseException) -> NoReturn:
+    """End the process now. Nothing is flushed or closed: what was acknowledged is
+    durable, and nothing else may be said any more."""
+    logger.critical("crash-stop", exc_info=error)
+    sys.stderr.flush()
+    os._exit(EXIT_CRASH)
+
+
+def _stop_node(node: RaftNode) -> None:
+    """Storage must not be closed under a raft thread that still runs."""
+    try:
+        node.stop(HAND_OVER_S)
+    except TimeoutError as error:
+        crash_stop(error)
+
+
+def boot_id() -> str:
+    """Which boot of the machine this is. Where the kernel does not say, every start
+    counts as another boot: the state is then rebuilt, which is slow and safe."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return str(uuid.uuid4())
+
+
+# --- what is told ----------------------------------------------------------------
+
+
+def configure_logging(config: Config) -> None:
+    """One event a line on standard error, from every module that logs."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        _naming(config.node.id),
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_renderer(config.log.format),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(config.log.level.upper())
+
+
+def _naming(node_id: str) -> Callable[[Any, str, dict[str, Any]], dict[str, Any]]:
+    def name(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        event["node"] = node_id
+        return event
+
+    return name
+
+
+def _renderer(form: str) -> list[Any]:
+    if form == "text":
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
+    order = ["ts", "level", "event", "node", "logger"]
+    return [
+        structlog.processors.format_exc_info,
+        _ordered(order),
+        structlog.processors.JSONRenderer(default=str),
+    ]
+
+
+def _ordered(first: list[str]) -> Callable[[Any, str, dict[str, Any]], dict[str, Any]]:
+    """Put the keys that every line has in front, so that people can read along."""
+
+    def ordered(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        head = {key: event.pop(key) for key in first if key in event}
+        return head | event
+
+    return ordered

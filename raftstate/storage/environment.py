@@ -1,0 +1,67 @@
+"""How LMDB environments are opened here, and which settings are not up for choice.
+
+`lib_version=0` is passed because two engines with unlike file formats come in one
+package, and a variable in the process environment could pick the other. No
+`writemap`: on a full disk it ends the process with SIGBUS, where the default
+returns an error. One writer thread, no DUPFIXED, and a large map, which costs
+address space only.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import lmdb
+
+from raftstate.core.ports import StorageError, WrongStore
+
+DATA = "data.mdb"
+MAP_BYTES = 64 << 30
+_ENGINE = (0, 9)
+_FILE_MODE = 0o600
+
+
+def open_environment(
+    folder: Path,
+    *,
+    map_bytes: int,
+    sync: bool = True,
+    readonly: bool = False,
+    databases: int = 0,
+    readers_max: int = 126,
+) -> lmdb.Environment:
+    """Open the environment in a folder that exists; its file is made if there is none.
+
+    Raises WrongStore for a file of another engine, StorageError for any other.
+    """
+    try:
+        env = lmdb.open(
+            str(folder),
+            map_size=map_bytes,
+            sync=sync,
+            metasync=sync,
+            readonly=readonly,
+            create=not readonly,
+            mode=_FILE_MODE,
+            writemap=False,
+            # Nobody else ever opens a copy that is only read, so it needs no lock file.
+            lock=not readonly,
+            max_dbs=databases,
+            max_readers=readers_max,
+            max_spare_txns=4,
+            lib_version=0,
+        )
+    except lmdb.VersionMismatchError as error:
+        raise WrongStore(f"{folder} has another LMDB file format: {error}") from error
+    except lmdb.Error as error:
+        raise StorageError(f"cannot open {folder}: {error}") from error
+    if env.lib_version()[:2] != _ENGINE:
+        env.close()
+        raise StorageError(f"{folder} was opened by LMDB {env.lib_version()}, not {_ENGINE}")
+    return env
+
+
+def is_full(error: lmdb.Error) -> bool:
+    """Whether a write failed for want of room, which leaves the old state whole."""
+    return isinstance(error, lmdb.MapFullError) or error.code == errno.ENOSPC

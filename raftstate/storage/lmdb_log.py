@@ -1,0 +1,461 @@
+"""The durable log: an LMDB environment whose commits are on disk when they return.
+
+Entries stand under their index, everything else (identity, term and vote, base,
+incarnation) under a name in a second database, so one transaction makes a whole
+tick durable: entries, vote and base together or not at all.
+
+An entry's record also holds the running total of data bytes up to it, so the size
+of the log is a subtraction and opening costs the same however long the log is.
+
+Cutting the log moves the base at once, and the records below it are only swept
+away in slices, one with each later commit: deleting 200,000 of them in one go
+would hold the raft thread for longer than an election takes. A record at or below
+the base is garbage, whoever finds it.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import lmdb
+from google.protobuf.message import DecodeError, Message
+
+from raftstate.core.ports import Base, Entry, HardState, Identity, StorageError, WrongStore
+from raftstate.core.types import ORIGIN, Index, MemberId, Position, Term
+from raftstate.storage.environment import DATA, MAP_BYTES, open_environment
+from raftstate.storage.files import make_folder, remove_tree, rename_durably, sync_folder
+from raftstate.storage.records import seal, unseal
+from raftstate.v1 import disk_pb2
+
+FORMAT = 1
+CACHE_BYTES = 16 << 20
+_WARM_BYTES = 1 << 20
+_SWEEP_RECORDS = 2_000
+
+_ENTRIES = b"entries"
+_META = b"meta"
+_IDENTITY = b"identity"
+_HARD_STATE = b"hard_state"
+_BASE = b"base"
+_INCARNATION = b"incarnation"
+
+_HEAD = struct.Struct(">QQ")
+_Record = TypeVar("_Record", bound=Message)
+
+
+class _Held(NamedTuple):
+    """An entry, and the total of data bytes up to and with it."""
+
+    entry: Entry
+    end_bytes: int
+
+
+def _key(index: int) -> bytes:
+    return index.to_bytes(8, "big")
+
+
+class LmdbLog:
+    """A `ports.Log` in one folder. Every method belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cluster_id: str,
+        member_id: MemberId,
+        map_bytes: int = MAP_BYTES,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Open the log of a member. Raises WrongStore if the folder is another's."""
+        self._folder = folder
+        self._cache_bytes_max = cache_bytes
+        self._txn: lmdb.Transaction[bytes] | None = None
+        self._writer = 0
+        self._failed: str | None = None
+        self._hard_state = HardState(Term(0), None)
+        self._base = Base(ORIGIN, "")
+        self._base_end = 0
+        self._last = ORIGIN
+        self._last_end = 0
+        self._garbage = False
+        self._cache_first = 1
+        self._cache: dict[int, _Held] = {}
+        self._cache_bytes = 0
+        if not (folder / DATA).exists():
+            # LMDB would make an empty one, and this member would have forgotten its votes.
+            raise StorageError(f"{folder / DATA} is missing")
+        self._env = open_environment(folder, map_bytes=map_bytes, databases=2)
+        try:
+            self._load(cluster_id, member_id)
+        except lmdb.Error as error:
+            self._env.close()
+            raise StorageError(f"cannot read {folder}: {error}") from error
+        except BaseException:
+            self._env.close()
+            raise
+
+    @staticmethod
+    def create(folder: Path, identity: Identity, *, map_bytes: int = MAP_BYTES) -> None:
+        """Make an empty log. Under its final name it is whole and durable."""
+        staged = folder.with_name(folder.name + ".new")
+        remove_tree(staged)
+        make_folder(staged)
+        env = open_environment(staged, map_bytes=map_bytes, databases=2)
+        try:
+            env.open_db(_ENTRIES)
+            meta = env.open_db(_META)
+            with env.begin(meta, write=True) as txn:
+                _put(txn, meta, _IDENTITY, _identity_record(identity))
+                _put(txn, meta, _HARD_STATE, disk_pb2.HardState())
+                _put(txn, meta, _BASE, disk_pb2.LogBase())
+                _put(txn, meta, _INCARNATION, disk_pb2.Incarnation())
+        except lmdb.Error as error:
+            raise StorageError(f"cannot make {folder}: {error}") from error
+        finally:
+            env.close()
+        sync_folder(staged)
+        rename_durably(staged, folder)
+
+    # --- what stands in memory -----------------------------------------------
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    @property
+    def incarnation(self) -> int:
+        return self._incarnation
+
+    @property
+    def hard_state(self) -> HardState:
+        return self._hard_state
+
+    @property
+    def base(self) -> Base:
+        return self._base
+
+    @property
+    def last(self) -> Position:
+        return self._last
+
+    @property
+    def size_bytes(self) -> int:
+        return self._last_end - self._base_end
+
+    # --- reads ---------------------------------------------------------------
+
+    def term_at(self, index: Index) -> Term | None:
+        if index == self._last.index:
+            return self._last.term
+        if index == self._base.position.index:
+            return self._base.position.term
+        if not self._base.position.index < index < self._last.index:
+            return None
+        return self._held(index).entry.term
+
+    def read(self, first: Index, bytes_max: int) -> list[Entry]:
+        self._refuse_cut(first)
+        found: list[Entry] = []
+        room = bytes_max
+        with closing(self._from(first)) as entries:
+            for entry in entries:
+                room -= len(entry.data)
+                if found and room < 0:
+                    break
+                found.append(entry)
+        return found
+
+    # --- changes -------------------------------------------------------------
+
+    def append(self, entry: Entry) -> None:
+        if entry.index != self._last.index + 1 or entry.term < self._last.term:
+            raise ValueError(f"an entry at {entry[:2]} cannot follow {self._last}")
+        end = self._last_end + len(entry.data)
+        key = _key(entry.index)
+        record = seal(key, _HEAD.pack(entry.term, end) + entry.data)
+        with self._writing() as txn:
+            # In order, so pages fill up; LMDB says False where the key would not be the last.
+            if not txn.put(key, record, append=True, db=self._entries):
+                raise StorageError(f"{self._folder} holds entries beyond {entry.index}")
+        self._last, self._last_end = Position(entry.index, entry.term), end
+        self._remember(_Held(entry, end))
+
+    def truncate(self, first: Index) -> None:
+        self._refuse_cut(first)
+        if first > self._last.index:
+            return
+        term = self.term_at(Index(first - 1))
+        assert term is not None
+        end = self._end_at(Index(first - 1))
+        self._delete_from(first)
+        self._last, self._last_end = Position(Index(first - 1), term), end
+
+    def set_hard_state(self, hard_state: HardState) -> None:
+        if hard_state == self._hard_state:
+            return
+        if hard_state.term < self._hard_state.term:
+            raise ValueError(f"{hard_state} is before {self._hard_state}")
+        record = disk_pb2.HardState(term=hard_state.term, vote=hard_state.vote or "")
+        with self._writing() as txn:
+            _put(txn, self._meta, _HARD_STATE, record)
+        self._hard_state = hard_state
+
+    def cut(self, base: Base) -> None:
+        index, term = base.position
+        if self.term_at(index) != term:
+            raise ValueError(f"{base} is not a position of this log")
+        self._set_base(base, self._end_at(index))
+
+    def reset(self, base: Base) -> None:
+        assert base.position.index >= self._base.position.index, (
+            f"{base} is before {self._base}"
+        )
+        if self.term_at(base.position.index) == base.position.term:
+            self.cut(base)
+            return
+        self._delete_from(Index(base.position.index + 1))
+        self._forget_all()
+        self._set_base(base, 0)
+        self._last, self._last_end = base.position, 0
+
+    def commit(self) -> None:
+        self._check()
+        if self._txn is None:
+            return
+        assert threading.get_ident() == self._writer, "LMDB's write lock belongs to a thread"
+        with self._writing() as txn:
+            if self._garbage:
+                self._sweep(txn)
+            self._txn = None
+            txn.commit()
+
+    def close(self) -> None:
+        """Let go of the folder. What was not committed is gone."""
+        if self._txn is not None:
+            self._txn.abort()
+            self._txn = None
+        self._failed = self._failed or "it was closed"
+        self._env.close()
+
+    # --- records -------------------------------------------------------------
+
+    def _load(self, cluster_id: str, member_id: MemberId) -> None:
+        try:
+            self._entries = self._env.open_db(_ENTRIES, create=False)
+            self._meta = self._env.open_db(_META, create=False)
+        except lmdb.NotFoundError as error:
+            raise StorageError(f"{self._folder} is not a log: {error}") from error
+        with self._env.begin(self._meta) as txn:
+            self._identity = _checked_identity(
+                _get(txn, _IDENTITY, disk_pb2.DiskIdentity()),
+                self._folder,
+                cluster_id,
+                member_id,
+            )
+            hard = _get(txn, _HARD_STATE, disk_pb2.HardState())
+            base = _get(txn, _BASE, disk_pb2.LogBase())
+            opened = _get(txn, _INCARNATION, disk_pb2.Incarnation())
+        vote = MemberId(hard.vote) if hard.vote else None
+        self._hard_state = HardState(Term(hard.term), vote)
+        self._base = Base(Position(Index(base.index), Term(base.term)), base.snapshot)
+        self._base_end = base.end_bytes
+        self._load_end()
+        self._incarnation = opened.count + 1
+        with self._writing() as writing:
+            record = disk_pb2.Incarnation(count=self._incarnation)
+            _put(writing, self._meta, _INCARNATION, record)
+        self.commit()
+
+    def _load_end(self) -> None:
+        """Find both ends of the log, and keep the newest entries in memory."""
+        base = self._base.position
+        with self._env.begin(self._entries) as txn, txn.cursor() as cursor:
+            self._garbage = cursor.first() and int.from_bytes(cursor.key(), "big") <= base.index
+            last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+            self._last, self._last_end = base, self._base_end
+            self._cache_first = base.index + 1
+            if last <= base.index:
+                return
+            held = self._record(txn, last)
+            self._last = Position(held.entry.index, held.entry.term)
+            self._last_end = held.end_bytes
+            self._record(txn, base.index + 1)
+            self._warm(txn, last)
+
+    def _warm(self, txn: lmdb.Transaction[bytes], last: int) -> None:
+        first, room = last, _WARM_BYTES
+        newest: list[_Held] = []
+        while first > self._base.position.index and (room > 0 or not newest):
+            newest.append(self._record(txn, first))
+            room -= len(newest[-1].entry.data)
+            first -= 1
+        self._cache_first = first + 1
+        for held in reversed(newest):
+            self._remember(held)
+
+    def _record(self, txn: lmdb.Transaction[bytes], index: int) -> _Held:
+        key = _key(index)
+        stored = txn.get(key, db=self._entries)
+        if stored is None:
+            raise StorageError(f"log entry {index} is missing in {self._folder}")
+        value = unseal(key, stored, f"log entry {index} in {self._folder}")
+        term, end = _HEAD.unpack_from(value)
+        return _Held(Entry(Index(index), Term(term), value[_HEAD.size :]), end)
+
+    def _held(self, index: Index) -> _Held:
+        held = self._cache.get(index)
+        if held is None:
+            with self._reading() as txn:
+                held = self._record(txn, index)
+        return held
+
+    def _end_at(self, index: Index) -> int:
+        if index == self._base.position.index:
+            return self._base_end
+        return self._held(index).end_bytes
+
+    def _from(self, first: Index) -> Generator[Entry, None, None]:
+        """Entries from `first` on: cold ones out of LMDB, then those in memory."""
+        warm = max(first, self._cache_first)
+        if first < warm:
+            with self._reading() as txn:
+                for index in range(first, min(warm, self._last.index + 1)):
+                    yield self._record(txn, index).entry
+        for index in range(warm, self._last.index + 1):
+            yield self._cache[index].entry
+
+    def _refuse_cut(self, first: Index) -> None:
+        if first <= self._base.position.index:
+            raise ValueError(f"entry {first} was cut away: the base is {self._base}")
+
+    def _set_base(self, base: Base, end_bytes: int) -> None:
+        record = disk_pb2.LogBase(
+            index=base.position.index,
+            term=base.position.term,
+            snapshot=base.snapshot,
+            end_bytes=end_bytes,
+        )
+        with self._writing() as txn:
+            _put(txn, self._meta, _BASE, record)
+        self._garbage = True
+        while self._cache and self._cache_first <= base.position.index:
+            self._forget_oldest()
+        self._cache_first = max(self._cache_first, base.position.index + 1)
+        self._base, self._base_end = base, end_bytes
+
+    def _delete_from(self, first: Index) -> None:
+        with self._writing() as txn, txn.cursor(self._entries) as cursor:
+            found = cursor.set_range(_key(first))
+            while found:
+                # Deleting moves the cursor to the next record, and says if there is one.
+                found = cursor.delete() and bool(cursor.key())
+        for index in range(max(first, self._cache_first), self._last.index + 1):
+            self._cache_bytes -= len(self._cache.pop(index).entry.data)
+        self._cache_first = min(self._cache_first, first)
+
+    def _sweep(self, txn: lmdb.Transaction[bytes]) -> None:
+        """Delete some of the records that the base has overtaken."""
+        end = _key(self._base.position.index)
+        with txn.cursor(self._entries) as cursor:
+            found = cursor.first()
+            for _ in range(_SWEEP_RECORDS):
+                if not found or cursor.key() > end:
+                    self._garbage = False
+                    return
+                found = cursor.delete() and bool(cursor.key())
+
+    # --- the cache -----------------------------------------------------------
+
+    def _remember(self, held: _Held) -> None:
+        """Keep the newest entry in memory, and drop the oldest beyond the bound."""
+        self._cache[held.entry.index] = held
+        self._cache_bytes += len(held.entry.data)
+        while self._cache_bytes > self._cache_bytes_max and len(self._cache) > 1:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._cache_bytes -= len(self._cache.pop(self._cache_first).entry.data)
+        self._cache_first += 1
+
+    def _forget_all(self) -> None:
+        self._cache.clear()
+        self._cache_bytes = 0
+
+    # --- transactions --------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise StorageError(f"the log {self._folder} cannot be used: {self._failed}")
+
+    @contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """A transaction that sees all there is, this tick's changes included."""
+        self._check()
+        if self._txn is not None:
+            yield self._txn
+            return
+        with self._env.begin() as txn:
+            yield txn
+
+    @contextmanager
+    def _writing(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """The tick's write transaction. After an error in it nothing works any more:
+        what is in memory may not be what is on disk."""
+        self._check()
+        try:
+            if self._txn is None:
+                self._txn = self._env.begin(write=True)
+                self._writer = threading.get_ident()
+            yield self._txn
+        except lmdb.Error as error:
+            self._failed = str(error)
+            raise StorageError(f"cannot write to the log {self._folder}: {error}") from error
+
+
+def _put(
+    txn: lmdb.Transaction[bytes], meta: lmdb._Database, name: bytes, record: Message
+) -> None:
+    txn.put(name, seal(name, record.SerializeToString(deterministic=True)), db=meta)
+
+
+def _get(txn: lmdb.Transaction[bytes], name: bytes, record: _Record) -> _Record:
+    stored = txn.get(name)
+    if stored is None:
+        raise StorageError(f"the log's record {name.decode()} is missing")
+    try:
+        record.ParseFromString(unseal(name, stored, f"the log's record {name.decode()}"))
+    except DecodeError as error:
+        raise StorageError(f"the log's record {name.decode()} is damaged: {error}") from error
+    return record
+
+
+def _identity_record(identity: Identity) -> disk_pb2.DiskIdentity:
+    return disk_pb2.DiskIdentity(
+        format=FORMAT,
+        cluster_id=identity.cluster_id,
+        cluster_epoch=identity.cluster_epoch,
+        member_id=identity.member_id,
+        disk_id=identity.disk_id,
+    )
+
+
+def _checked_identity(
+    record: disk_pb2.DiskIdentity, folder: Path, cluster_id: str, member_id: MemberId
+) -> Identity:
+    for what, found, wanted in (
+        ("format", record.format, FORMAT),
+        ("cluster", record.cluster_id, cluster_id),
+        ("member", record.member_id, member_id),
+    ):
+        if found != wanted:
+            raise WrongStore(
+                f"the data folder {folder.parent} belongs to {what} {found!r};"
+                f" wanted is {what} {wanted!r}"
+            )
+    found_member = MemberId(record.member_id)
+    return Identity(record.cluster_id, record.cluster_epoch, found_member, record.disk_id)

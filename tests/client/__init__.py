@@ -1,0 +1,1 @@
+"""The SDK, against members that do exactly what a script says."""

@@ -1,0 +1,266 @@
+"""A local cluster keeps its promises: it starts, is harmed, comes back, leaves nothing.
+
+Real nodes, real disks, real signals. One cluster serves several tests; those that need a
+cluster in a state of its own make one.
+"""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import raftstate
+from raftstate.client import probe
+from raftstate.localcluster import LocalCluster, LocalClusterError
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A running cluster of three; each test leaves all of it serving."""
+    with LocalCluster.create(tmp_path_factory.mktemp("shared") / "c") as running:
+        yield running
+
+
+def address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of all processes that mention a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+async def write_steps(endpoints: str, agent_id: str, first: int, count: int) -> list[int]:
+    """Commit numbered steps; the answer is what was acknowledged."""
+    acknowledged = []
+    async with (
+        raftstate.connect(endpoints, timeout=20.0) as store,
+        store.own(agent_id, wait=True) as agent,
+    ):
+        for number in range(first, first + count):
+            async with agent.step() as step:
+                step.event("counted", number)
+            acknowledged.append(number)
+    return acknowledged
+
+
+async def read_steps(endpoints: str, agent_id: str) -> list[int]:
+    async with raftstate.connect(endpoints, timeout=20.0) as store:
+        return [raftstate.decode(event) async for event in store.read_events(agent_id)]
+
+
+def test_starting_serves_and_stopping_leaves_nothing(tmp_path: Path) -> None:
+    """
+    After `start` every node serves and one leads; after `stop` there is no process and
+    no pid file, and starting again finds what was written.
+    """
+    cluster = LocalCluster.create(tmp_path / "c")
+    cluster.start()
+    try:
+        leader = cluster.leader()
+        served = [probe.healthy(member.api) for member in cluster.members.values()]
+        written = asyncio.run(write_steps(cluster.endpoints, "a", 1, STEPS))
+        cluster.stop()
+        left = processes_of(tmp_path)
+        pid_files = list(tmp_path.rglob("pid"))
+        cluster.start()
+        found = asyncio.run(read_steps(cluster.endpoints, "a"))
+    finally:
+        cluster.stop()
+
+    assert leader in cluster.members
+    assert served == [True, True, True]
+    assert left == []
+    assert pid_files == []
+    assert found == written
+
+
+def test_a_killed_leader_is_replaced_and_comes_back(cluster: LocalCluster) -> None:
+    """
+    SIGKILL takes the leader away at once, another one leads, and the old one, started
+    again with the same data, serves.
+    """
+    old = cluster.wait_leader()
+    killed = cluster.kill(old)
+    state = cluster.state(old)
+    new = cluster.wait_leader(not_=old)
+    pid = cluster.restart(old)
+
+    assert (killed.node, killed.signal, killed.returncode) == (old, "SIGKILL", -9)
+    assert state == "stopped"
+    assert new != old
+    assert pid == cluster.pid(old) != killed.pid
+    assert all(report.status and report.status.ready for report in cluster.status())
+
+
+def test_a_paused_leader_is_replaced_and_follows_when_resumed(cluster: LocalCluster) -> None:
+    """
+    A paused leader keeps its process and loses its office; resumed, it accepts that.
+    """
+    old = cluster.wait_leader()
+    cluster.pause(old)
+    try:
+        state = cluster.state(old)
+        new = cluster.wait_leader(not_=old)
+    finally:
+        cluster.resume(old)
+    cluster.wait_serving()
+
+    assert state == "paused"
+    assert new != old
+    assert cluster.state(old) == "running"
+    assert cluster.leader() in cluster.members
+
+
+def test_another_process_can_attach(cluster: LocalCluster) -> None:
+    """
+    What one object started, another finds by the folder, and can signal.
+    """
+    other = LocalCluster.attach(cluster.folder)
+    follower = next(name for name in cluster.members if name != cluster.wait_leader())
+    killed = other.kill(follower)
+
+    assert other.endpoints == cluster.endpoints
+    assert killed.returncode is None  # no child of `other`
+    assert cluster.state(follower) == "stopped"
+    cluster.start_node(follower)
+    assert other.pid(follower) == cluster.pid(follower) is not None
+
+
+@pytest.mark.parametrize("garbage", ["bytes", "half a frame", "a huge length", "nothing"])
+@pytest.mark.parametrize("port", ["raft", "api"])
+def test_garbage_on_a_port_leaves_the_node_alive(
+    cluster: LocalCluster, port: str, garbage: str
+) -> None:
+    """
+    Whatever a stranger sends to the raft or the API port, the node goes on serving, in
+    the same process, under the same leader and term.
+    """
+    before = cluster.wait_leader()
+    pid = cluster.pid(before)
+    sent = {
+        "bytes": secrets.token_bytes(4_096),
+        "half a frame": (100).to_bytes(4, "big") + b"half",
+        "a huge length": b"\xff" * 8,
+        "nothing": b"",
+    }[garbage]
+    for _ in range(5):
+        with socket.create_connection(
+            address(getattr(cluster.members[before], port)), 5
+        ) as one:
+            one.sendall(sent)
+
+    written = asyncio.run(
+        write_steps(cluster.endpoints, f"{port}-{secrets.token_hex(4)}", 1, 3)
+    )
+
+    assert written == [1, 2, 3]
+    assert cluster.pid(before) == pid
+    assert cluster.leader() == before
+
+
+def test_every_node_killed_at_once_keeps_every_acknowledged_step(tmp_path: Path) -> None:
+    """
+    Three times, all nodes are killed together right after an acknowledged step; each
+    time every acknowledged step is there, once, in order.
+    """
+    acknowledged: list[int] = []
+    with LocalCluster.create(
+        tmp_path / "c", overrides={"snapshot": {"log_entries": 40, "keep_entries": 5}}
+    ) as cluster:
+        for _ in range(3):
+            first = len(acknowledged) + 1
+            acknowledged += asyncio.run(write_steps(cluster.endpoints, "a", first, STEPS))
+            killed = [cluster.kill(name) for name in cluster.members]
+            assert [one.returncode for one in killed] == [-9, -9, -9]
+            cluster.start()
+            assert asyncio.run(read_steps(cluster.endpoints, "a")) == acknowledged
+
+
+@pytest.mark.parametrize("port", ["api", "raft", "metrics"])
+def test_a_port_in_use_is_named_with_the_end_of_the_log(tmp_path: Path, port: str) -> None:
+    """
+    A cluster that cannot start says which node failed and why, and nothing of it runs.
+    """
+    cluster = LocalCluster.create(tmp_path / "c")
+    taken = getattr(cluster.members["n2"], port)
+    with socket.create_server(address(taken)), pytest.raises(LocalClusterError) as caught:
+        cluster.start()
+
+    assert "n2 ended with exit status 1 while starting" in str(caught.value)
+    assert taken.rpartition(":")[2] in str(caught.value)
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("whose", ["another member's", "another cluster's"])
+def test_a_data_folder_of_another_is_refused(tmp_path: Path, whose: str) -> None:
+    """
+    A node does not start on data that is not its own; it says whose it is, and the data
+    is as it was.
+    """
+    cluster = LocalCluster.create(tmp_path / "c")
+    with cluster:
+        asyncio.run(write_steps(cluster.endpoints, "a", 1, 3))
+    config = tmp_path / "c" / "n2" / "node.toml"
+    original = config.read_text()
+    if whose == "another member's":
+        config.write_text(
+            original.replace(str(cluster.data_dir("n2")), str(cluster.data_dir("n1")))
+        )
+        owner = "n1"
+    else:
+        config.write_text(original.replace('id = "local"', 'id = "elsewhere"'))
+        owner = "local"
+
+    with pytest.raises(LocalClusterError, match="n2 ended with exit status 1") as caught:
+        cluster.start_node("n2")
+    config.write_text(original)
+    with cluster:
+        kept = asyncio.run(read_steps(cluster.endpoints, "a"))
+
+    assert owner in str(caught.value)
+    assert kept == [1, 2, 3]
+
+
+def test_an_unreadable_configuration_is_told(tmp_path: Path) -> None:
+    """
+    A node whose configuration is damaged ends with the status for that, naming the file.
+    """
+    cluster = LocalCluster.create(tmp_path / "c")
+    config = tmp_path / "c" / "n1" / "node.toml"
+    config.write_text("[cluster\n")
+
+    with pytest.raises(LocalClusterError) as caught:
+        cluster.start()
+
+    assert "n1 ended with exit status 2" in str(caught.value)
+    assert str(config) in str(caught.value)
+    assert processes_of(tmp_path) == []
+
+
+def test_a_pid_file_of_a_past_process_hits_nobody(tmp_path: Path) -> None:
+    """
+    A pid file that outlived its process, whose number is now somebody else's, names no
+    process: it is neither signalled nor taken for a running node.
+    """
+    cluster = LocalCluster.create(tmp_path / "c")
+    (tmp_path / "c" / "n1" / "pid").write_text("1 1\n")
+
+    assert cluster.state("n1") == "stopped"
+    assert cluster.pid("n1") is None
+    with pytest.raises(LocalClusterError, match="n1 does not run"):
+        cluster.kill("n1")

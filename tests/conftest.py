@@ -1,0 +1,30 @@
+"""What every test shares: markers by folder, and how long Hypothesis searches."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).parent
+MARKERS = {"cluster": "live", "sim": "sim"}
+
+# The two cores of a build machine may be busy: a slow example is no failure.
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", COMMON, max_examples=20, stateful_step_count=20)
+settings.register_profile("default", COMMON, max_examples=100, stateful_step_count=50)
+settings.register_profile("full", COMMON, max_examples=1_000, stateful_step_count=100)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rewrite` accepts what golden tests got, to be read as a diff."""
+    parser.addoption("--rewrite", action="store_true", help="rewrite tests/testdata")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder they live in, so that no file can forget to."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            folder = item.path.relative_to(HERE).parts[0]
+            if folder in MARKERS:
+                item.add_marker(MARKERS[folder])

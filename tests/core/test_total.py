@@ -1,0 +1,151 @@
+"""Apply is total: whatever a log may hold, the machine says something and goes on."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError, Message
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from raftstate.core import queries
+from raftstate.core.hashing import full_hash
+from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest
+from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
+from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
+from raftstate.v1.event_service_pb2 import NewEvent
+from raftstate.v1.session_service_pb2 import OpenSessionRequest
+from raftstate.v1.step_service_pb2 import CommitStepRequest
+from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
+from tests.core.bench import Bench, reason, replayed
+
+# What a hostile or confused client may send: the ends of every range, and beyond.
+NUMBERS = st.sampled_from([0, 1, 2, 3, 1_023, 1_024, 1_025, 1 << 63, (1 << 64) - 1])
+SIGNED = st.sampled_from([0, 1, -1, 200, 10_000, 3_600_001, -(1 << 63), (1 << 63) - 1])
+ODD = ["", "a/../b", "a\n", "\0", "-a", "é", "a" * 201, "a" * 600, "s" * 65]
+AGENT_IDS = st.sampled_from(["a", "a", "b", "a" * 200, *ODD])
+SESSION_IDS = st.sampled_from(["s", "s", "s", "t", "s" * 64, *ODD])
+WORDS = st.sampled_from(["t", "t", "", "é" * 128, "t" * 129, "p" * 255, "p" * 256])
+
+FENCES = st.none() | st.builds(FencingToken, epoch=NUMBERS, revision=NUMBERS)
+LABELS = st.lists(st.builds(Label, name=WORDS, value=WORDS), max_size=34)
+REQUEST_IDS = st.builds(
+    RequestId,
+    session_id=SESSION_IDS,
+    sequence=NUMBERS,
+    lowest_unfinished=st.just(0) | NUMBERS,
+    opened_revision=st.just(1) | NUMBERS,
+)
+EVENTS = st.builds(NewEvent, type=WORDS, data=st.binary(max_size=4), causation_id=WORDS)
+BODIES = st.one_of(
+    st.builds(OpenSessionRequest, session_id=SESSION_IDS, ttl_ms=SIGNED, client=WORDS),
+    st.builds(
+        AcquireOwnershipRequest,
+        request_id=REQUEST_IDS,
+        agent_id=AGENT_IDS,
+        mode=st.sampled_from([0, 1, 2, 3, 4, -1]),
+        ttl_ms=SIGNED,
+        holder=WORDS,
+        create=st.booleans(),
+    ),
+    st.builds(
+        CommitStepRequest,
+        request_id=st.none() | REQUEST_IDS,
+        agent_id=AGENT_IDS,
+        fence=FENCES,
+        expected_step=st.none() | NUMBERS,
+        events=st.lists(EVENTS, max_size=3),
+        checkpoint=st.none() | st.builds(NewCheckpoint, data=st.binary(), labels=LABELS),
+    ),
+    st.builds(ExpireSession, session_id=SESSION_IDS, touched_revision=NUMBERS),
+    st.builds(ExpireOwnership, agent_id=AGENT_IDS, fence=FENCES, touched_revision=NUMBERS),
+)
+KINDS = sorted(each.name for each in Command.DESCRIPTOR.fields)
+NASTY = BODIES.map(lambda body: wrapped(body))
+# Every other kind: what one of those bodies means when its bytes are read as that.
+SHUFFLED = st.tuples(NASTY, st.sampled_from(KINDS)).map(lambda pair: recast(*pair))
+GOOD = [
+    Command(open_session=OpenSessionRequest(session_id="s")),
+    Command(
+        acquire_ownership=AcquireOwnershipRequest(
+            request_id=RequestId(session_id="s", sequence=1, opened_revision=1),
+            agent_id="a",
+            create=True,
+        )
+    ),
+]
+
+
+def wrapped(body: Message) -> Command:
+    """A body as a command."""
+    for kind in KINDS:
+        command = Command()
+        target = getattr(command, kind)
+        if isinstance(body, type(target)):
+            target.CopyFrom(body)
+            target.SetInParent()
+            return command
+    raise AssertionError(f"no command holds a {type(body).__name__}")
+
+
+def recast(command: Command, name: str) -> Command:
+    """The same bytes, read as another kind of command as far as that goes."""
+    body = getattr(command, str(command.WhichOneof("body")))
+    other = Command()
+    target = getattr(other, name)
+    target.SetInParent()
+    try:
+        target.MergeFromString(body.SerializeToString())
+    except DecodeError:
+        return command
+    return other
+
+
+def check(commands: list[Command]) -> None:
+    bench = Bench()
+    bench.apply(*GOOD)
+    outcomes = bench.apply(*commands)
+    alone = [bench.one(command) for command in commands]
+
+    assert len(outcomes) == len(commands)
+    assert all(each.WhichOneof("result") for each in outcomes + alone)
+    assert bench.machine.revision == len(GOOD) + 2 * len(commands)
+    assert bench.machine.state_hash == full_hash(bench.store)
+    assert all(0 < len(key) <= 266 for key, _ in bench.store.items())
+    assert len(queries.sessions_all(bench.store)) <= 4
+    # A replica reads the log from its bytes, and ends with the same.
+    copies = [type(entry).FromString(entry.SerializeToString()) for entry in bench.log]
+    assert replayed(copies) == bench.store
+
+
+@given(st.lists(NASTY | SHUFFLED, max_size=12))
+@example([Command()])
+@example([])
+def test_nothing_makes_the_machine_raise(commands: list[Command]) -> None:
+    """
+    Every command has an outcome and a revision, and the state stays in order.
+    """
+    check(commands)
+
+
+@given(st.binary(max_size=60))
+def test_nor_do_bytes_that_happen_to_be_a_command(data: bytes) -> None:
+    """
+    What parses is applied, unknown fields and all.
+    """
+    try:
+        command = Command.FromString(data)
+    except DecodeError:
+        return
+    check([command])
+
+
+def test_an_empty_command_is_refused() -> None:
+    """
+    A command without a body takes a revision and is told what it lacks.
+    """
+    bench = Bench()
+
+    outcome = bench.one(Command())
+
+    assert reason(outcome) == "INVALID_REQUEST"
+    assert outcome.refusal.field == "body"
+    assert bench.machine.revision == 1

@@ -1,0 +1,1 @@
+"""The API over a real grpc server and a member that the tests play."""

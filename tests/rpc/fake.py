@@ -1,0 +1,200 @@
+"""A cluster of one without a log: the real machine over memory, applied at once.
+
+Switches make it refuse, lose track or hold back, as a real member may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from raftstate.core import queries
+from raftstate.core.machine import StateMachine
+from raftstate.core.memory import MemoryStore
+from raftstate.core.ports import (
+    Answer,
+    Deliver,
+    KeepAliveResult,
+    NodeStatus,
+    PeerStatus,
+    Reader,
+    ReadPoint,
+    Unavailable,
+)
+from raftstate.core.types import Index, MemberId, Revision, Term
+from raftstate.v1.agent_service_pb2 import AcquireMode, FenceQuery
+from raftstate.v1.store_pb2 import Command, ExpireSession, LogEntry, Outcome
+
+EPOCH = 7
+TERM = Term(3)
+
+
+class MemoryState:
+    """A `State` whose views are counted: none may be open when another call comes."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.views = 0
+        self.views_open = 0
+
+    @contextmanager
+    def view(self) -> Iterator[Reader]:
+        self.views += 1
+        self.views_open += 1
+        try:
+            yield self.store
+        finally:
+            self.views_open -= 1
+
+    def commit(self) -> None:
+        """Views show the store itself."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(key) + len(value) for key, value in self.store.items())
+
+    def close(self) -> None:
+        """Nothing to mark."""
+
+
+class FakeConsensus:
+    """A `Consensus` that applies what it is asked at once, while it leads.
+
+    `failing` answers everything with an Unavailable; `forgetful` applies and then
+    answers OUTCOME_UNKNOWN; `holding` keeps answers back until `let_go`.
+    """
+
+    def __init__(self, deliver: Deliver, state: MemoryState) -> None:
+        self.state = state
+        self.machine = StateMachine(state.store, EPOCH)
+        self.failing: Unavailable | None = None
+        self.forgetful = False
+        self.holding = False
+        self.role = "leader"
+        self.leader: MemberId | None = MemberId("n1")
+        self.ready = True
+        self.broken: list[str] = []
+        self.abandoned: list[object] = []
+        self.proposed: list[Command] = []
+        self.read_points = 0
+        self.waiting: list[tuple[Command, object]] = []
+        self._deliver = deliver
+        self.held: list[tuple[object, Answer]] = []
+
+    # --- the port ------------------------------------------------------------------
+
+    def propose(self, command: Command, ticket: object) -> None:
+        assert not self.state.views_open, "a view is held while a command is proposed"
+        if self.failing is not None:
+            self._answer(ticket, self.failing)
+            return
+        self.proposed.append(command)
+        if self._must_wait(command):
+            self.waiting.append((command, ticket))
+            return
+        outcome = self.apply(command)
+        unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
+        self._answer(ticket, unknown if self.forgetful else outcome)
+        self._serve_waiters()
+
+    def abandon(self, ticket: object) -> None:
+        self.abandoned.append(ticket)
+        self.waiting = [(command, one) for command, one in self.waiting if one is not ticket]
+
+    def read_point(self, ticket: object) -> None:
+        self.read_points += 1
+        position = self.machine.applied
+        self._answer(ticket, self.failing or ReadPoint(position.index, position.term))
+
+    def keep_session(self, session_id: str, ticket: object) -> None:
+        record = queries.get_session(self.state.store, session_id)
+        ttl = record.session.ttl_ms if record is not None else None
+        self._answer(ticket, self.failing or KeepAliveResult(ttl))
+
+    def keep_ownership(self, query: FenceQuery, ticket: object) -> None:
+        held = queries.is_current(self.state.store, query)
+        agent = queries.get_agent(self.state.store, query.agent_id)
+        ttl = agent.owner.ttl_ms if agent is not None and held else None
+        self._answer(ticket, self.failing or KeepAliveResult(ttl))
+
+    def session_broken(self, session_id: str) -> None:
+        self.broken.append(session_id)
+
+    def status(self) -> NodeStatus:
+        index = self.machine.applied.index
+        return NodeStatus(
+            member_id=MemberId("n1"),
+            cluster_id="test",
+            cluster_epoch=EPOCH,
+            role=self.role,
+            leader=self.leader,
+            term=TERM,
+            commit_index=index,
+            applied_index=index,
+            revision=Revision(self.machine.revision),
+            first_index=Index(1),
+            last_index=index,
+            log_bytes=0,
+            state_bytes=self.state.size_bytes,
+            state_hash=self.machine.state_hash,
+            ready=self.ready,
+            peers=(PeerStatus(MemberId("n2"), True, index),),
+            alarms=(("PEER_REFUSED", "n3 is of another cluster"),),
+            snapshots_taken=1,
+            snapshots_installed=0,
+            elections_started=2,
+        )
+
+    # --- switches --------------------------------------------------------------------
+
+    def fail(self, reason: str, *, definite: bool, leader: str | None = None) -> None:
+        """Answer everything with this from now on."""
+        hint = MemberId(leader) if leader is not None else None
+        self.failing = Unavailable(reason, definite=definite, leader=hint)
+
+    def depose(self, leader: str | None) -> None:
+        """Lead no more."""
+        self.role, self.leader = "follower", MemberId(leader) if leader else None
+        self.fail("NOT_LEADER", definite=True, leader=leader)
+
+    def let_go(self) -> None:
+        """Give all answers that were held back, as one batch."""
+        self.holding = False
+        batch, self.held = self.held, []
+        self._deliver(batch)
+
+    def apply(self, command: Command) -> Outcome:
+        """Apply a command as the next entry."""
+        index = Index(self.machine.applied.index + 1)
+        entry = LogEntry(log_time_ms=index * 10, commands=[command])
+        (outcome,) = self.machine.apply(index, TERM, entry).outcomes
+        return outcome
+
+    def expire_session(self, session_id: str) -> None:
+        """End a session as a leader would."""
+        record = queries.get_session(self.state.store, session_id)
+        assert record is not None, f"there is no session {session_id}"
+        expire = ExpireSession(session_id=session_id, touched_revision=record.touched_revision)
+        self.apply(Command(expire_session=expire))
+        self._serve_waiters()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _answer(self, ticket: object, answer: Answer) -> None:
+        if self.holding:
+            self.held.append((ticket, answer))
+        else:
+            self._deliver([(ticket, answer)])
+
+    def _must_wait(self, command: Command) -> bool:
+        acquire = command.acquire_ownership
+        if acquire.mode != AcquireMode.ACQUIRE_MODE_WAIT:
+            return False
+        agent = queries.get_agent(self.state.store, acquire.agent_id)
+        return agent is not None and agent.HasField("owner")
+
+    def _serve_waiters(self) -> None:
+        ready = [pair for pair in self.waiting if not self._must_wait(pair[0])]
+        for command, ticket in ready[:1]:
+            self.waiting.remove((command, ticket))
+            self._answer(ticket, self.apply(command))

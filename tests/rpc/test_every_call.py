@@ -1,0 +1,437 @@
+"""Every call of the API once, on its happy path, against the real machine.
+
+The table is complete: a call that is added to the API and not to the table fails
+`test_the_table_has_every_call`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from raftstate.rpc.server import service_names
+from raftstate.v1 import (
+    agent_service_pb2,
+    checkpoint_service_pb2,
+    cluster_service_pb2,
+    event_service_pb2,
+    session_service_pb2,
+    step_service_pb2,
+)
+from raftstate.v1.agent_service_pb2 import (
+    AcquireOwnershipRequest,
+    CheckFenceRequest,
+    CreateAgentRequest,
+    FenceQuery,
+    GetAgentRequest,
+    HaltAgentRequest,
+    Lifecycle,
+    ListAgentsRequest,
+    ReleaseOwnershipRequest,
+    RenewOwnershipRequest,
+    ResumeAgentRequest,
+    RetireAgentRequest,
+    UpdateAgentRequest,
+)
+from raftstate.v1.checkpoint_service_pb2 import (
+    GetCheckpointRequest,
+    ListCheckpointsRequest,
+    NewCheckpoint,
+)
+from raftstate.v1.cluster_service_pb2 import Role, StatusRequest
+from raftstate.v1.common_pb2 import Consistency, FencingToken, Label
+from raftstate.v1.event_service_pb2 import (
+    GetStreamRequest,
+    NewEvent,
+    ReadAllRequest,
+    ReadEventsRequest,
+)
+from raftstate.v1.session_service_pb2 import (
+    CloseSessionRequest,
+    KeepAliveRequest,
+    ListSessionsRequest,
+    OpenSessionRequest,
+)
+from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
+from tests.rpc.fake import EPOCH
+from tests.rpc.harness import Bench, all_of, bench, rest_of
+
+Story = Callable[[Bench], Awaitable[None]]
+
+
+async def create(b: Bench, agent_id: str = "a") -> None:
+    await b.agents.CreateAgent(CreateAgentRequest(request_id=b.request_id(), agent_id=agent_id))
+
+
+async def step(b: Bench, fence: FencingToken, data: bytes = b"") -> None:
+    """One step of agent `a` with two events, and a checkpoint of `data`."""
+    await b.steps.CommitStep(
+        CommitStepRequest(
+            request_id=b.request_id(),
+            agent_id="a",
+            fence=fence,
+            events=[NewEvent(type="one"), NewEvent(type="two", data=b"2")],
+            checkpoint=NewCheckpoint(data=data) if data else None,
+        )
+    )
+
+
+# --- sessions ------------------------------------------------------------------------
+
+
+async def open_session(b: Bench) -> None:
+    request = OpenSessionRequest(session_id="x", ttl_ms=2_000, client="me")
+    response = await b.sessions.OpenSession(request)
+    assert response.session.ttl_ms == 2_000
+    assert response.session.opened_revision == response.header.revision
+    assert response.header.cluster_id == "test"
+    assert response.header.cluster_epoch == EPOCH
+    assert response.header.member_id == "n1"
+    assert response.header.term == 3
+
+
+async def keep_alive(b: Bench) -> None:
+    call = b.sessions.KeepAlive()
+    for nonce in (5, 6):
+        await call.write(KeepAliveRequest(session_id="s1", nonce=nonce))
+        response = await call.read()
+        assert response.nonce == nonce
+        assert response.ttl_ms == 10_000
+        assert response.header.revision == b.fake.machine.revision
+    await call.done_writing()
+    assert await rest_of(call) == []
+    assert b.fake.broken == []
+
+
+async def close_session(b: Bench) -> None:
+    response = await b.sessions.CloseSession(CloseSessionRequest(session_id="s1"))
+    assert response.header.revision == b.fake.machine.revision
+    listed = await b.sessions.ListSessions(ListSessionsRequest())
+    assert list(listed.sessions) == []
+
+
+async def list_sessions(b: Bench) -> None:
+    for name in ("s2", "s3"):
+        await b.sessions.OpenSession(OpenSessionRequest(session_id=name))
+    page = await b.sessions.ListSessions(ListSessionsRequest(page_size=2))
+    assert [one.session_id for one in page.sessions] == ["s1", "s2"]
+    rest = await b.sessions.ListSessions(
+        ListSessionsRequest(page_size=2, page_token=page.next_page_token)
+    )
+    assert [one.session_id for one in rest.sessions] == ["s3"]
+    assert rest.next_page_token == ""
+
+
+# --- agents --------------------------------------------------------------------------
+
+
+async def create_agent(b: Bench) -> None:
+    request = CreateAgentRequest(
+        request_id=b.request_id(), agent_id="a/b", labels=[Label(name="k", value="v")]
+    )
+    response = await b.agents.CreateAgent(request)
+    assert response.agent.labels[0].value == "v"
+    assert response.agent.lifecycle == Lifecycle.LIFECYCLE_IDLE
+    again = await b.agents.CreateAgent(request)
+    assert again.agent == response.agent
+    assert again.header.revision == response.header.revision
+
+
+async def get_agent(b: Bench) -> None:
+    await create(b)
+    rounds = b.fake.read_points
+    response = await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
+    assert response.agent.agent_id == "a"
+    assert response.header.revision == b.fake.machine.revision
+    assert response.header.raft_index == b.fake.machine.applied.index
+    assert b.fake.read_points == rounds + 1
+    stale = GetAgentRequest(agent_id="a", consistency=Consistency.CONSISTENCY_STALE)
+    assert (await b.agents.GetAgent(stale)).agent == response.agent
+    assert b.fake.read_points == rounds + 1
+
+
+async def update_agent(b: Bench) -> None:
+    await create(b)
+    request = UpdateAgentRequest(
+        request_id=b.request_id(), agent_id="a", labels=[Label(name="n")]
+    )
+    response = await b.agents.UpdateAgent(request)
+    assert [label.name for label in response.agent.labels] == ["n"]
+
+
+async def list_agents(b: Bench) -> None:
+    for name in ("a/1", "a/2", "a/3", "b"):
+        await create(b, name)
+    found, token = [], ""
+    while True:
+        request = ListAgentsRequest(prefix="a/", page_size=2, page_token=token)
+        page = await b.agents.ListAgents(request)
+        found += [agent.agent_id for agent in page.agents]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == ["a/1", "a/2", "a/3"]
+
+
+async def retire_agent(b: Bench) -> None:
+    await create(b)
+    request = RetireAgentRequest(request_id=b.request_id(), agent_id="a")
+    response = await b.agents.RetireAgent(request)
+    assert response.agent.lifecycle == Lifecycle.LIFECYCLE_RETIRED
+
+
+async def acquire_ownership(b: Bench) -> None:
+    fence = await b.own("a")
+    await step(b, fence, data=b"state")
+    await step(b, fence)
+    request = AcquireOwnershipRequest(
+        request_id=b.request_id(), agent_id="a", mode=agent_service_pb2.ACQUIRE_MODE_FORCE
+    )
+    response = await b.agents.AcquireOwnership(request)
+    assert response.ownership.fence.revision == response.header.revision > fence.revision
+    assert response.ownership.ttl_ms == 5_000
+    assert response.bundle.agent.head.step == 2
+    assert response.bundle.checkpoint.data == b"state"
+    assert [event.seq for event in response.bundle.events] == [3, 4]
+    assert not response.bundle.more_events
+
+
+async def renew_ownership(b: Bench) -> None:
+    fence = await b.own("a")
+    call = b.agents.RenewOwnership()
+    await call.write(RenewOwnershipRequest(agent_id="a", fence=fence, nonce=1))
+    kept = await call.read()
+    assert (kept.agent_id, kept.nonce, kept.held, kept.ttl_ms) == ("a", 1, True, 5_000)
+    await b.agents.ReleaseOwnership(
+        ReleaseOwnershipRequest(request_id=b.request_id(), agent_id="a", fence=fence)
+    )
+    await call.write(RenewOwnershipRequest(agent_id="a", fence=fence, nonce=2))
+    lost = await call.read()
+    assert (lost.nonce, lost.held, lost.ttl_ms) == (2, False, 0)
+    await call.done_writing()
+    assert await rest_of(call) == []
+
+
+async def release_ownership(b: Bench) -> None:
+    fence = await b.own("a")
+    request = ReleaseOwnershipRequest(request_id=b.request_id(), agent_id="a", fence=fence)
+    response = await b.agents.ReleaseOwnership(request)
+    assert response.header.revision > fence.revision
+    found = await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
+    assert not found.agent.HasField("owner")
+
+
+async def halt_agent(b: Bench) -> None:
+    await create(b)
+    request = HaltAgentRequest(request_id=b.request_id(), agent_id="a", reason="lunch")
+    response = await b.agents.HaltAgent(request)
+    assert response.agent.lifecycle == Lifecycle.LIFECYCLE_HALTED
+
+
+async def resume_agent(b: Bench) -> None:
+    await halt_agent(b)
+    request = ResumeAgentRequest(request_id=b.request_id(), agent_id="a")
+    response = await b.agents.ResumeAgent(request)
+    assert response.agent.lifecycle == Lifecycle.LIFECYCLE_IDLE
+
+
+async def check_fence(b: Bench) -> None:
+    fence = await b.own("a")
+    older = FencingToken(epoch=fence.epoch, revision=fence.revision - 1)
+    request = CheckFenceRequest(
+        fences=[
+            FenceQuery(agent_id="a", fence=fence),
+            FenceQuery(agent_id="a", fence=older),
+            FenceQuery(agent_id="nobody", fence=fence),
+        ]
+    )
+    response = await b.agents.CheckFence(request)
+    assert list(response.current) == [True, False, False]
+
+
+# --- steps ---------------------------------------------------------------------------
+
+
+async def commit_step(b: Bench) -> None:
+    fence = await b.own("a")
+    request = CommitStepRequest(
+        request_id=b.request_id(),
+        agent_id="a",
+        fence=fence,
+        expected_step=0,
+        events=[NewEvent(type="done", data=b"x")],
+    )
+    response = await b.steps.CommitStep(request)
+    assert (response.head.step, response.head.event_seq) == (1, 1)
+    assert response.first_position == 1
+    assert response.header.revision == b.fake.machine.revision
+
+
+async def submit(b: Bench) -> None:
+    acquire = AcquireOwnershipRequest(request_id=b.request_id(), agent_id="a", create=True)
+    call = b.steps.Submit()
+    await call.write(
+        SubmitRequest(first_nonce=9, mutations=[Mutation(acquire_ownership=acquire)])
+    )
+    (granted,) = (await call.read()).results
+    assert granted.nonce == 9
+    assert granted.acquire_ownership.bundle.agent.agent_id == "a"
+    fence = granted.acquire_ownership.ownership.fence
+    steps = [
+        CommitStepRequest(request_id=b.request_id(), agent_id="a", fence=fence)
+        for _ in range(3)
+    ]
+    mutations = [Mutation(commit_step=one) for one in steps]
+    await call.write(SubmitRequest(first_nonce=10, mutations=mutations))
+    await call.done_writing()
+    results = [result for response in await rest_of(call) for result in response.results]
+    assert [(one.nonce, one.commit_step.head.step) for one in results] == [
+        (10, 1),
+        (11, 2),
+        (12, 3),
+    ]
+    assert all(one.commit_step.header.member_id == "n1" for one in results)
+
+
+# --- reads of what was committed -----------------------------------------------------
+
+
+async def read_events(b: Bench) -> None:
+    fence = await b.own("a")
+    for _ in range(3):
+        await step(b, fence)
+    responses = await all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="a")))
+    events = [event for response in responses for event in response.events]
+    assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
+    request = ReadEventsRequest(stream_id="a", from_seq=2, max_events=3)
+    (some,) = await all_of(b.events.ReadEvents(request))
+    assert [event.seq for event in some.events] == [2, 3, 4]
+    (none,) = await all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="a", from_seq=7)))
+    assert list(none.events) == []
+    assert none.header.revision == b.fake.machine.revision
+
+
+async def read_all(b: Bench) -> None:
+    fence = await b.own("a")
+    for _ in range(2):
+        await step(b, fence)
+    responses = await all_of(b.events.ReadAll(ReadAllRequest(from_position=2)))
+    events = [event for response in responses for event in response.events]
+    assert [event.position for event in events] == [2, 3, 4]
+
+
+async def get_stream(b: Bench) -> None:
+    fence = await b.own("a")
+    await step(b, fence)
+    response = await b.events.GetStream(GetStreamRequest(stream_id="a"))
+    (read,) = await all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="a")))
+    assert response.last_seq == 2
+    assert response.last_hash == read.events[-1].hash
+
+
+async def get_checkpoint(b: Bench) -> None:
+    fence = await b.own("a")
+    data = bytes(range(256)) * 2_400  # 600 KiB: three pieces
+    await step(b, fence, data=data)
+    pieces = await all_of(b.checkpoints.GetCheckpoint(GetCheckpointRequest(agent_id="a")))
+    assert len(pieces) == 3
+    assert pieces[0].checkpoint.size_bytes == len(data)
+    assert not pieces[0].checkpoint.data
+    assert not pieces[1].HasField("header")
+    assert b"".join(piece.chunk for piece in pieces) == data
+
+
+async def list_checkpoints(b: Bench) -> None:
+    fence = await b.own("a")
+    for text in (b"1", b"2", b"3"):
+        await step(b, fence, data=text)
+    page = await b.checkpoints.ListCheckpoints(
+        ListCheckpointsRequest(agent_id="a", page_size=2)
+    )
+    assert [one.checkpoint_id for one in page.checkpoints] == [3, 2]
+    rest = await b.checkpoints.ListCheckpoints(
+        ListCheckpointsRequest(agent_id="a", page_size=2, page_token=page.next_page_token)
+    )
+    assert [one.checkpoint_id for one in rest.checkpoints] == [1]
+    assert rest.next_page_token == ""
+
+
+async def status(b: Bench) -> None:
+    response = await b.cluster.Status(StatusRequest())
+    assert response.role == Role.ROLE_LEADER
+    assert (response.leader_id, response.leader_address) == ("n1", "127.0.0.1:7411")
+    assert [one.member_id for one in response.members] == ["n1", "n2"]
+    assert response.members[1].raft_address == "127.0.0.1:7512"
+    assert response.members[1].connected
+    assert response.alarms[0].name == "PEER_REFUSED"
+    assert response.state_hash == b.fake.machine.state_hash
+    assert response.version
+    b.fake.depose(None)
+    alone = await b.cluster.Status(StatusRequest())
+    assert (alone.role, alone.leader_id) == (Role.ROLE_FOLLOWER, "")
+
+
+STORIES: dict[str, Story] = {
+    "SessionService.OpenSession": open_session,
+    "SessionService.KeepAlive": keep_alive,
+    "SessionService.CloseSession": close_session,
+    "SessionService.ListSessions": list_sessions,
+    "AgentService.CreateAgent": create_agent,
+    "AgentService.GetAgent": get_agent,
+    "AgentService.UpdateAgent": update_agent,
+    "AgentService.ListAgents": list_agents,
+    "AgentService.RetireAgent": retire_agent,
+    "AgentService.AcquireOwnership": acquire_ownership,
+    "AgentService.RenewOwnership": renew_ownership,
+    "AgentService.ReleaseOwnership": release_ownership,
+    "AgentService.HaltAgent": halt_agent,
+    "AgentService.ResumeAgent": resume_agent,
+    "AgentService.CheckFence": check_fence,
+    "StepService.CommitStep": commit_step,
+    "StepService.Submit": submit,
+    "EventService.ReadEvents": read_events,
+    "EventService.ReadAll": read_all,
+    "EventService.GetStream": get_stream,
+    "CheckpointService.GetCheckpoint": get_checkpoint,
+    "CheckpointService.ListCheckpoints": list_checkpoints,
+    "ClusterService.Status": status,
+}
+MODULES = (
+    agent_service_pb2,
+    checkpoint_service_pb2,
+    cluster_service_pb2,
+    event_service_pb2,
+    session_service_pb2,
+    step_service_pb2,
+)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_happy_path(name: str) -> None:
+    """
+    The call does what its service says, and is counted as OK.
+    """
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open()
+            await STORIES[name](b)
+            assert (f"/raftstate.v1.{name.replace('.', '/')}", "OK") in b.calls
+
+    asyncio.run(tell())
+
+
+def test_the_table_has_every_call() -> None:
+    """
+    Every call in the API's descriptors has a story, and every service is served.
+    """
+    services = [
+        service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()
+    ]
+    calls = {
+        f"{service.name}.{method.name}" for service in services for method in service.methods
+    }
+    assert calls == set(STORIES)
+    assert {service.full_name for service in services} == set(service_names())

@@ -1,0 +1,658 @@
+"""A disk that forgets what was not made durable.
+
+`SimDisk` is one member's data folder: a log, a state and snapshots, held in memory.
+What survives depends on how the member stopped:
+
+- a killed process loses its open transactions and every timer; what it had handed to
+  the kernel stays, synced or not;
+- a power loss also loses what was never synced. The log syncs on every commit, so it
+  keeps all of it; the state never syncs, so nothing of it may be trusted; a snapshot is
+  synced before it gets its name.
+
+`SimDisk.open` follows the product's rule for what a member may open after that. Work
+that the product does beside its raft thread (copies, verification) takes simulated
+time here, and a commit may too: `spent_s` says how long the step under way has taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from raftstate.core import queries
+from raftstate.core.memory import MemoryStore
+from raftstate.core.ports import (
+    Base,
+    Entry,
+    HardState,
+    Identity,
+    Reader,
+    SnapshotFailed,
+    StorageError,
+    WrongStore,
+)
+from raftstate.core.types import ORIGIN, Index, MemberId, Position, Term
+from raftstate.v1.peer_pb2 import SnapshotManifest
+
+After = Callable[[float, Callable[[], None]], None]
+"""Do something after so many simulated seconds."""
+
+
+class SimulatedCrash(BaseException):
+    """The process ends here, in the middle of whatever it was doing.
+
+    Not an Exception: nothing that runs inside the node may catch it.
+    """
+
+
+class LogWatch(Protocol):
+    """Who wants to know what a log does: the invariants."""
+
+    def appended(self, log: SimLog, entry: Entry) -> None:
+        """An entry stands at the end of the log, not yet durable."""
+
+    def truncated(self, log: SimLog, first: Index) -> None:
+        """The entries from `first` on are about to go."""
+
+    def voted(self, log: SimLog, before: HardState, after: HardState) -> None:
+        """Another term or vote became durable."""
+
+
+# --- the log -----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class LogImage:
+    """A log's content: as its owner sees it, or as the disk holds it."""
+
+    hard_state: HardState = HardState(Term(0), None)
+    base: Base = Base(ORIGIN, "")
+    entries: list[Entry] = field(default_factory=list)
+    size_bytes: int = 0
+
+    @property
+    def last(self) -> Position:
+        """The newest entry, or the base."""
+        if not self.entries:
+            return self.base.position
+        return Position(self.entries[-1].index, self.entries[-1].term)
+
+    def term_at(self, index: Index) -> Term | None:
+        """The term of the entry at `index`, or of the base; None outside."""
+        offset = index - self.base.position.index
+        if offset == 0:
+            return self.base.position.term
+        return self.entries[offset - 1].term if 0 < offset <= len(self.entries) else None
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry at the end."""
+        self.entries.append(entry)
+        self.size_bytes += len(entry.data)
+
+    def truncate(self, first: Index) -> None:
+        """Remove `first` and all after it."""
+        offset = first - self.base.position.index - 1
+        self.size_bytes -= sum(len(entry.data) for entry in self.entries[offset:])
+        del self.entries[offset:]
+
+    def rebase(self, base: Base) -> None:
+        """Move the base; what is after it stays if the log agrees with it there."""
+        if self.term_at(base.position.index) == base.position.term:
+            del self.entries[: base.position.index - self.base.position.index]
+        else:
+            self.entries.clear()
+        self.base = base
+        self.size_bytes = sum(len(entry.data) for entry in self.entries)
+
+    def vote(self, hard_state: HardState) -> None:
+        """Take another term or vote."""
+        self.hard_state = hard_state
+
+    def copy(self) -> LogImage:
+        """The same content, of its own."""
+        return LogImage(self.hard_state, self.base, list(self.entries), self.size_bytes)
+
+
+Change = Callable[[LogImage], None]
+
+
+class SimLog:
+    """The `Log` port over a working image and the durable one."""
+
+    def __init__(self, disk: SimDisk) -> None:
+        self._disk = disk
+        self._image = disk.durable.copy()
+        self._pending: list[Change] = []
+        self._open = True
+
+    @property
+    def identity(self) -> Identity:
+        """Whose folder this is."""
+        return self._disk.identity
+
+    @property
+    def incarnation(self) -> int:
+        """How often the folder was opened."""
+        return self._disk.incarnation
+
+    @property
+    def hard_state(self) -> HardState:
+        """Term and vote, with what is not committed yet."""
+        return self._image.hard_state
+
+    @property
+    def base(self) -> Base:
+        """What stands before the first entry."""
+        return self._image.base
+
+    @property
+    def last(self) -> Position:
+        """The newest entry, or the base."""
+        return self._image.last
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of entry data."""
+        return self._image.size_bytes
+
+    def term_at(self, index: Index) -> Term | None:
+        """The term at `index`; None outside."""
+        return self._image.term_at(index)
+
+    def read(self, first: Index, bytes_max: int) -> list[Entry]:
+        """Entries from `first` on, at least one, within `bytes_max` after that."""
+        offset = first - self._image.base.position.index - 1
+        if offset < 0:
+            raise ValueError(f"index {first} is not after the base {self._image.base}")
+        found: list[Entry] = []
+        size = 0
+        for entry in self._image.entries[offset:]:
+            size += len(entry.data)
+            if found and size > bytes_max:
+                break
+            found.append(entry)
+        return found
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry at `last.index + 1`."""
+        if entry.index != self.last.index + 1:
+            raise ValueError(f"entry {entry.index} cannot follow {self.last.index}")
+        self._change(lambda image: image.append(entry))
+        if self._disk.watch is not None:
+            self._disk.watch.appended(self, entry)
+
+    def truncate(self, first: Index) -> None:
+        """Remove `first` and all entries after it."""
+        if first <= self.base.position.index:
+            raise ValueError(f"index {first} is not after the base {self.base}")
+        if first > self.last.index:
+            return
+        self._tell_truncated(first)
+        self._change(lambda image: image.truncate(first))
+
+    def set_hard_state(self, hard_state: HardState) -> None:
+        """Take another term or vote."""
+        self._change(lambda image: image.vote(hard_state))
+
+    def cut(self, base: Base) -> None:
+        """Make the position of a held entry the new base."""
+        if self.term_at(base.position.index) != base.position.term:
+            raise ValueError(f"{base.position} is not in the log")
+        self._change(lambda image: image.rebase(base))
+
+    def reset(self, base: Base) -> None:
+        """Set a base from outside; a suffix that does not fit is dropped."""
+        held = self.term_at(base.position.index)
+        if held is not None and held != base.position.term:
+            self._tell_truncated(Index(max(base.position.index, self.base.position.index + 1)))
+        self._change(lambda image: image.rebase(base))
+
+    def commit(self) -> None:
+        """Hand all changes to the disk and sync it."""
+        if not self._open:
+            raise StorageError("the log is closed")
+        if not self._pending:
+            return
+        self._disk.reach("log.before")
+        self._disk.written.extend(self._pending)
+        self._pending = []
+        self._disk.sync_log(self)
+        self._disk.spend(self._disk.commit_s)
+        self._disk.reach("log.after")
+
+    def close(self) -> None:
+        """Stop using the log; changes that were not committed are gone."""
+        self._open = False
+
+    def _change(self, change: Change) -> None:
+        change(self._image)
+        self._pending.append(change)
+
+    def _tell_truncated(self, first: Index) -> None:
+        if self._disk.watch is not None and first <= self.last.index:
+            self._disk.watch.truncated(self, first)
+
+
+# --- the state ---------------------------------------------------------------
+
+
+class SimStore:
+    """The writable map. Remembers what this transaction overwrote."""
+
+    def __init__(self, below: MemoryStore) -> None:
+        self.below = below
+        self.overwritten: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, with this transaction's changes."""
+        return self.below.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < stop, in order."""
+        return self.below.scan(start, stop)
+
+    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < stop, in reverse order."""
+        return self.below.scan_back(start, stop)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set a key."""
+        self.overwritten.setdefault(key, self.below.get(key))
+        self.below.put(key, value)
+
+    def delete(self, key: bytes) -> bool:
+        """Remove a key; say whether it was there."""
+        self.overwritten.setdefault(key, self.below.get(key))
+        return self.below.delete(key)
+
+    def roll_back(self) -> None:
+        """Undo this transaction."""
+        for key, value in self.overwritten.items():
+            if value is None:
+                self.below.delete(key)
+            else:
+                self.below.put(key, value)
+        self.overwritten.clear()
+
+
+class CommittedView:
+    """The map as the last commit left it, while a transaction may be open above it."""
+
+    def __init__(self, store: SimStore) -> None:
+        self._store = store
+
+    def get(self, key: bytes) -> bytes | None:
+        """The committed value of a key."""
+        if key in self._store.overwritten:
+            return self._store.overwritten[key]
+        return self._store.below.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Committed pairs with start <= key < stop, in order."""
+        if not self._store.overwritten:
+            return self._store.below.scan(start, stop)
+        return iter(sorted(self._merged(start, stop)))
+
+    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Committed pairs with start <= key < stop, in reverse order."""
+        if not self._store.overwritten:
+            return self._store.below.scan_back(start, stop)
+        return iter(sorted(self._merged(start, stop), reverse=True))
+
+    def _merged(self, start: bytes, stop: bytes) -> list[tuple[bytes, bytes]]:
+        pairs: dict[bytes, bytes | None] = dict(self._store.below.scan(start, stop))
+        pairs |= {k: v for k, v in self._store.overwritten.items() if start <= k < stop}
+        return [(key, value) for key, value in pairs.items() if value is not None]
+
+
+@dataclass(slots=True)
+class StateImage:
+    """The state environment as it lies on the disk, and what its markers say."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    boot: int | None = None
+    clean: bool = True
+
+
+class SimState:
+    """The `State` port: committed at once, never synced."""
+
+    def __init__(self, disk: SimDisk) -> None:
+        self._disk = disk
+        self._store = SimStore(disk.state.store)
+
+    @property
+    def store(self) -> SimStore:
+        """The writable map, with this tick's changes."""
+        return self._store
+
+    def commit(self) -> None:
+        """Make this tick's changes visible to views."""
+        if not self._store.overwritten:
+            return
+        self._disk.reach("state.before")
+        self._store.overwritten.clear()
+        self._disk.reach("state.after")
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[Reader]:
+        """The last committed map."""
+        yield CommittedView(self._store)
+
+    @property
+    def size_bytes(self) -> int:
+        """A guess at the map's size: what decides about compaction in the product."""
+        return 64 * len(self._disk.state.store)
+
+    def close(self) -> None:
+        """A clean stop: sync, then mark the state as clean."""
+        self._store.roll_back()
+        self._disk.state.clean = True
+
+    def replace(self, store: MemoryStore) -> None:
+        """Show another generation from now on."""
+        self._disk.state.store = store
+        self._store = SimStore(store)
+
+
+# --- snapshots ---------------------------------------------------------------
+
+_PAIR = struct.Struct("<II")
+
+
+def encode_map(store: MemoryStore) -> bytes:
+    """A map as a file: every pair with its two lengths, in order of key."""
+    parts: list[bytes] = []
+    for key, value in store.items():
+        parts += (_PAIR.pack(len(key), len(value)), key, value)
+    return b"".join(parts)
+
+
+def decode_map(data: bytes) -> MemoryStore:
+    """The map of a file that `encode_map` made."""
+    store = MemoryStore()
+    at = 0
+    while at < len(data):
+        key_size, value_size = _PAIR.unpack_from(data, at)
+        at += _PAIR.size
+        store.put(data[at : at + key_size], data[at + key_size : at + key_size + value_size])
+        at += key_size + value_size
+    return store
+
+
+def digest(data: bytes) -> bytes:
+    """What a manifest says of its file."""
+    return hashlib.blake2b(data, digest_size=32).digest()
+
+
+class SnapshotFile(NamedTuple):
+    """A durable snapshot: what it says it is, and its bytes."""
+
+    manifest: SnapshotManifest
+    data: bytes
+
+
+class SimSnapshots:
+    """The `Snapshots` port; copying and verifying take simulated time."""
+
+    def __init__(self, disk: SimDisk, state: SimState, wake: Callable[[], None]) -> None:
+        self._disk = disk
+        self._state = state
+        self._wake = wake
+        self._made = 0
+        self._open = True
+        self._copying = False
+        self._copied: SnapshotManifest | SnapshotFailed | None = None
+        self._incoming: SnapshotManifest | None = None
+        self._received = bytearray()
+        self._staged: SnapshotManifest | SnapshotFailed | None = None
+
+    def start_copy(self, term: Term) -> None:
+        """Copy the last committed state; named and durable when that is done."""
+        if self._copying:
+            raise RuntimeError("a copy is under way")
+        self._copying = True
+        self._made += 1
+        with self._state.view() as reader:
+            file = self._copy(reader, term)
+        failed = self._disk.rng.random() < self._disk.copy_fails
+        seconds = self._disk.copy_s * (0.5 + self._disk.rng.random())
+        self._disk.after(seconds, lambda: self._end_copy(file, failed))
+
+    def poll_copy(self) -> SnapshotManifest | SnapshotFailed | None:
+        """The outcome of `start_copy`, once."""
+        outcome, self._copied = self._copied, None
+        return outcome
+
+    def manifest(self, name: str) -> SnapshotManifest | None:
+        """The manifest of a durable snapshot."""
+        file = self._disk.snapshots.get(name)
+        return None if file is None else file.manifest
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """A piece of a durable snapshot."""
+        file = self._disk.snapshots.get(name)
+        if file is None:
+            raise StorageError(f"snapshot {name} is missing")
+        return file.data[offset : offset + size]
+
+    def stage(self, manifest: SnapshotManifest, offset: int, data: bytes) -> int:
+        """Take one piece; answer with the next offset wanted."""
+        if self._incoming is None or self._incoming.name != manifest.name:
+            self._incoming = manifest
+            self._received = bytearray()
+            self._staged = None
+        if offset != len(self._received) or len(self._received) >= manifest.size_bytes > 0:
+            return len(self._received)
+        self._received += data
+        if len(self._received) >= manifest.size_bytes:
+            incoming, received = manifest, bytes(self._received)
+            seconds = self._disk.copy_s * (0.5 + self._disk.rng.random())
+            self._disk.after(seconds, lambda: self._end_staging(incoming, received))
+        return len(self._received)
+
+    def poll_staged(self) -> SnapshotManifest | SnapshotFailed | None:
+        """The outcome of a complete staging, once."""
+        outcome, self._staged = self._staged, None
+        return outcome
+
+    def adopt(self, name: str) -> None:
+        """Replace the state by a durable snapshot that the log's base names."""
+        file = self._disk.snapshots.get(name)
+        if file is None:
+            raise StorageError(f"snapshot {name} is missing")
+        if self._disk.durable.base.snapshot != name:
+            raise StorageError(f"the durable base does not name {name}")
+        self._disk.reach("adopt.before")
+        self._state.replace(decode_map(file.data))
+        self._disk.spend(self._disk.commit_s)
+        self._disk.reach("adopt.after")
+
+    def retain(self, names: set[str]) -> None:
+        """Delete every durable snapshot that is not named."""
+        for name in sorted(self._disk.snapshots):
+            if name not in names:
+                del self._disk.snapshots[name]
+
+    def close(self) -> None:
+        """Forget what is under way."""
+        self._open = False
+
+    def _copy(self, reader: Reader, term: Term) -> SnapshotFile:
+        disk = self._disk
+        store = MemoryStore()
+        for key, value in reader.scan(b"", b"\xff" * 16):
+            store.put(key, value)
+        data = encode_map(store)
+        position = queries.applied(reader)
+        manifest = SnapshotManifest(
+            name=f"{position.index}-{disk.identity.member_id}-{disk.incarnation}-{self._made}",
+            cluster_id=disk.identity.cluster_id,
+            cluster_epoch=disk.identity.cluster_epoch,
+            index=position.index,
+            term=term,
+            revision=queries.revision(reader),
+            members=disk.members,
+            size_bytes=len(data),
+            digest=digest(data),
+            state_hash=queries.state_hash(reader),
+        )
+        return SnapshotFile(manifest, data)
+
+    def _end_copy(self, file: SnapshotFile, failed: bool) -> None:
+        if not self._open:
+            return
+        self._copying = False
+        if failed:
+            self._copied = SnapshotFailed("the copy did not verify")
+        else:
+            self._disk.snapshots[file.manifest.name] = file
+            self._copied = file.manifest
+        self._wake()
+
+    def _end_staging(self, manifest: SnapshotManifest, data: bytes) -> None:
+        if not self._open or self._incoming is None or self._incoming.name != manifest.name:
+            return
+        self._incoming = None
+        self._received = bytearray()
+        if digest(data) != manifest.digest or self._disk.rng.random() < self._disk.copy_fails:
+            self._staged = SnapshotFailed("what was staged did not verify")
+        else:
+            self._disk.snapshots[manifest.name] = SnapshotFile(manifest, data)
+            self._staged = manifest
+        self._wake()
+
+
+# --- the folder --------------------------------------------------------------
+
+
+class Opened(NamedTuple):
+    """What one process has of its folder."""
+
+    log: SimLog
+    state: SimState
+    snapshots: SimSnapshots
+
+
+class SimDisk:
+    """One member's data folder, across all its processes."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        after: After,
+        rng: random.Random,
+        members: tuple[MemberId, ...] = (),
+        watch: LogWatch | None = None,
+    ) -> None:
+        self.identity = identity
+        self.members = members
+        self.after = after
+        self.rng = rng
+        self.watch = watch
+        self.commit_s = 0.0
+        self.copy_s = 0.05
+        self.copy_fails = 0.0
+        self.durable = LogImage()
+        self.written: list[Change] = []  # handed to the kernel, not synced
+        self.incarnation = 0
+        self.boot = 1
+        self.state = StateImage()
+        self.snapshots: dict[str, SnapshotFile] = {}
+        self.rebuilds = 0
+        self.spent_s = 0.0
+        self.trap: tuple[str, BaseException] | None = None
+        self._opened: Opened | None = None
+
+    def open(self, wake: Callable[[], None]) -> Opened:
+        """Open the folder as the product does: see the storage section of the design.
+
+        Raises StorageError if what the log is based on is missing.
+        """
+        if self._opened is not None:
+            raise RuntimeError("the folder is open")
+        self.incarnation += 1
+        if not self._state_is_usable():
+            self.rebuilds += 1
+            self.state = StateImage(self._rebuilt())
+        self.state.clean = False
+        self.state.boot = self.boot
+        state = SimState(self)
+        self._opened = Opened(SimLog(self), state, SimSnapshots(self, state, wake))
+        return self._opened
+
+    def check_identity(self, cluster_id: str, member_id: MemberId) -> None:
+        """Refuse a folder of another cluster or member."""
+        if (self.identity.cluster_id, self.identity.member_id) != (cluster_id, member_id):
+            raise WrongStore(f"the folder belongs to {self.identity}")
+
+    def close(self) -> None:
+        """An orderly stop of the process."""
+        if self._opened is not None:
+            self._opened.state.close()
+            self.crash(lose_unsynced=False)
+
+    def crash(self, *, lose_unsynced: bool) -> None:
+        """The process is gone, and with `lose_unsynced` the power too."""
+        self.trap = None
+        if self._opened is not None:
+            self._opened.log.close()
+            self._opened.state.store.roll_back()
+            self._opened.snapshots.close()
+            self._opened = None
+        if not lose_unsynced:
+            self._flush()
+            return
+        self.written.clear()
+        self.boot += 1
+        if not self.state.clean:
+            self._damage_state()
+
+    def sync_log(self, log: SimLog) -> None:
+        """Make what was written to the log durable."""
+        before = self.durable.hard_state
+        self._flush()
+        if self.watch is not None and before != self.durable.hard_state:
+            self.watch.voted(log, before, self.durable.hard_state)
+
+    def spend(self, seconds: float) -> None:
+        """The step under way takes so much longer."""
+        self.spent_s += seconds
+
+    def reach(self, point: str) -> None:
+        """A place where a trap may stop the process."""
+        if self.trap is not None and self.trap[0] == point:
+            error, self.trap = self.trap[1], None
+            raise error
+
+    def _flush(self) -> None:
+        for change in self.written:
+            change(self.durable)
+        self.written.clear()
+
+    def _damage_state(self) -> None:
+        """What a power loss leaves of pages that were never synced: anything."""
+        for key, _ in self.state.store.items():
+            if self.rng.random() < 0.5:
+                self.state.store.delete(key)
+
+    def _state_is_usable(self) -> bool:
+        if not self.state.clean and self.state.boot != self.boot:
+            return False
+        position = queries.applied(self.state.store)
+        return self.durable.term_at(position.index) == position.term
+
+    def _rebuilt(self) -> MemoryStore:
+        name = self.durable.base.snapshot
+        if not name:
+            return MemoryStore()
+        file = self.snapshots.get(name)
+        if file is None:
+            raise StorageError(f"snapshot {name}, which the log is based on, is missing")
+        return decode_map(file.data)

@@ -1,0 +1,226 @@
+"""The nemesis: what goes wrong, when, for how long; all of it drawn.
+
+Every fault undoes itself after a while, and `heal` undoes what is left. Faults
+overlap. Now and then one is aimed at the leader, which is where most bugs live.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from raftstate.core.ports import StorageError
+from raftstate.core.types import MemberId
+from tests.sim.clients import Fleet
+from tests.sim.disk import SimulatedCrash
+from tests.sim.network import Link, Network
+from tests.sim.node import SimNode
+from tests.sim.options import FAULTS, Options
+
+TRAPS = (
+    "log.before",
+    "log.after",
+    "state.before",
+    "state.after",
+    "adopt.before",
+    "adopt.after",
+)
+
+
+class Patient(Protocol):
+    """What the nemesis works on: the world."""
+
+    options: Options
+    nodes: dict[MemberId, SimNode]
+    network: Network
+    fleet: Fleet
+
+    @property
+    def now(self) -> float: ...
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None: ...
+
+    def trace(self, *facts: object) -> None: ...
+
+
+class Nemesis:
+    """Does harm until it is told to heal."""
+
+    def __init__(self, world: Patient, rng: random.Random) -> None:
+        self.counts: Counter[str] = Counter()
+        self._world = world
+        self._rng = rng
+        self._active = True
+        self._kinds = world.options.faults
+        self._weights = [FAULTS[kind] for kind in self._kinds]
+
+    def begin(self) -> None:
+        """Plan the first fault, early enough for every run to have one."""
+        self._world.after(self._rng.uniform(1.0, 3.0), self._strike)
+
+    def heal(self) -> None:
+        """Stop, and undo everything."""
+        self._active = False
+        self._world.network.heal()
+        for node in self._nodes():
+            node.disk.trap = None
+            node.disk.commit_s = min(node.disk.commit_s, self._world.options.commit_s)
+            node.disk.copy_fails = 0.0
+            node.paused_until = 0.0
+            node.wake(0.0)
+            node.start()
+
+    def stopped(self, node: SimNode) -> None:
+        """A member is down, for whatever reason: it comes back in a while."""
+        node.restart_due += 1
+        due = node.restart_due
+        if self._active:
+            mean = self._world.options.fault_len_s
+            self._world.after(
+                self._rng.uniform(0.02, 2 * mean), lambda: self._restart(node, due)
+            )
+        else:
+            self._world.after(0.05, lambda: self._restart(node, due))
+
+    def _restart(self, node: SimNode, due: int) -> None:
+        if node.restart_due == due:
+            node.start()
+
+    # -- drawing --
+
+    def _strike(self) -> None:
+        if not self._active:
+            return
+        kind = self._rng.choices(self._kinds, self._weights)[0]
+        self.counts[kind] += 1
+        self._world.trace("fault", kind)
+        getattr(self, f"_{kind}")(self._rng.uniform(0.1, 2 * self._world.options.fault_len_s))
+        gap = self._rng.expovariate(1.0 / self._world.options.fault_gap_s)
+        self._world.after(min(gap, 10.0), self._strike)
+
+    def _nodes(self) -> list[SimNode]:
+        return list(self._world.nodes.values())
+
+    def _victim(self) -> SimNode:
+        """The leader, half of the time; otherwise anybody."""
+        leaders = [node for node in self._nodes() if node.is_up and node.status.role == "leader"]
+        if leaders and self._rng.random() < 0.5:
+            return self._rng.choice(leaders)
+        return self._rng.choice(self._nodes())
+
+    # -- the network --
+
+    def _cut(self, links: list[Link], seconds: float) -> None:
+        network = self._world.network
+        for link in links:
+            network.cut(link)
+
+        def mend() -> None:
+            for link in links:
+                network.mend(link)
+
+        self._world.after(seconds, mend)
+
+    def _split(self, seconds: float) -> None:
+        """Two groups that do not hear each other."""
+        members = list(self._world.nodes)
+        self._rng.shuffle(members)
+        group = set(members[: self._rng.randint(1, len(members) - 1)])
+        links = self._world.network.links
+        self._cut(
+            [link for link in links if (link.source in group) != (link.target in group)], seconds
+        )
+
+    def _isolate(self, seconds: float) -> None:
+        """One member that nobody hears, and that hears nobody."""
+        victim = self._victim().member_id
+        links = self._world.network.links
+        self._cut([link for link in links if victim in (link.source, link.target)], seconds)
+
+    def _one_way(self, seconds: float) -> None:
+        """Links that work in one direction only."""
+        victim = self._victim().member_id
+        links = self._world.network.links
+        pick = self._rng.randrange(3)
+        if pick == 0:
+            chosen = [link for link in links if link.source == victim]
+        elif pick == 1:
+            chosen = [link for link in links if link.target == victim]
+        else:
+            chosen = self._rng.sample(links, self._rng.randint(1, len(links) // 2))
+        self._cut(chosen, seconds)
+
+    def _stall(self, seconds: float) -> None:
+        """Links that hold everything back, then deliver all of it."""
+        links = self._world.network.links
+        for link in self._rng.sample(links, self._rng.randint(1, len(links))):
+            self._world.network.stall(link, min(seconds, 3.0))
+
+    # -- processes and machines --
+
+    def _crash(self, seconds: float) -> None:
+        """kill -9."""
+        self._down(self._victim(), power=False)
+
+    def _power(self, seconds: float) -> None:
+        """One machine loses its power."""
+        self._down(self._victim(), power=True)
+
+    def _down(self, node: SimNode, *, power: bool) -> None:
+        if node.is_up:
+            self.counts["power_losses" if power else "crashes"] += 1
+            node.crash(power=power)
+
+    def _blackout(self, seconds: float) -> None:
+        """Every machine loses its power, within 50 ms."""
+        self._all_down(power=True)
+
+    def _kill_all(self, seconds: float) -> None:
+        """Every process is killed, within 50 ms."""
+        self._all_down(power=False)
+
+    def _all_down(self, *, power: bool) -> None:
+        for node in self._nodes():
+            delay = self._rng.uniform(0.0, 0.05)
+            self._world.after(delay, lambda node=node: self._down(node, power=power))  # type: ignore[misc]
+
+    def _trap(self, seconds: float) -> None:
+        """The next time a process reaches a chosen place, it ends there."""
+        node = self._victim()
+        if node.is_up:
+            node.disk.trap = (self._rng.choice(TRAPS), SimulatedCrash())
+
+    def _disk_error(self, seconds: float) -> None:
+        """A commit fails: the process must stop, and release nothing."""
+        node = self._victim()
+        if node.is_up:
+            point = self._rng.choice(("log.before", "state.before"))
+            node.disk.trap = (point, StorageError("the disk says no"))
+
+    def _orderly(self, seconds: float) -> None:
+        """A process is stopped as an operator would."""
+        node = self._victim()
+        if node.is_up:
+            node.stop()
+
+    def _pause(self, seconds: float) -> None:
+        """A process stands still."""
+        self._victim().pause(min(seconds, 4.0))
+
+    def _slow_disk(self, seconds: float) -> None:
+        """Commits take long on one member."""
+        disk, usual = self._victim().disk, self._world.options.commit_s
+        disk.commit_s = self._rng.choice((0.01, 0.05, 0.3))
+
+        def recover() -> None:
+            disk.commit_s = usual
+
+        self._world.after(seconds, recover)
+
+    # -- clients --
+
+    def _kill_worker(self, seconds: float) -> None:
+        """An agent process is killed."""
+        self._world.fleet.kill_one()

@@ -1,0 +1,458 @@
+"""What must hold after every step of every member: one function a property.
+
+Sections are of the Raft paper (Ongaro and Ousterhout, extended version) or, where it
+says so, of Ongaro's dissertation. Each check compares one new fact with what was
+noted before, so that checking all of them costs a step almost nothing.
+
+`Checks` holds what was noted. Its oracle is a state machine of its own, fed with every
+entry at the moment that some member first calls it committed: what it holds is what
+every member must hold at the same index, and what every client must be told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from raftstate.core.machine import StateMachine
+from raftstate.core.memory import MemoryStore
+from raftstate.core.ports import Entry, HardState, NodeStatus
+from raftstate.core.types import ORIGIN, Index, MemberId, Position, Revision, Term, token_key
+from raftstate.v1.common_pb2 import FencingToken
+from raftstate.v1.peer_pb2 import Envelope
+from raftstate.v1.store_pb2 import Command, LogEntry, Outcome
+from tests.sim.disk import LogImage, SimLog
+
+COMMANDS = 0
+
+
+class Violation(AssertionError):
+    """A property does not hold."""
+
+
+def must(holds: bool, words: str) -> None:
+    """Assert, also under -O."""
+    if not holds:
+        raise Violation(words)
+
+
+class Member(Protocol):
+    """A member, as the checks see it."""
+
+    @property
+    def member_id(self) -> MemberId: ...
+
+    @property
+    def log(self) -> SimLog: ...
+
+    @property
+    def durable(self) -> LogImage: ...
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was last seen of one process."""
+
+    term: Term = Term(0)
+    commit: Index = Index(0)
+    applied: Index = Index(0)
+    elections: int = 0
+    taken: int = 0
+    installed: int = 0
+
+
+class Committed(NamedTuple):
+    """One committed entry, and what the oracle's state was after it."""
+
+    position: Position
+    digest: bytes
+    revision: int
+    state_hash: bytes
+
+
+@dataclass(slots=True)
+class Grant:
+    """The newest grant of one agent."""
+
+    token: tuple[int, int] = (0, 0)
+    session_id: str = ""
+
+
+@dataclass(slots=True)
+class Checks:
+    """Everything noted so far."""
+
+    epoch: int
+    members: Sequence[Member]
+    leaders: dict[Term, MemberId] = field(default_factory=dict)
+    entries: dict[Position, tuple[bytes, Position]] = field(default_factory=dict)
+    seen: dict[MemberId, Seen] = field(default_factory=dict)
+    committed: list[Committed] = field(default_factory=list)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    heads: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
+    expired: dict[str, float] = field(default_factory=dict)  # session -> when
+    on_expiry: Callable[[str], None] = lambda session_id: None
+    truncations: int = 0
+    takeovers: int = 0
+    elections: int = 0
+    snapshots: int = 0
+    installs: int = 0
+    oracle: StateMachine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.oracle = StateMachine(MemoryStore(), self.epoch)
+
+    # -- LogWatch: called by the simulated logs --
+
+    def appended(self, log: SimLog, entry: Entry) -> None:
+        """See `log_matching`."""
+        log_matching(self, log, entry)
+
+    def truncated(self, log: SimLog, first: Index) -> None:
+        """See `committed_is_kept`."""
+        self.truncations += 1
+        committed_is_kept(self, log, first)
+
+    def voted(self, log: SimLog, before: HardState, after: HardState) -> None:
+        """See `votes_once`."""
+        votes_once(log, before, after)
+
+    # -- called by the world --
+
+    def started(self, member_id: MemberId) -> None:
+        """A new process: its counters and its commit index begin anew."""
+        self.seen[member_id] = Seen()
+
+    def after_step(self, member: Member, status: NodeStatus, now: float) -> None:
+        """Every property of one member's status, and of what it newly committed."""
+        seen = self.seen[member.member_id]
+        moves_forward(seen, status)
+        if status.role == "leader":
+            one_leader_a_term(self, status)
+        if status.commit_index > self.last_committed.index:
+            self._commit(member, status.commit_index, now)
+        state_machine_safety(self, status)
+        self._count(seen, status)
+
+    @property
+    def last_committed(self) -> Position:
+        """The newest entry that any member called committed."""
+        return self.committed[-1].position if self.committed else ORIGIN
+
+    def _commit(self, member: Member, commit: Index, now: float) -> None:
+        """Feed the oracle what a member newly calls committed."""
+        log = member.log
+        first = Index(self.last_committed.index + 1)
+        must(
+            log.base.position.index < first,
+            f"{member.member_id} compacted {log.base.position}, past what was committed",
+        )
+        durable_on_a_quorum(self, commit, log.term_at(commit))
+        while first <= commit:
+            for entry in log.read(first, 1 << 30):
+                if entry.index > commit:
+                    return
+                self._apply(entry, now)
+                first = Index(entry.index + 1)
+
+    def _apply(self, entry: Entry, now: float) -> None:
+        if entry.data[0] == COMMANDS:
+            record = LogEntry.FromString(entry.data[1:])
+            revision = self.oracle.revision
+            applied = self.oracle.apply(entry.index, entry.term, record)
+            for command, outcome in zip(record.commands, applied.outcomes, strict=True):
+                revision = Revision(revision + 1)
+                self._note(command, outcome, revision, now)
+        else:
+            self.oracle.skip(entry.index, entry.term)
+        self.committed.append(
+            Committed(
+                Position(entry.index, entry.term),
+                entry_digest(entry),
+                self.oracle.revision,
+                self.oracle.state_hash,
+            )
+        )
+
+    def _note(self, command: Command, outcome: Outcome, revision: int, now: float) -> None:
+        """Take in one command's outcome. A command that asks again is answered with the
+        first outcome, of an earlier revision, and changes nothing."""
+        if outcome.revision != revision:
+            must(
+                self.outcomes.get(outcome.revision) == outcome,
+                f"revision {revision} is answered with another {outcome.revision} than before",
+            )
+            return
+        self.outcomes[revision] = outcome
+        kind = outcome.WhichOneof("result")
+        if kind == "commit_step":
+            heads = self.heads.setdefault(command.commit_step.agent_id, [])
+            heads.append((revision, outcome.commit_step.head.step))
+        elif kind == "acquire_ownership":
+            tokens_rise(self, command, outcome)
+        elif kind == "open_session":
+            session = outcome.open_session.session
+            if session.opened_revision == revision:  # perhaps the id of one that ended
+                self.expired.pop(session.session_id, None)
+        elif kind == "done" and command.WhichOneof("body") == "expire_session":
+            self.expired[command.expire_session.session_id] = now
+            self.on_expiry(command.expire_session.session_id)
+
+    def _count(self, seen: Seen, status: NodeStatus) -> None:
+        self.elections += status.elections_started - seen.elections
+        self.snapshots += status.snapshots_taken - seen.taken
+        self.installs += status.snapshots_installed - seen.installed
+        seen.elections = status.elections_started
+        seen.taken, seen.installed = status.snapshots_taken, status.snapshots_installed
+
+    def step_at(self, agent_id: str, revision: int) -> int:
+        """The head step of an agent at a revision."""
+        heads = self.heads.get(agent_id, [])
+        place = bisect_right(heads, (revision, 1 << 62))
+        return heads[place - 1][1] if place else 0
+
+
+def entry_digest(entry: Entry) -> bytes:
+    """What two copies of an entry are compared by."""
+    return hashlib.blake2b(entry.data, digest_size=16).digest()
+
+
+# --- elections ---------------------------------------------------------------
+
+
+def one_leader_a_term(checks: Checks, status: NodeStatus) -> None:
+    """Election safety (5.2): at most one leader in one term."""
+    holder = checks.leaders.get(status.term)
+    if holder is None:
+        checks.leaders[status.term] = status.member_id
+        leader_completeness(checks, status)
+    else:
+        must(
+            holder == status.member_id,
+            f"{holder} and {status.member_id} both lead in term {status.term}",
+        )
+
+
+def votes_once(log: SimLog, before: HardState, after: HardState) -> None:
+    """Vote and term (figure 2): a durable term never falls, and within one term a
+    durable vote never changes, whatever crashes come between."""
+    who = log.identity.member_id
+    must(after.term >= before.term, f"{who}: term fell from {before} to {after}")
+    if after.term == before.term and before.vote is not None:
+        must(after.vote == before.vote, f"{who}: vote moved from {before} to {after}")
+
+
+def leader_completeness(checks: Checks, status: NodeStatus) -> None:
+    """Leader completeness (5.4): a new leader holds every entry committed in terms
+    before its own."""
+    place = bisect_left(checks.committed, status.term, key=lambda one: one.position.term)
+    if place == 0:
+        return
+    needed = checks.committed[place - 1].position
+    member = _member(checks, status.member_id)
+    if needed.index > member.log.base.position.index:
+        must(
+            member.log.term_at(needed.index) == needed.term,
+            f"{status.member_id} leads term {status.term} without the committed {needed}",
+        )
+
+
+# --- logs --------------------------------------------------------------------
+
+
+def log_matching(checks: Checks, log: SimLog, entry: Entry) -> None:
+    """Log matching (5.3): entries of one index and term are the same everywhere, and
+    so is all before them. Comparing each with its predecessor proves that by
+    induction."""
+    before = log.term_at(Index(entry.index - 1))
+    must(before is not None, f"{entry.index} was appended behind a gap")
+    assert before is not None
+    must(before <= entry.term, f"{entry.index}: term {entry.term} follows term {before}")
+    fact = (entry_digest(entry), Position(Index(entry.index - 1), before))
+    known = checks.entries.setdefault(Position(entry.index, entry.term), fact)
+    must(known == fact, f"two entries at {entry.index} in term {entry.term}: {known}, {fact}")
+
+
+def committed_is_kept(checks: Checks, log: SimLog, first: Index) -> None:
+    """State machine safety (5.4.3), in the log: a committed entry is never removed."""
+    for one in checks.committed[first - 1 :]:
+        must(
+            log.term_at(one.position.index) != one.position.term,
+            f"{log.identity.member_id} removes the committed {one.position}",
+        )
+
+
+def durable_on_a_quorum(checks: Checks, commit: Index, term: Term | None) -> None:
+    """Commitment (5.3, 5.4.2): what a member calls committed is durable on a
+    majority, at that moment."""
+    holders = [
+        member.member_id
+        for member in checks.members
+        if member.durable.base.position.index >= commit
+        or member.durable.term_at(commit) == term
+    ]
+    must(
+        2 * len(holders) > len(checks.members),
+        f"index {commit} of term {term} is called committed, and durable on {holders} only",
+    )
+
+
+# --- states ------------------------------------------------------------------
+
+
+def state_machine_safety(checks: Checks, status: NodeStatus) -> None:
+    """State machine safety (5.4.3): all members hold the same state at one index, and
+    apply nothing that is not committed."""
+    who, applied = status.member_id, status.applied_index
+    must(
+        applied <= status.commit_index,
+        f"{who} applied {applied}, past its commit index {status.commit_index}",
+    )
+    if applied == 0:
+        return
+    truth = checks.committed[applied - 1]
+    must(
+        (status.revision, status.state_hash) == (truth.revision, truth.state_hash),
+        f"{who} differs at index {applied}: revision {status.revision}, hash "
+        f"{status.state_hash.hex()}, and not {truth.revision}, {truth.state_hash.hex()}",
+    )
+
+
+def moves_forward(seen: Seen, status: NodeStatus) -> None:
+    """Monotony (figure 2): term, commit index and applied index of one process only
+    ever rise."""
+    who = status.member_id
+    must(status.term >= seen.term, f"{who}: term fell from {seen.term} to {status.term}")
+    must(
+        status.commit_index >= seen.commit,
+        f"{who}: commit index fell from {seen.commit} to {status.commit_index}",
+    )
+    must(
+        status.applied_index >= seen.applied,
+        f"{who}: applied index fell from {seen.applied} to {status.applied_index}",
+    )
+    seen.term, seen.commit = status.term, status.commit_index
+    seen.applied = status.applied_index
+
+
+# --- messages ----------------------------------------------------------------
+
+
+def justified(member: Member, envelope: Envelope) -> None:
+    """Persistence before messages (figure 2): nothing leaves a member before the
+    term, vote or entries that it reflects are durable there."""
+    who, durable = member.member_id, member.durable
+    must(
+        envelope.term <= durable.hard_state.term,
+        f"{who} speaks in term {envelope.term}; durable is {durable.hard_state}",
+    )
+    kind = envelope.WhichOneof("message")
+    if kind == "append_reply" and envelope.append_reply.success:
+        must(
+            envelope.append_reply.match_index <= durable.last.index,
+            f"{who} acknowledges {envelope.append_reply.match_index}; durable is {durable.last}",
+        )
+    elif kind == "request_vote" and not envelope.request_vote.pre_vote:
+        _voted_for(member, envelope, member.member_id)
+    elif kind == "vote_reply" and envelope.vote_reply.granted:
+        if not envelope.vote_reply.pre_vote:
+            _voted_for(member, envelope, MemberId(envelope.to_member))
+    elif kind == "install_reply" and envelope.install_reply.installed_index:
+        must(
+            envelope.install_reply.installed_index <= durable.last.index,
+            f"{who} claims to have installed {envelope.install_reply.installed_index}",
+        )
+
+
+def _voted_for(member: Member, envelope: Envelope, candidate: MemberId) -> None:
+    held = member.durable.hard_state
+    must(
+        held.term > envelope.term or held == HardState(Term(envelope.term), candidate),
+        f"{member.member_id} votes for {candidate} in {envelope.term}; durable is {held}",
+    )
+
+
+# --- what clients are told ---------------------------------------------------
+
+
+def tokens_rise(checks: Checks, command: Command, outcome: Outcome) -> None:
+    """Fencing: every new grant of an agent has a larger token than all before it."""
+    request = command.acquire_ownership
+    grant = checks.grants.setdefault(request.agent_id, Grant())
+    token = token_key(outcome.acquire_ownership.ownership.fence)
+    must(token > grant.token, f"{request.agent_id}: token {token} after {grant.token}")
+    session_id = outcome.acquire_ownership.ownership.session_id
+    checks.takeovers += bool(grant.session_id) and grant.session_id != session_id
+    checks.grants[request.agent_id] = Grant(token, session_id)
+
+
+def told_what_happened(checks: Checks, outcome: Outcome) -> None:
+    """Exactly once (dissertation, 6.3): what a client is told is what the log says
+    happened at that revision."""
+    truth = checks.outcomes.get(outcome.revision)
+    must(truth is not None, f"a client was told of revision {outcome.revision}, not committed")
+    must(truth == outcome, f"a client was told {outcome}, and the log says {truth}")
+
+
+def same_answer(first: Outcome, again: Outcome) -> None:
+    """Exactly once (dissertation, 6.3): a request asked again is answered as before."""
+    kind = first.WhichOneof("result")
+    must(
+        kind == again.WhichOneof("result")
+        and kind is not None
+        and getattr(first, kind) == getattr(again, kind),
+        f"one request was answered {first}, and then {again}",
+    )
+
+
+def answered_once(number: int, *, again: bool) -> None:
+    """Every request is answered at most once by one process."""
+    must(not again, f"request {number} was answered twice")
+
+
+def read_is_fresh(agent_id: str, step: int, floor: int) -> None:
+    """Linearizable reads (8; dissertation, 6.4): a read shows no head older than one
+    that was acknowledged, or read, before it began."""
+    must(step >= floor, f"a read of {agent_id} showed step {step}; {floor} was known before")
+
+
+def read_is_a_prefix(checks: Checks, agent_id: str, step: int, revision: int) -> None:
+    """Any read, also a stale one, shows what the log says at the revision it names."""
+    truth = checks.step_at(agent_id, revision)
+    must(
+        step == truth,
+        f"a read of {agent_id} at revision {revision} showed step {step}, not {truth}",
+    )
+
+
+def expiry_is_not_early(session_id: str, since_s: float, ttl_s: float) -> None:
+    """Leases: no session ends sooner than its ttl after an answered keep-alive was
+    sent, but for clocks that differ in speed."""
+    must(
+        since_s >= ttl_s * 0.95,
+        f"session {session_id} expired {since_s:.3f}s after a keep-alive; ttl {ttl_s:.3f}s",
+    )
+
+
+# --- after the end -----------------------------------------------------------
+
+
+def converged(statuses: Iterable[NodeStatus]) -> bool:
+    """Whether every member has applied all it holds, and all hold the same."""
+    points = [
+        (one.applied_index, one.last_index, one.revision, one.state_hash) for one in statuses
+    ]
+    return len(set(points)) == 1 and points[0][0] == points[0][1]
+
+
+def fence_text(fence: FencingToken) -> str:
+    """A token, short."""
+    return f"{fence.epoch}:{fence.revision}"
+
+
+def _member(checks: Checks, member_id: MemberId) -> Member:
+    return next(one for one in checks.members if one.member_id == member_id)

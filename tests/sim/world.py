@@ -1,0 +1,264 @@
+"""A whole cluster with its clients, in one thread, on virtual time, from one seed.
+
+The world is a heap of things to do at moments; doing one may plan others. Nothing
+waits and nothing ticks, so an idle second costs next to nothing. Every draw comes from
+generators that descend from the seed, and whatever happens goes into a digest: the
+same seed is the same run, byte for byte.
+
+A run has two phases. In the first, faults strike while clients work, and everything in
+`invariants` is asserted after every step of every member. Then all is healed, and the
+cluster must converge, answer everybody and take a new write within a bound; what the
+members hold is compared with what the clients were told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from heapq import heappop, heappush
+from types import TracebackType
+from typing import Self
+
+from jepsen_like.checkers import exactly_once
+from jepsen_like.checkers.exactly_once import StoredEvent
+from raftstate.core import hashing, queries
+from raftstate.core.ports import Identity
+from raftstate.core.types import MemberId
+from tests.sim import invariants
+from tests.sim.clients import Fleet, Prober
+from tests.sim.disk import SimDisk
+from tests.sim.faults import Nemesis
+from tests.sim.invariants import Checks, must
+from tests.sim.network import InFlight, Link, Network
+from tests.sim.node import Clock, SimNode
+from tests.sim.options import Options, draw
+
+EPOCH = 1
+SETTLE_S = 30.0
+SECONDS = 60.0
+
+
+class World:
+    """One simulated cluster and its clock. Use it as a context: what is raised inside
+    says how to see it again."""
+
+    def __init__(
+        self, seed: int, *, nodes: int | None = None, seconds: float = SECONDS
+    ) -> None:
+        self.seed = seed
+        self.now = 0.0
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.listen: Callable[[str], None] | None = None
+        self.settled_s = 0.0
+        self._forced_nodes = nodes
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._planned = 0
+        self.options: Options = draw(self._rng("options"), nodes, seconds)
+        members = tuple(MemberId(f"n{number}") for number in range(1, self.options.nodes + 1))
+        self.network = Network(
+            members,
+            timer=self,
+            ends=self,
+            rng=self._rng("network"),
+            delays=self.options.delays,
+        )
+        self.nodes: dict[MemberId, SimNode] = {}
+        self.checks = Checks(EPOCH, ())
+        for member_id in members:
+            self.nodes[member_id] = self._machine(member_id, members)
+        self.checks.members = list(self.nodes.values())
+        self.checks.on_expiry = lambda session_id: self.fleet.judge_expiry(session_id)
+        self.fleet = Fleet(self, self.options.habits, self._rng("clients"))
+        self.nemesis = Nemesis(self, self._rng("faults"))
+
+    def _rng(self, branch: str) -> random.Random:
+        """A generator of its own for each part, so that one does not disturb another."""
+        return random.Random(f"{self.seed:#x}/{branch}")
+
+    def _machine(self, member_id: MemberId, members: tuple[MemberId, ...]) -> SimNode:
+        rng = self._rng(f"machine/{member_id}")
+        disk = SimDisk(
+            Identity("sim", EPOCH, member_id, f"disk-{member_id}"),
+            after=self.after,
+            rng=rng,
+            members=members,
+            watch=self.checks,
+        )
+        disk.commit_s = self.options.commit_s
+        disk.copy_s = self.options.copy_s
+        disk.copy_fails = self.options.copy_fails
+        clock = Clock(1.0 + rng.uniform(-1, 1) * self.options.drift, rng.uniform(0.0, 1e5))
+        config = self.options.replica(member_id, members)
+        return SimNode(self, config, disk, clock, rng, self.options.turn_s)
+
+    # -- as a context --
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            error.add_note(f"seed {self.seed:#x}, t={self.now:.3f}s, {self.options}")
+            error.add_note(f"reproduce: {self.reproduce}")
+
+    @property
+    def reproduce(self) -> str:
+        """The command that runs this again."""
+        nodes = f" --nodes {self._forced_nodes}" if self._forced_nodes else ""
+        return f"./scripts/simulate --seed {self.seed:#x}{nodes}"
+
+    # -- time --
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something later; what is planned first for one moment is done first."""
+        assert seconds >= 0.0, f"{seconds} s ago is past"
+        self._planned += 1
+        heappush(self._heap, (self.now + seconds, self._planned, action))
+
+    def trace(self, *facts: object) -> None:
+        """Note what happens: into the digest, and to whoever listens."""
+        self.digest.update(repr((self.now, facts)).encode())
+        if self.listen is not None:
+            words = [fact.hex() if isinstance(fact, bytes) else str(fact) for fact in facts]
+            self.listen(f"{self.now:10.4f} {' '.join(word[:64] for word in words)}")
+
+    def _run_until(self, moment: float, done: Callable[[], bool] = lambda: False) -> bool:
+        """Let time go on to a moment, or until something is so."""
+        while self._heap and self._heap[0][0] <= moment:
+            self.now, _, action = heappop(self._heap)
+            action()
+            if done():
+                return True
+        self.now = moment
+        return done()
+
+    # -- a run --
+
+    def run(self) -> None:
+        """Both phases."""
+        self.endure()
+        self.settle()
+        self.judge()
+
+    def endure(self) -> None:
+        """Faults and clients; safety all the time."""
+        for node in self.nodes.values():
+            self.after(0.0, node.start)
+        self.fleet.begin()
+        self.nemesis.begin()
+        self._run_until(self.options.seconds)
+
+    def settle(self) -> None:
+        """Heal; then everything must come to rest within the bound."""
+        self.trace("heal")
+        began = self.now
+        self.nemesis.heal()
+        self.fleet.close()
+        prober = Prober(self.fleet)
+        self.fleet.spawn(prober.probe())
+        while not self._at_rest():
+            if self.now >= began + SETTLE_S:
+                raise NotConverged(self._restlessness())
+            self._run_until(self.now + 0.1)
+        self.settled_s = self.now - began
+
+    def _at_rest(self) -> bool:
+        return (
+            self.fleet.idle
+            and all(node.is_up for node in self.nodes.values())
+            and not any(node.unanswered for node in self.nodes.values())
+            and invariants.converged(node.status for node in self.nodes.values())
+        )
+
+    def _restlessness(self) -> str:
+        nodes = [
+            f"{node.member_id}: {node.status.role} term {node.status.term} "
+            f"applied {node.status.applied_index} of {node.status.last_index}, "
+            f"owes {len(node.unanswered)}"
+            if node.is_up
+            else f"{node.member_id}: down"
+            for node in self.nodes.values()
+        ]
+        busy = sum(not task.done for task in self.fleet.tasks)
+        return f"not at rest {SETTLE_S} s after the heal: {busy} clients busy; {nodes}"
+
+    def judge(self) -> None:
+        """Compare what the members hold with what the clients were told."""
+        for node in self.nodes.values():
+            reader = node.reader()
+            must(
+                hashing.full_hash(reader) == queries.state_hash(reader),
+                f"{node.member_id}: the state hash is not the hash of the state",
+            )
+            streams = {
+                agent.agent_id: [
+                    StoredEvent(e.stream_id, e.seq, e.position, e.step, e.data)
+                    for e in queries.read_events(reader, agent.agent_id, 1, 1 << 62, 1 << 62)
+                ]
+                for agent in queries.list_agents(reader, "", "", 1 << 30)
+            }
+            wrong = exactly_once.check(self.fleet.ops, streams)
+            must(not wrong, f"{node.member_id}: {len(wrong)} wrong, such as {wrong[:3]}")
+
+    def numbers(self) -> dict[str, float]:
+        """How much was done and checked."""
+        return {
+            "simulated_s": self.now,
+            "settle_s": self.settled_s,
+            "acked": self.fleet.acked,
+            "reads_checked": self.fleet.reads,
+            "stale_refused": self.fleet.refused_stale,
+            "steps": sum(node.steps for node in self.nodes.values()),
+        }
+
+    def events(self) -> dict[str, int]:
+        """What happened, so that a test can see that it did."""
+        counts = self.nemesis.counts
+        return {
+            "crashes": counts["crashes"],
+            "elections": self.checks.elections,
+            "faults": sum(counts[kind] for kind in self.options.faults),
+            "partitions": counts["split"] + counts["isolate"] + counts["one_way"],
+            "pauses": counts["pause"],
+            "power_losses": counts["power_losses"],
+            "retries": self.fleet.retried,
+            "snapshot_installs": self.checks.installs,
+            "snapshots": self.checks.snapshots,
+            "state_rebuilds": sum(node.disk.rebuilds for node in self.nodes.values()),
+            "takeovers": self.checks.takeovers,
+            "truncations": self.checks.truncations,
+            "worker_kills": self.fleet.worker_kills,
+        }
+
+    # -- what network and nodes ask --
+
+    def is_up(self, member_id: MemberId) -> bool:
+        """See `network.Ends`."""
+        return self.nodes[member_id].is_up
+
+    def arrived(self, link: Link, message: InFlight) -> None:
+        """See `network.Ends`."""
+        self.nodes[link.target].arrived(link, message)
+
+    def connected(self, link: Link) -> None:
+        """See `network.Ends`."""
+        self.nodes[link.source].connected(link)
+
+    def disconnected(self, link: Link) -> None:
+        """See `network.Ends`."""
+        self.nodes[link.source].disconnected(link)
+
+    def stopped(self, node: SimNode) -> None:
+        """A process ended."""
+        self.network.stopped(node.member_id)
+        self.nemesis.stopped(node)
+
+
+class NotConverged(AssertionError):
+    """The cluster did not come to rest within the bound after all was healed."""
