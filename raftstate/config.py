@@ -273,8 +273,9 @@ def load(
     members = _merge_file(tables, path) if path is not None else ()
     _merge_environment(tables, os.environ if environment is None else environment)
     _merge_flags(tables, flags or {})
-    config = _build(tables, members)
-    _check_whole(config, str(path) if path is not None else "configuration")
+    source = str(path) if path is not None else "configuration"
+    config = _build(tables, members, source)
+    _check_whole(config, source)
     return config
 
 
@@ -297,17 +298,13 @@ def _merge_file(tables: _Tables, path: Path) -> tuple[MemberConfig, ...]:
             tables[section][key] = _Value(raw, str(path), is_text=False)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{path}: member must be an array of tables: [[member]]")
-    return tuple(
-        _section(
-            MemberConfig,
-            "member",
-            {
-                key: _Value(raw, f"{path}: member {at}", is_text=False)
-                for key, raw in row.items()
-            },
-        )
-        for at, row in enumerate(rows, 1)
-    )
+    return tuple(_member(row, f"{path}: member {at}") for at, row in enumerate(rows, 1))
+
+
+def _member(row: Mapping[str, object], source: str) -> MemberConfig:
+    values = {key: _Value(raw, source, is_text=False) for key, raw in row.items()}
+    member: MemberConfig = _section(MemberConfig, "member", values, source)
+    return member
 
 
 def _merge_environment(tables: _Tables, environment: Mapping[str, str]) -> None:
@@ -324,16 +321,16 @@ def _merge_flags(tables: _Tables, flags: Mapping[tuple[str, str], str]) -> None:
         tables[section][key] = _Value(text, source, is_text=True)
 
 
-def _build(tables: _Tables, members: tuple[MemberConfig, ...]) -> Config:
+def _build(tables: _Tables, members: tuple[MemberConfig, ...], source: str) -> Config:
     built: dict[str, Any] = {
-        section: _section(kind, section, tables[section])
+        section: _section(kind, section, tables[section], source)
         for section, kind in SECTIONS.items()
         if section != "tls" or tables["tls"]
     }
     return Config(members=members, **built)
 
 
-def _section(kind: type, name: str, values: Mapping[str, _Value]) -> Any:
+def _section(kind: type, name: str, values: Mapping[str, _Value], source: str) -> Any:
     known = {one.name: one for one in fields(kind)}
     for key, value in values.items():
         if key not in known or (value.is_text and "table" in known[key].metadata):
@@ -344,8 +341,7 @@ def _section(kind: type, name: str, values: Mapping[str, _Value]) -> Any:
         if key not in values and one.default is MISSING and one.default_factory is MISSING
     ]
     if missing:
-        place = next((f"{value.source}: " for value in values.values()), "")
-        raise ConfigError(f"{place}{name}.{missing[0]} is required")
+        raise ConfigError(f"{source}: {name}.{missing[0]} is required")
     return kind(**{key: _read(name, known[key], value) for key, value in values.items()})
 
 
@@ -445,10 +441,10 @@ def _check_members(config: Config, source: str) -> None:
 def _check_times(config: Config, source: str) -> None:
     """Raft's timing requirement (paper, section 5.6), as far as it can be checked."""
     raft = config.raft
-    if raft.election_timeout_min_ms < 2 * raft.heartbeat_ms:
+    if raft.election_timeout_min_ms <= 3 * raft.heartbeat_ms:
         raise ConfigError(
             f"{source}: raft.election_timeout_min_ms: {raft.election_timeout_min_ms} must be "
-            f"at least twice raft.heartbeat_ms ({raft.heartbeat_ms})"
+            f"more than three times raft.heartbeat_ms ({raft.heartbeat_ms})"
         )
     if raft.election_timeout_max_ms <= raft.election_timeout_min_ms:
         raise ConfigError(

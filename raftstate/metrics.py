@@ -58,7 +58,7 @@ class Metrics:
     def __init__(
         self, status: Callable[[], NodeStatus], refused: Callable[[], Mapping[str, int]]
     ) -> None:
-        disable_created_metrics()  # a series for the birth of each series
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for the birth of each series
         self.registry = CollectorRegistry()
         self.registry.register(_Member(status, refused))
         self._calls = Counter(

@@ -1,0 +1,1 @@
+"""The tests. `scripts/check` runs them."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
-MARKERS = {"cluster": "live", "sim": "sim"}
+MARKERS = {"cluster": "live", "test_serve.py": "live", "sim": "sim"}
 
 # The two cores of a build machine may be busy: a slow example is no failure.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the folder they live in, so that no file can forget to."""
+    """Mark tests by the folder or file they live in, so that no file can forget to."""
     for item in items:
         if item.path.is_relative_to(HERE):
             folder = item.path.relative_to(HERE).parts[0]

@@ -104,7 +104,7 @@ def test_the_environment_of_other_programs_is_left_alone(tmp_path: Path) -> None
     """
     Only variables of our sections are ours.
     """
-    environment = {"RAFTSTATE_SEED": "0x2a", "HOME": "/root", "RAFTSTATE": "1"}
+    environment = {"RAFTSTATE_SEED": "0x2a", "HOME": "x", "RAFTSTATE": "1"}
 
     assert load(write(tmp_path), environment=environment) == read(write(tmp_path))
 
@@ -145,8 +145,8 @@ WRONG = {
     "port zero to dial": ("[raft.dial]\nn2 = '127.0.0.1:0'\n", "the port must be at least 1"),
     "number to dial": ("[raft.dial]\nn2 = 1\n", "raft.dial: n2 must be a text"),
     "short election timeout": (
-        "[raft]\nelection_timeout_min_ms = 99\n",
-        "raft.election_timeout_min_ms: 99 must be at least twice raft.heartbeat_ms (50)",
+        "[raft]\nelection_timeout_min_ms = 150\n",
+        "raft.election_timeout_min_ms: 150 must be more than three times",
     ),
     "election timeouts without room": (
         "[raft]\nelection_timeout_max_ms = 300\n",
@@ -221,7 +221,10 @@ def test_a_wrong_key_is_named_with_its_file_and_limit(tmp_path: Path, name: str)
             FILE.replace('data_dir = "data"', 'data_dir = ""'),
             "node.data_dir: must not be empty",
         ),
-        (FILE.split("[[member]]")[0] + "[node]\nid='n1'\ndata_dir='d'", "0 [[member]] tables"),
+        (
+            FILE.split("[[member]]", maxsplit=1)[0] + "[node]\nid='n1'\ndata_dir='d'",
+            "0 [[member]] tables",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, text: str, expected: str) -> None:
@@ -231,7 +234,10 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, text: str, expected: str) ->
     path = tmp_path / "node.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    assert expected in refusal(path)
+    message = refusal(path)
+
+    assert expected in message
+    assert message.startswith(f"{path}: ")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -347,7 +353,7 @@ CONFIGS = st.builds(
     ),
     IDS,
     st.text(min_size=1).filter(lambda text: "\x00" not in text and text.isprintable()),
-    st.integers(5, 150),
+    st.integers(5, 99),
     st.sampled_from(["", "127.0.0.1:5"]),
 )
 

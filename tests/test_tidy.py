@@ -79,15 +79,15 @@ REQUIRED = [
     ".ci/run",
 ]
 LINES_MAX = 700
+# Every private name of pysyncobj in one place weighs more than a shorter file would.
+LONGER = {ADAPTER: 1_000}
 
 # What no text of the project may hold, and why. Written so that no rule matches itself.
 BANNED = {
     re.compile(rf"\b({'|'.join(('TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX'))})\b"): (
         "unfinished work belongs in an issue"
     ),
-    re.compile(r"(?<![\w.])/(?:work|root|home|Users|tmp/w)" + r"(?:/|\b(?=[\s'\"`)]))"): (
-        "a path of one machine"
-    ),
+    re.compile(r"(?<![\w.])/(?:work|root|home|Users|tmp/w)" + r"/"): ("a path of one machine"),
     re.compile(r"pypi\." + r"org|python" + r"hosted\.org|registry\." + r"npmjs"): (
         "the name of a package registry's host"
     ),
@@ -202,8 +202,9 @@ def text_complaints(path: Path, text: str) -> Iterator[tuple[int, str]]:
         for pattern, why in banned.items():
             if found := pattern.search(line):
                 yield number, f"{found[0]!r}: {why}"
-    if path.suffix == ".py" and len(lines) > LINES_MAX:
-        yield len(lines), f"more than {LINES_MAX} lines; a file should fit a head"
+    allowed = LONGER.get(path, LINES_MAX)
+    if path.suffix == ".py" and len(lines) > allowed:
+        yield len(lines), f"more than {allowed} lines; a file should fit a head"
 
 
 def undocumented_tests(source: str) -> Iterator[tuple[int, str]]:
@@ -235,7 +236,7 @@ def test_imports_point_one_way() -> None:
         for complaint in show(path, import_complaints(path, (ROOT / path).read_text()))
     ]
 
-    assert found == []
+    assert not found, "\n" + "\n".join(found)
 
 
 def test_no_text_holds_what_is_banned() -> None:
@@ -251,7 +252,7 @@ def test_no_text_holds_what_is_banned() -> None:
         if not is_generated(path):
             found += show(path, text_complaints(path, text))
 
-    assert found == []
+    assert not found, "\n" + "\n".join(found)
 
 
 def test_every_test_says_what_it_promises() -> None:
@@ -265,7 +266,7 @@ def test_every_test_says_what_it_promises() -> None:
         for complaint in show(path, undocumented_tests((ROOT / path).read_text()))
     ]
 
-    assert found == []
+    assert not found, "\n" + "\n".join(found)
 
 
 def test_the_top_level_is_what_was_agreed() -> None:

@@ -114,7 +114,9 @@ def _endings(ops: Sequence[StepOp], stored: Sequence[StoredEvent]) -> Iterator[s
             yield f"moved: {op} was acknowledged at another position than {present}"
 
 
-def _tokens(ops: Sequence[StepOp], streams: Mapping[str, Sequence[StoredEvent]]) -> Iterator[str]:
+def _tokens(
+    ops: Sequence[StepOp], streams: Mapping[str, Sequence[StoredEvent]]
+) -> Iterator[str]:
     """In one stream a writer of the past never writes after its successor."""
     token_of = {payload: op.token for op in ops for payload in op.payloads}
     for stream_id in sorted(streams):

@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 
 from raftstate.client.clock import now
-from raftstate.client.errors import from_rpc, unanswered
+from raftstate.client.errors import Ledger, from_rpc, unanswered
 from raftstate.client.routing import Peer, Router
 from raftstate.errors import NoQuorum, RaftStateError
 
@@ -59,7 +59,7 @@ class Beats:
         self._due: dict[Beat, float] = {}
         self._sent: dict[int, tuple[Beat, float]] = {}
         self._nonce = 0
-        self._failures = 0
+        self._ledger = Ledger(changes=False)  # since the last answer
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._retired: set[asyncio.Task[None]] = set()
@@ -97,12 +97,12 @@ class Beats:
             try:
                 await self._converse(address)
             except RaftStateError as error:
-                self._failures += 1
+                self._ledger.failed(error)
                 self._router.follow(address, error)
                 if self._refused is not None:
                     self._refused(error)
-                if not (error.hint and self._failures == 1):
-                    pause = self._router.backoff(self._failures)
+                if not self._ledger.points_on(error):
+                    pause = self._router.backoff(self._ledger.failures)
                     await asyncio.sleep(min(pause, _BACKOFF_S))
 
     async def _converse(self, address: str) -> None:
@@ -178,7 +178,8 @@ class Beats:
                 raise NoQuorum(f"{address} ended the stream", definite=True)
             self._router.observe(answer.header)
             self._router.confirm(address)
-            self._failures = 0
+            if self._ledger.failures:
+                self._ledger = Ledger(changes=False)
             beat, sent = self._sent.pop(answer.nonce, (None, 0.0))
             if beat is not None and beat in self._due:
                 beat.acknowledged(sent, answer)

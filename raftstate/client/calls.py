@@ -70,7 +70,9 @@ class Calls:
                 answer = await self._once(attempt, target, min(patience, remaining(deadline)))
             except RaftStateError as error:
                 if remaining(began) <= -self._router.attempt:
-                    ledger.failures = 0  # it has waited long enough already
+                    # It has waited long enough already; perhaps for hours.
+                    ledger.failures = 0
+                    ledger.hints.clear()
                 await self._failed(ledger, target, error, deadline)
             else:
                 if leads:
@@ -114,6 +116,10 @@ class Calls:
             answer = await attempt(peer, max(remaining(deadline), 0.001))
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
+        except asyncio.CancelledError:
+            if self._router.closed:  # then it is the call that was cancelled
+                raise unanswered(peer.address, "the client was closed") from None
+            raise
         header = getattr(answer, "header", None)
         if header is not None:
             self._router.observe(header)
@@ -129,15 +135,12 @@ class Calls:
             raise error
         if final is not None:
             raise final from error
-        # A hint is worth following at once, but only once: two members may each
-        # believe in the other.
-        pause = 0.0 if error.hint and ledger.failures == 1 else self._backoff(ledger)
+        if self._router.closed:
+            raise ledger.closed()
+        pause = 0.0 if ledger.points_on(error) else self._router.backoff(ledger.failures)
         if remaining(deadline) <= pause:
             raise ledger.overdue()
         await asyncio.sleep(pause)
-
-    def _backoff(self, ledger: Ledger) -> float:
-        return self._router.backoff(ledger.failures)
 
 
 async def _read(call: Any, address: str) -> AsyncIterator[Any]:

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from raftstate.errors import (
     BY_REASON,
     DOMAIN,
+    Closed,
     ClusterMismatch,
     InvalidRequest,
     NoQuorum,
@@ -116,7 +117,9 @@ def _bare(code: int, message: str) -> RaftStateError:
 
 def unreachable(address: str) -> NoQuorum:
     """Nothing was sent: there is no connection to `address`."""
-    return NoQuorum(f"cannot connect to {address}", definite=True, details={"address": address})
+    return NoQuorum(
+        f"cannot connect to {address}", definite=True, details={"unreachable": address}
+    )
 
 
 def unanswered(address: str, why: str) -> OutcomeUnknown:
@@ -130,12 +133,13 @@ class Ledger:
     """All attempts of one request. `changes` is false for reads, whose repetition
     does no harm and whose failure leaves nothing behind."""
 
-    __slots__ = ("changes", "failures", "last", "unknown")
+    __slots__ = ("changes", "failures", "hints", "last", "unknown")
 
     def __init__(self, *, changes: bool) -> None:
         self.changes = changes
         self.failures = 0
         self.unknown = 0
+        self.hints: set[str] = set()
         self.last: RaftStateError | None = None
 
     def failed(self, error: RaftStateError) -> RaftStateError | None:
@@ -146,10 +150,21 @@ class Ledger:
             return None
         if not error.definite:
             self.unknown += 1
-            return error if isinstance(error, _FINAL) else None
+            if not isinstance(error, _FINAL):
+                return None
+            error.definite = not self.changes
+            return error
         if self.unknown and self.changes and error.reason not in RECORDED:
             return self._in_doubt(f"an attempt was not answered, and then: {error}")
         return error
+
+    def points_on(self, error: RaftStateError) -> bool:
+        """Whether a failure names a leader that none before it has named: that one is
+        worth asking at once. (Two members may for a while each believe in the other.)"""
+        if not error.hint or error.hint in self.hints:
+            return False
+        self.hints.add(error.hint)
+        return True
 
     def overdue(self) -> RaftStateError:
         """The deadline has passed between attempts: the error to raise."""
@@ -163,6 +178,12 @@ class Ledger:
         )
         error.__cause__ = self.last
         return error
+
+    def closed(self) -> RaftStateError:
+        """The client is being closed: the error to raise."""
+        if self.unknown and self.changes:
+            return self._in_doubt("the client was closed before an answer came")
+        return Closed("the client was closed", definite=True)
 
     def _in_doubt(self, message: str) -> OutcomeUnknown:
         details = {"last_reason": self.last.reason} if self.last else {}

@@ -14,7 +14,7 @@ import grpc
 
 from raftstate.errors import InvalidRequest
 
-# Between attempts: jittered, growing by half each time, within these.
+# Between attempts: jittered, growing, within these.
 BACKOFF_MIN_S: Final = 0.005
 BACKOFF_MAX_S: Final = 0.5
 # What one SubmitRequest carries. The server takes 1,000 and 1.5 MiB.
@@ -106,6 +106,11 @@ def positive(name: str, seconds: float) -> float:
     if not seconds > 0:
         raise _invalid(f"{name} is {seconds}; it must be more than 0 seconds", name, "> 0")
     return float(seconds)
+
+
+def milliseconds(seconds: float) -> int:
+    """For the wire, where zero means a default: nothing that is asked for becomes that."""
+    return max(round(seconds * 1000), 1)
 
 
 def default_name() -> str:

@@ -12,7 +12,7 @@ from raftstate.client.calls import deadline_in, remaining
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import unanswered
-from raftstate.client.options import CLOSE_S
+from raftstate.client.options import CLOSE_S, milliseconds
 from raftstate.client.ownership import LOST, AgentHandle
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
@@ -87,9 +87,12 @@ class Own:
         task = asyncio.current_task()
         assert task is not None
         ours = handle.cancelled and task.uncancel() <= self._cancelling
+        if isinstance(error, OwnershipLost) and not handle.in_doubt:
+            return  # it says all that there is to say
         by_us = ours and (error is None or isinstance(error, asyncio.CancelledError))
         if by_us or isinstance(error, (*LOST, OwnershipLost)):
-            raise await handle.loss() from error
+            lost = await handle.loss()
+            raise lost from lost.__cause__ or error
 
     # --- acquiring ---
 
@@ -137,7 +140,7 @@ class Own:
                 request_id=request_id,
                 agent_id=claim.agent_id,
                 mode=claim.mode,
-                ttl_ms=round(claim.ttl * 1000),
+                ttl_ms=milliseconds(claim.ttl),
                 holder=claim.holder,
                 create=claim.create,
             )

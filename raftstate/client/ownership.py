@@ -36,6 +36,7 @@ from raftstate.errors import (
 )
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipResponse,
+    Agent,
     GetAgentRequest,
     GetAgentResponse,
     RenewOwnershipRequest,
@@ -97,6 +98,11 @@ class AgentHandle:
         return values.token_text(self.token)
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether a step was sent whose outcome is not known."""
+        return self._in_doubt
+
+    @property
     def lost(self) -> bool:
         """Whether the ownership is known to be over, or can no longer be sure."""
         return self._loss is not None
@@ -145,7 +151,7 @@ class AgentHandle:
                 await self._confirmed.wait()
         except TimeoutError:
             return False
-        return self._loss is None
+        return self._loss is None and self.time_left > 0
 
     # --- the clock ---
 
@@ -183,11 +189,13 @@ class AgentHandle:
 
     def lose(self, why: str, error: RaftStateError | None = None) -> None:
         """The ownership is over: cancel the block, unless it is committing."""
-        if self._loss is not None:
-            return
         details = dict(error.details) if error is not None else {}
         if error is not None:
             details["reason"] = error.reason
+        if self._loss is not None:
+            if error is not None and self._loss[2] is None:
+                self._loss = (why, self._loss[1] | details, error)  # the store knows best
+            return
         self._loss = (why, details, error)
         self._confirmed.set()
         self._engine.renewals.stop(self)
@@ -222,23 +230,28 @@ class AgentHandle:
             answer: GetAgentResponse = await peer.agents.GetAgent(request, timeout=patience)
             return answer
 
-        assert self._loss is not None
-        details = self._loss[1]
+        details: dict[str, str] = {}
         try:
             answer = await self._engine.calls.call(
                 attempt, deadline=deadline_in(_ASK_S), changes=False
             )
         except RaftStateError as error:
-            details["current_owner"] = f"not known: {error}"
-            return
-        agent = answer.agent
+            details["unknown_owner"] = str(error)
+        else:
+            details = self._owner_now(answer.agent)
+        assert self._loss is not None
+        why, known, cause = self._loss
+        self._loss = (why, details | known, cause)
+
+    def _owner_now(self, agent: Agent) -> dict[str, str]:
+        details = {"current_fence": values.token_text(agent.newest_fence)}
         if agent.newest_fence != self.token:
             details["reason"] = Fenced.reason
         elif not agent.HasField("owner"):
             details["reason"] = NotOwner.reason
-        details["current_fence"] = values.token_text(agent.newest_fence)
         if agent.HasField("owner"):
             details["current_holder"] = agent.owner.holder
+        return details
 
     async def loss(self, *, definite: bool | None = None) -> OwnershipLost:
         """The error that says how the ownership was lost, and to whom."""
@@ -249,7 +262,7 @@ class AgentHandle:
         message = (
             f"ownership of {self.agent_id} under {self.token_text} is over: {cause or why}"
         )
-        if "current_fence" in details and cause is None:
+        if "current_fence" in details:
             holder = details.get("current_holder") or "nobody"
             message += f"; now owned by {holder}, newest token {details['current_fence']}"
         known = not self._in_doubt if definite is None else definite

@@ -45,13 +45,19 @@ class Peer:
 
         What fails here was never sent, which is why it is asked before each attempt.
         """
-        if self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+        if self.connected:
             return
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
         done, _ = await asyncio.wait({self._connecting}, timeout=max(patience, 0.0))
         if not done or not self._connecting.result():
             raise unreachable(self.address)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; begins to make one if there is none."""
+        state = self.channel.get_state(try_to_connect=True)
+        return state is grpc.ChannelConnectivity.READY
 
     async def _connect(self) -> bool:
         # Shared by all who wait, and never cancelled by one of them: a watch on a
@@ -84,6 +90,8 @@ class Router:
         self._target = options.endpoints[0]
         self._leader: str | None = None
         self._moved: asyncio.Future[None] | None = None
+        self.closed = False
+        self._unreachable: set[str] = set()
         self._cluster_id = ""
         self._epoch = 0
 
@@ -124,14 +132,26 @@ class Router:
         Does nothing if somebody else's failure has already moved the target."""
         if address != self._target or isinstance(error, Overloaded):
             return
-        if error.hint and error.hint != address:
+        if error.details.get("unreachable") == address:
+            self._unreachable.add(address)
+        if error.hint and error.hint != address and self._worth_asking(error.hint):
             self._target = error.hint
             return
         endpoints = self._options.endpoints
         if address in endpoints:
             self._next = endpoints.index(address) + 1
-        self._target = endpoints[self._next % len(endpoints)]
-        self._next += 1
+        for skipped in range(len(endpoints)):
+            self._target = endpoints[(self._next + skipped) % len(endpoints)]
+            if self._target != address and self._worth_asking(self._target):
+                break
+        self._next = endpoints.index(self._target) + 1
+
+    def _worth_asking(self, address: str) -> bool:
+        """Whether a member can be reached, as far as is known. Followers go on naming a
+        leader that has died until they have another one."""
+        if address in self._unreachable and self.peer(address).connected:
+            self._unreachable.discard(address)
+        return address not in self._unreachable
 
     async def moved_from(self, address: str) -> None:
         """Return once another member than `address` has answered as leader."""
@@ -166,13 +186,14 @@ class Router:
 
     def backoff(self, failures: int) -> float:
         """How long to wait before the next attempt, after so many failed."""
-        # Half again as much each time: an election takes about half a second, and
-        # doubling would on average sleep through half as much again.
-        longest = BACKOFF_MIN_S * 1.5 ** min(failures - 1, 20)
+        # Slowly growing: an election takes about half a second, and doubling would on
+        # average sleep through half as much again.
+        longest = BACKOFF_MIN_S * 1.3 ** min(failures, 20)
         return self._options.rng.uniform(0.5, 1.0) * min(longest, BACKOFF_MAX_S)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection. Calls under way on them end as cancelled."""
+        self.closed = True
         for peer in self._peers.values():
             await peer.close()
 

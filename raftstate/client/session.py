@@ -15,7 +15,7 @@ from raftstate.client.beats import Beats
 from raftstate.client.calls import Calls, deadline_in, remaining
 from raftstate.client.clock import now
 from raftstate.client.errors import Ledger
-from raftstate.client.options import CLOSE_S, Options
+from raftstate.client.options import CLOSE_S, Options, milliseconds
 from raftstate.client.routing import Peer, Router
 from raftstate.errors import (
     InvalidRequest,
@@ -193,7 +193,7 @@ class Sessions:
         async def attempt(peer: Peer, patience: float) -> OpenSessionResponse:
             request = OpenSessionRequest(
                 session_id=session_id,
-                ttl_ms=round(self._options.session_ttl * 1000),
+                ttl_ms=milliseconds(self._options.session_ttl),
                 client=self._options.client_name,
             )
             answer: OpenSessionResponse = await peer.sessions.OpenSession(

@@ -23,11 +23,9 @@ from raftstate.client.options import BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
 from raftstate.client.routing import Router
 from raftstate.client.session import Session
 from raftstate.errors import (
-    Closed,
     ClusterMismatch,
     NoQuorum,
     NotLeader,
-    OutcomeUnknown,
     RaftStateError,
     RequestTooLarge,
 )
@@ -119,7 +117,7 @@ class Submitter:
         pending = _Pending(mutation, request_id, session, loop.create_future())
         if pending.size > REQUEST_BYTES:
             raise _too_large(pending.size)
-        if self._pump_task is None:
+        if self._pump_task is None or self._pump_task.done():
             self._pump_task = asyncio.create_task(self._pump())
         self._enqueue(pending)
         timer = loop.call_at(deadline, self._overdue, pending)
@@ -251,8 +249,9 @@ class Submitter:
             error = unanswered(stream.address, "the stream fell silent")
         except RaftStateError as failure:
             error = failure
+        finally:
             stream.call.cancel()
-        self._broken(stream, error)
+            self._broken(stream, error)
 
     def _answered(self, stream: _Stream, response: SubmitResponse) -> None:
         stream.heard = asyncio.get_running_loop().time()
@@ -266,6 +265,8 @@ class Submitter:
                 self._failed(stream, pending, result)
             elif kind is not None:
                 self._done(stream, pending, getattr(result, kind))
+            else:  # a result of tomorrow
+                self._retry([pending], unanswered(stream.address, "an answer without a result"))
 
     def _done(self, stream: _Stream, pending: _Pending, answer: Any) -> None:
         try:
@@ -318,7 +319,7 @@ class Submitter:
                 pending.fail(final)
             elif self._closed:
                 _close(pending)
-            elif error.hint and pending.ledger.failures == 1:
+            elif pending.ledger.points_on(error):
                 self._enqueue(pending)
             else:
                 pause = self._router.backoff(pending.ledger.failures)
@@ -360,12 +361,11 @@ class Submitter:
 
 
 def _close(pending: _Pending) -> None:
-    if pending.flying or pending.ledger.unknown:
-        pending.fail(
-            OutcomeUnknown("the client was closed before the answer came", definite=False)
+    if pending.flying:
+        pending.ledger.failed(
+            unanswered("the leader", "no answer before the client was closed")
         )
-    else:
-        pending.fail(Closed("the client was closed", definite=True))
+    pending.fail(pending.ledger.closed())
 
 
 def _too_large(size: int) -> RequestTooLarge:

@@ -3,7 +3,8 @@
 PySyncObj 0.3.17 supplies the node, its tick, its data model (role, term, vote,
 leader, log, commit index, connected nodes) and the contracts of journal and
 transport. As a consensus it is not safe, so every decision is overridden here and
-taken by the plain functions of `rules.py`, `progress.py` and `read_index.py`.
+taken elsewhere, in plain code: `rules.py`, `feeding.py` with `progress.py`,
+`read_index.py`, `compaction.py`.
 
 This is the only file with a name of PySyncObj's inside (`_SyncObj__x`). None of them
 is an interface, so the exact version is demanded at import, and a test compares the
@@ -21,22 +22,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pysyncobj.syncobj as upstream
 from pysyncobj.config import SyncObjConf
-from pysyncobj.journal import Journal
-from pysyncobj.node import Node
-from pysyncobj.transport import Transport
 
 from raftstate.consensus import rules
-from raftstate.consensus.journal import NO_OP, LogJournal
-from raftstate.consensus.progress import Mode, Progress
+from raftstate.consensus.compaction import ALARM as COMPACTION_ALARM
+from raftstate.consensus.compaction import Compaction
+from raftstate.consensus.config import Counters, EngineConfig, RaftViolation
+from raftstate.consensus.contracts import NO_OP, LogJournal, MemberNode, Wire
+from raftstate.consensus.feeding import Feeding
 from raftstate.consensus.read_index import ReadRounds
-from raftstate.core.ports import Base, Entry, HardState, Log, SnapshotFailed, Snapshots
+from raftstate.core.ports import Entry, HardState, Log, SnapshotFailed, Snapshots
 from raftstate.core.types import Index, MemberId, Position, Term
 from raftstate.v1.peer_pb2 import (
     AppendEntries,
@@ -44,7 +43,6 @@ from raftstate.v1.peer_pb2 import (
     Envelope,
     InstallReply,
     InstallSnapshot,
-    RaftEntry,
     ReadProbe,
     ReadProbeReply,
     RequestVote,
@@ -89,56 +87,12 @@ PRIVATE = (
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 ROLES = {FOLLOWER: "follower", CANDIDATE: "candidate", LEADER: "leader"}
 
-SNAPSHOT_RETRY_S = 30.0
-PIECE_RETRY_S = 0.25
-PIECE_RETRY_DOUBLINGS = 5
 
-
-class RaftViolation(Exception):
-    """Something happened that Raft rules out. Stop the process: going on would
-    spread it."""
-
-
-def _demand_upstream() -> None:
-    found = importlib.metadata.version("pysyncobj")
-    if found != UPSTREAM_VERSION:
-        raise ImportError(
-            f"pysyncobj {found} is installed, and only {UPSTREAM_VERSION} is known inside"
-        )
-
-
-_demand_upstream()
-
-_stock_create_journal = upstream.createJournal
-
-
-def _create_journal(journal: object) -> Journal:
-    """PySyncObj makes its journal from a configured file name; ours is given whole."""
-    return journal if isinstance(journal, LogJournal) else _stock_create_journal(journal)
-
-
-upstream.createJournal = _create_journal
-
-
-class MemberNode(Node):  # type: ignore[misc]  # pysyncobj is untyped
-    """A member, with a hash that does not depend on the process: sets of members are
-    iterated in the same order in every run."""
-
-    def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
-
-
-class _Wire(Transport):  # type: ignore[misc]  # pysyncobj is untyped
-    """PySyncObj's transport contract. Connections are somebody else's business."""
-
-    def __init__(self, send: Callable[[MemberId, Envelope], None]) -> None:
-        super().__init__(None, None, None)
-        self._send = send
-
-    def send(self, node: MemberNode, message: Envelope) -> bool:
-        """Hand a message on. Delivers nothing and raises nothing from inside."""
-        self._send(MemberId(node.id), message)
-        return True
+FOUND_VERSION = importlib.metadata.version("pysyncobj")
+if FOUND_VERSION != UPSTREAM_VERSION:
+    raise ImportError(
+        f"pysyncobj {FOUND_VERSION} is installed, and only {UPSTREAM_VERSION} is known inside"
+    )
 
 
 class Host(Protocol):
@@ -163,40 +117,6 @@ class Host(Protocol):
     def state_bytes(self) -> int:
         """The size of the state."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """Timing in seconds, sizes in bytes. `members` are all voters, this one included."""
-
-    member_id: MemberId
-    members: tuple[MemberId, ...]
-    heartbeat_s: float = 0.05
-    election_min_s: float = 0.30
-    election_max_s: float = 0.60
-    append_bytes_max: int = 1 << 20
-    window: int = 8
-    apply_max: int = 256
-    compact_bytes: int = 64 << 20
-    compact_entries: int = 0
-    keep_entries: int = 1000
-    chunk_bytes: int = 256 << 10
-
-    def __post_init__(self) -> None:
-        if self.member_id not in self.members:
-            raise ValueError(f"{self.member_id} is not among the members {self.members}")
-        if not 3 * self.heartbeat_s < self.election_min_s < self.election_max_s:
-            raise ValueError("heartbeats must be thrice as frequent as elections")
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened since the start of the process."""
-
-    elections_started: int = 0
-    snapshots_taken: int = 0
-    snapshots_installed: int = 0
-    truncations: int = 0
 
 
 @dataclass(slots=True)
@@ -241,16 +161,13 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             for member in sorted(config.members)
             if member != config.member_id
         }
-        self._progress: dict[MemberId, Progress] = {}
+        self._feeding: Feeding | None = None
+        self._compaction = Compaction(config, log, snapshots, self.counters, self.alarms)
         self._campaign: _Campaign | None = None
         self._durable = log.last.index
         self._heard = float("-inf")
         self._ticked = now
         self._heartbeat_at = now
-        self._copying = False
-        self._copy_after = now
-        self._bytes_after_cut = 0
-        self._retain: set[str] | None = None
         super().__init__(
             MemberNode(config.member_id),
             list(self._peers.values()),
@@ -268,7 +185,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
                 journalFile=LogJournal(log),
             ),
             nodeClass=MemberNode,
-            transport=_Wire(lambda peer, envelope: host.send(peer, envelope, gated=False)),
+            transport=Wire(lambda peer, envelope: host.send(peer, envelope, gated=False)),
         )
         self._SyncObj__needLoadDumpFile = False
         self._SyncObj__raftLeader: MemberNode | None = None
@@ -341,7 +258,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def match_index(self, peer: MemberId) -> Index:
         """How far a peer's log is known to match; zero unless this member leads."""
-        return self._progress[peer].match if self.leads else Index(0)
+        return self._feeding.progress[peer].match if self._feeding else Index(0)
 
     # --- what the host does -------------------------------------------------
 
@@ -358,8 +275,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def disconnect(self, peer: MemberId) -> None:
         """The connection to this peer broke, and what was in flight is lost."""
         self._SyncObj__transport._onNodeDisconnected(self._peers[peer])
-        if peer in self._progress:
-            self._progress[peer].disconnected()
+        if self._feeding is not None:
+            self._feeding.progress[peer].disconnected()
 
     def append(self, data: bytes) -> Position:
         """Add an entry to the leader's log; it leaves with the next tick."""
@@ -375,9 +292,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def synced(self) -> None:
         """The log's commit has returned: what it holds counts as durable."""
         self._durable = self.log.last.index
-        if self._retain is not None:
-            self._snapshots.retain(self._retain)
-            self._retain = None
+        self._compaction.synced()
 
     def begin_read_round(self) -> None:
         """Let the probes of the next read round leave, if reads wait for one."""
@@ -392,13 +307,11 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         None if no follower is reachable and up to date. The caller proposes nothing
         more, and waits for a bounded time.
         """
-        ready = [
-            peer
-            for peer in self._peers
-            if self.leads
-            and self.connected_to(peer)
-            and self._progress[peer].match == self.log.last.index
-        ]
+        if self._feeding is None:
+            return None
+        last = self.log.last.index
+        matches = self._feeding.matches()
+        ready = [p for p in self._peers if self.connected_to(p) and matches[p] == last]
         if not ready:
             return None
         self._send(ready[0], Envelope(timeout_now=TimeoutNow()))
@@ -414,14 +327,13 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._install_when_verified()
         # Before anything is applied: a copy is of the last committed state.
         self._SyncObj__tryLogCompaction()
-        if self.leads:
-            self._keep_office()
+        if self._feeding is not None:
+            self._keep_office(self._feeding)
         elif self.now >= self._SyncObj__raftElectionDeadline:
             self._ask_for_pre_votes()
         self._advance_commit()
         self._SyncObj__applyLogEntries()
-        if self.leads:
-            self._SyncObj__sendAppendEntries()
+        self._SyncObj__sendAppendEntries()
 
     def _forgive_oversleeping(self) -> None:
         """A process that was paused knows nothing about the time since: it waits for
@@ -434,19 +346,17 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
                 self._SyncObj__raftElectionDeadline, grace
             )
 
-    def _keep_office(self) -> None:
+    def _keep_office(self, feeding: Feeding) -> None:
         """Check-quorum (dissertation, 6.2): a leader that is cut off steps down."""
-        heard = {peer: progress.heard for peer, progress in self._progress.items()}
         since = self.now - self.config.election_max_s
         me = self.config.member_id
-        if not rules.has_quorum_contact(heard, self.config.members, me, since):
+        if not rules.has_quorum_contact(feeding.heard(), self.config.members, me, since):
             self._step_down(self.term)
 
     def _next_commit(self) -> Index:
-        if not self.leads:
+        if self._feeding is None:
             return self.commit_index
-        durable = {peer: progress.match for peer, progress in self._progress.items()}
-        durable[self.config.member_id] = self._durable
+        durable = {**self._feeding.matches(), self.config.member_id: self._durable}
         return rules.leader_commit(
             self.commit_index, self.term, durable, self.config.members, self.log.term_at
         )
@@ -536,10 +446,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         assert self._SyncObj__raftState == CANDIDATE, "only a candidate wins"
         self._SyncObj__raftLeader = self._SyncObj__selfNode
         self._SyncObj__setState(LEADER)
-        following = Index(self.log.last.index + 1)
-        self._progress = {
-            peer: Progress(next=following, heard=self.now) for peer in self._peers
-        }
+        self._feeding = Feeding(self, self.config, self.log, self._snapshots, self._peers)
         # An entry of the own term, without which nothing older can be committed.
         self._SyncObj__noopIDx = self.append(NO_OP).index
         self._heartbeat_at = self.now
@@ -558,7 +465,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         led = self.leads
         self._SyncObj__raftState = newState
         if led and newState != LEADER:
-            self._progress = {}
+            self._feeding = None
             self._host.left_office()
 
     # --- messages (replaces SyncObj.__onMessageReceived) --------------------
@@ -589,6 +496,10 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             return False
         request = envelope.request_vote
         return not request.pre_vote and not request.transfer and self._led()
+
+    def tell(self, peer: MemberId, envelope: Envelope) -> None:
+        """Send a message that claims nothing about the own disk, in the own term."""
+        self._send(peer, envelope)
 
     def _send(self, peer: MemberId, envelope: Envelope, *, gated: bool = False) -> None:
         if not self.connected_to(peer):
@@ -678,65 +589,18 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     # --- the log, as a leader -----------------------------------------------
 
     def _on_append_reply(self, peer: MemberId, envelope: Envelope, m: AppendReply) -> None:
-        if not self.leads or envelope.term != self.term:
-            return
-        progress = self._progress[peer]
-        progress.heard = self.now
-        if not m.success:
-            if progress.mode is Mode.PROBE and m.prev_index <= progress.match != 0:
-                self.alarms["PEER_LOST_LOG"] = (
-                    f"{peer} acknowledged index {progress.match} and no longer holds it"
-                )
-            progress.rejected(Index(m.prev_index), Index(m.next_index))
-        elif m.match_index > self.log.last.index:
-            raise RaftViolation(f"{peer} acknowledged {m.match_index}, past {self.log.last}")
-        elif progress.mode is not Mode.SNAPSHOT:
-            progress.accepted(Index(m.match_index))
-        elif m.match_index >= self.log.base.position.index:
-            progress.end_snapshot(Index(m.match_index))
+        if self._feeding is not None and envelope.term == self.term:
+            self._feeding.on_append_reply(peer, m)
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
-        """Feed every connected follower as far as its window allows, and let it hear
-        of this leader once in a heartbeat at least."""
+        """Feed the followers; once in a heartbeat, let all of them hear of the leader."""
+        if self._feeding is None:
+            return
         due = self.now >= self._heartbeat_at
         if due:
             self._heartbeat_at = self.now + self.config.heartbeat_s
             self._repeat_read_probes()
-        batches: dict[Index, AppendEntries] = {}
-        for peer in self._peers:
-            if self.connected_to(peer) and not self._feed(peer, batches) and due:
-                self._send(peer, Envelope(append_entries=self._heartbeat(peer)))
-
-    def _feed(self, peer: MemberId, batches: dict[Index, AppendEntries]) -> bool:
-        """Send a follower what it lacks; say whether anything with entries left."""
-        progress = self._progress[peer]
-        fed = False
-        if progress.next <= self.log.base.position.index:
-            self._feed_snapshot(peer, progress)
-            return False
-        while progress.next <= self.log.last.index and progress.may_send(self.config.window):
-            batch = batches.get(progress.next)
-            if batch is None:
-                batch = batches[progress.next] = self._batch(progress.next)
-            self._send(peer, Envelope(append_entries=batch))
-            progress.sent_entries(Index(batch.entries[-1].index))
-            fed = True
-        return fed
-
-    def _batch(self, first: Index) -> AppendEntries:
-        message = self._after(Index(first - 1))
-        for index, term, data in self.log.read(first, self.config.append_bytes_max):
-            message.entries.append(RaftEntry(index=index, term=term, data=data))
-        return message
-
-    def _heartbeat(self, peer: MemberId) -> AppendEntries:
-        progress = self._progress[peer]
-        return self._after(Index(max(progress.next - 1, self.log.base.position.index)))
-
-    def _after(self, prev: Index) -> AppendEntries:
-        term = self.log.term_at(prev)
-        assert term is not None, f"no term at {prev}"
-        return AppendEntries(prev_index=prev, prev_term=term, commit_index=self.commit_index)
+        self._feeding.feed_all(heartbeat=due)
 
     # --- linearizable reads -------------------------------------------------
 
@@ -760,47 +624,15 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def _on_read_probe_reply(
         self, peer: MemberId, envelope: Envelope, m: ReadProbeReply
     ) -> None:
-        if self.leads and envelope.term == self.term:
-            self._progress[peer].heard = self.now
+        if self._feeding is not None and envelope.term == self.term:
+            self._feeding.progress[peer].heard = self.now
             self.reads.agree(peer, m.round)
 
     # --- snapshots ----------------------------------------------------------
 
-    def _feed_snapshot(self, peer: MemberId, progress: Progress) -> None:
-        """Send the next piece of the snapshot that the log stands on."""
-        manifest = self._snapshots.manifest(progress.snapshot or self.log.base.snapshot)
-        if manifest is None:  # a newer one has taken its place
-            manifest = self._snapshots.manifest(self.log.base.snapshot)
-        if manifest is None:
-            raise RaftViolation(f"the log stands on {self.log.base}, which is not there")
-        progress.begin_snapshot(manifest.name)
-        if progress.waiting and self.now < progress.ask_again_at:
-            return
-        # Only an answer can have been lost, so pieces that crawl are not piled up.
-        wait = PIECE_RETRY_S * 2 ** min(progress.unanswered, PIECE_RETRY_DOUBLINGS)
-        progress.waiting, progress.ask_again_at = True, self.now + wait
-        progress.unanswered += 1
-        offset = progress.snapshot_offset
-        size = min(self.config.chunk_bytes, manifest.size_bytes - offset)
-        data = self._snapshots.read(manifest.name, offset, size) if size else b""
-        piece = InstallSnapshot(manifest=manifest, offset=offset, data=data)
-        self._send(peer, Envelope(install_snapshot=piece))
-
     def _on_install_reply(self, peer: MemberId, envelope: Envelope, m: InstallReply) -> None:
-        if not self.leads or envelope.term != self.term:
-            return
-        progress = self._progress[peer]
-        progress.heard = self.now
-        if progress.mode is not Mode.SNAPSHOT or progress.snapshot != m.name:
-            return
-        progress.unanswered = 0
-        if m.installed_index:
-            progress.end_snapshot(Index(m.installed_index))
-        else:
-            # With all of it there, the next question waits: verification takes time.
-            # If that fails, the follower wants it again from offset 0.
-            progress.waiting = m.next_offset == progress.snapshot_offset
-            progress.snapshot_offset = m.next_offset
+        if self._feeding is not None and envelope.term == self.term:
+            self._feeding.on_install_reply(peer, m)
 
     def _on_install_snapshot(
         self, peer: MemberId, envelope: Envelope, m: InstallSnapshot
@@ -818,30 +650,21 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def _install_when_verified(self) -> None:
         staged = self._snapshots.poll_staged()
         if isinstance(staged, SnapshotFailed):
-            self.alarms["SNAPSHOT_FAILED"] = f"a snapshot from the leader: {staged}"
+            self.alarms[COMPACTION_ALARM] = f"a snapshot from the leader: {staged}"
         elif staged is not None:
             self._SyncObj__loadDumpFile(staged)
 
     def _SyncObj__loadDumpFile(self, manifest: SnapshotManifest) -> None:  # noqa: N802
-        """Install a verified snapshot: first the log's base, durable, then the state.
-
-        A crash between the two is mended at the next start, which finds that the state
-        is not of this log and rebuilds it from the snapshot that the base names.
-        """
+        """Install a verified snapshot: first the log's base, durably, then the state."""
         position = Position(Index(manifest.index), Term(manifest.term))
         if self.leads or not rules.wants_snapshot(self.commit_index, position):
             return
-        self.log.reset(Base(position, manifest.name))
-        self.log.commit()
+        self._compaction.install(manifest)
         self._host.installed(manifest)
         self._SyncObj__raftCommitIndex = position.index
         self._SyncObj__raftLastApplied = position.index
         self._SyncObj__raftLog.setRaftCommitIndex(position.index)
         self._durable = self.log.last.index
-        self._bytes_after_cut = self.log.size_bytes
-        self._retain = {manifest.name}
-        self.counters.snapshots_installed += 1
-        self.alarms.pop("SNAPSHOT_FAILED", None)
         self._reset_election_timer()
         leader = self.leader
         if leader is not None:
@@ -850,52 +673,9 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
         """Take a snapshot when the log has grown, and cut the log once it is durable."""
-        if self._copying:
-            taken = self._snapshots.poll_copy()
-            if isinstance(taken, SnapshotFailed):
-                self.alarms["SNAPSHOT_FAILED"] = str(taken)
-                self._copying, self._copy_after = False, self.now + SNAPSHOT_RETRY_S
-            elif taken is not None:
-                self._copying = False
-                self._cut_behind(taken)
-        elif self.now >= self._copy_after and self._log_has_grown():
-            term = self.log.term_at(self.applied_index)
-            if term is not None and self._host_committed():
-                self._copying = True
-                self._snapshots.start_copy(term)
-
-    def _host_committed(self) -> bool:
-        # The copy is of the last committed state; right after an install or at the
-        # start there may be nothing newer than the snapshot that is there already.
-        return self.applied_index > self._snapshot_index()
-
-    def _snapshot_index(self) -> Index:
-        manifest = self._snapshots.manifest(self.log.base.snapshot)
-        return Index(manifest.index) if manifest is not None else Index(0)
-
-    def _log_has_grown(self) -> bool:
-        limit = max(self.config.compact_bytes, self._host.state_bytes())
-        if self.log.size_bytes - self._bytes_after_cut > limit:
-            return True
-        entries = self.config.compact_entries
-        return bool(entries) and self.applied_index - self._snapshot_index() > entries
-
-    def _cut_behind(self, manifest: SnapshotManifest) -> None:
-        base = self.log.base.position
-        self.counters.snapshots_taken += 1
-        self.alarms.pop("SNAPSHOT_FAILED", None)
-        if manifest.index <= self._snapshot_index() or manifest.index <= base.index:
-            # An install overtook this copy: what the log stands on is newer.
-            self._retain = {self.log.base.snapshot}
-            return
-        cut = Index(max(base.index, manifest.index - self.config.keep_entries))
-        term = self.log.term_at(cut)
-        if term is None or self.log.term_at(Index(manifest.index)) != manifest.term:
-            raise RaftViolation(f"snapshot {manifest.name} is not of this log")
-        self.log.cut(Base(Position(cut, term), manifest.name))
-        self._bytes_after_cut = self.log.size_bytes
-        sending = {progress.snapshot for progress in self._progress.values()} - {""}
-        self._retain = {manifest.name} | sending
+        sending = self._feeding.snapshots_in_use() if self._feeding else set()
+        size = self._host.state_bytes()
+        self._compaction.tick(self.now, self.applied_index, size, sending)
 
     # --- what is not used of PySyncObj --------------------------------------
 

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from raftstate.consensus.adapter import Engine, EngineConfig
-from raftstate.consensus.journal import NO_OP
+from raftstate.consensus.adapter import Engine
+from raftstate.consensus.config import EngineConfig
+from raftstate.consensus.contracts import NO_OP
 from raftstate.core.machine import Applied, StateMachine
 from raftstate.core.ports import (
     Answer,

@@ -25,6 +25,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from raftstate.core.limits import KEY_BYTES_MAX
+
 APPLIED = b"!applied"
 COUNTERS = b"!counters"
 
@@ -50,7 +52,8 @@ class Span(NamedTuple):
     stop: bytes
 
 
-EVERYTHING = Span(b"", _TOP)
+# Also what does not belong here: damage may be anywhere.
+EVERYTHING = Span(b"", _TOP * KEY_BYTES_MAX)
 
 
 def to_number(raw: bytes) -> int:

@@ -286,6 +286,8 @@ class KeepAliveResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
+    """Another member, as this one sees it. Only a leader knows a match index."""
+
     member_id: MemberId
     connected: bool
     match_index: Index

@@ -10,7 +10,7 @@ from raftstate.core import queries
 from raftstate.core.ports import Answer, KeepAliveResult, Unavailable
 from raftstate.rpc.errors import not_found
 from raftstate.rpc.frontend import Frontend, command_of
-from raftstate.rpc.lane import Lane
+from raftstate.rpc.lane import Lane, end
 from raftstate.rpc.paging import page_size, page_start, page_token
 from raftstate.v1.agent_service_pb2 import (
     AcquireMode,
@@ -103,7 +103,7 @@ class Agents(AgentServiceServicer):
                     yield self._renewed(request, answer)
             await reader
         finally:
-            reader.cancel()
+            await end(reader)
 
     async def _take_renewals(
         self,

@@ -16,9 +16,10 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from raftstate.core.ports import StorageError
-from raftstate.rpc.errors import DETAILS_KEY, Failure, corrupt, internal
+from raftstate.rpc.errors import DETAILS_KEY, Failure, corrupt, internal, unreadable
 
 logger = logging.getLogger("raftstate.rpc")
 
@@ -48,25 +49,25 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped
         return self._wrapped[method]
 
     def _wrap(self, method: str, handler: Any) -> Any:
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        parse = handler.request_deserializer
+        answer = {"response_serializer": handler.response_serializer}
         if handler.unary_unary:
             behaviour = self._guarded(method, handler.unary_unary)
-            return grpc.unary_unary_rpc_method_handler(behaviour, **codec)
+            return grpc.unary_unary_rpc_method_handler(behaviour, _lenient(parse), **answer)
         if handler.unary_stream:
             behaviour = self._guarded(method, _driven(handler.unary_stream))
-            return grpc.unary_stream_rpc_method_handler(behaviour, **codec)
+            return grpc.unary_stream_rpc_method_handler(behaviour, _lenient(parse), **answer)
         assert handler.stream_stream, f"{method} streams requests to a single answer"
         behaviour = self._guarded(method, _driven(handler.stream_stream))
-        return grpc.stream_stream_rpc_method_handler(behaviour, **codec)
+        return grpc.stream_stream_rpc_method_handler(behaviour, parse, **answer)
 
     def _guarded(self, method: str, behaviour: Handler) -> Handler:
         async def guarded(request: Any, context: Any) -> Any:
             began = time.monotonic()
             code = "OK"
             try:
+                if isinstance(request, DecodeError):
+                    raise request
                 return await behaviour(request, context)
             except asyncio.CancelledError:
                 code = "CANCELLED"
@@ -93,10 +94,27 @@ async def abort(context: Any, failure: Failure) -> None:
 def _failure(method: str, error: Exception) -> Failure:
     if isinstance(error, Failure):
         return error
+    if isinstance(error, DecodeError):
+        return unreadable(str(error))
     logger.error("a call failed", exc_info=error, extra={"method": method})
     if isinstance(error, StorageError):
         return corrupt(str(error), definite=False)
     return internal(method)
+
+
+def _lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A parser that gives its error as the request: grpc would answer UNKNOWN to it.
+
+    The messages of a stream need no such care, their errors are raised in the handler.
+    """
+
+    def lenient(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            return error
+
+    return lenient
 
 
 def _driven(generator: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Handler:

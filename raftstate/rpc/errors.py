@@ -133,6 +133,16 @@ def invalid_field(field: str, description: str, limit: str) -> Failure:
     return invalid([Violation(field, description, limit)])
 
 
+def unreadable(reason: str) -> Failure:
+    """The bytes are not the message that the call takes."""
+    return Failure(
+        "INVALID_REQUEST",
+        f"request: {reason}",
+        definite=True,
+        metadata={"field": "request"},
+    )
+
+
 def not_found(what: str, name: str) -> Failure:
     """There is no such agent, stream or checkpoint."""
     return Failure(

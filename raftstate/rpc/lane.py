@@ -92,3 +92,12 @@ class Lane(Generic[Key]):
             if self._settled:
                 batch, self._settled = self._settled, []
                 yield batch
+
+
+async def end(reader: asyncio.Future[None]) -> None:
+    """Stop reading a stream whose handler ends. Whatever the reader still has to say
+    comes too late: the handler has a reason of its own."""
+    reader.cancel()
+    await asyncio.wait([reader])
+    if not reader.cancelled():
+        reader.exception()

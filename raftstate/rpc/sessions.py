@@ -7,8 +7,9 @@ How grpc.aio 1.85 shows the end of a stream to its handler, by experiment:
 * The client process is killed or exits: the iterator ends as well, and within a turn
   or two of the loop the handler is cancelled (CancelledError where it stands). If it
   returns before that, it never learns of the difference.
-* The client cancels its call, or its deadline passes: the same two, in that order;
-  for a deadline `time_remaining()` is 0.
+* The client cancels its call, or its deadline passes: the same two, in that order. For
+  a deadline `time_remaining()` is about 0: grpc rounds a timeout up, by at most a
+  hundredth of it, so the client's ends a little before ours.
 * The client closes its channel: cancelled at once.
 * Our own server stops: as for a killed client, or cancelled alone.
 * `context.cancelled()` is False in all of these, in the handler and in its done
@@ -50,6 +51,20 @@ from raftstate.v1.session_service_pb2_grpc import SessionServiceServicer
 SETTLE_S = 0.05
 
 
+class _Deadline:
+    """The time that a client gave its stream, if it gave it any."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._given_s: float | None = context.time_remaining()
+
+    def passed(self) -> bool:
+        """Whether it has passed, or so nearly that the client may think so."""
+        if self._given_s is None:
+            return False
+        return bool(self._context.time_remaining() <= 0.1 + 0.01 * self._given_s)
+
+
 class Sessions(SessionServiceServicer):
     """The identity under which a client's mutations happen at most once."""
 
@@ -73,6 +88,7 @@ class Sessions(SessionServiceServicer):
         self, request_iterator: AsyncIterator[KeepAliveRequest], context: Any
     ) -> AsyncIterator[KeepAliveResponse]:
         session_id = ""
+        deadline = _Deadline(context)
         try:
             async for request in self._frontend.while_leading(request_iterator):
                 self._frontend.check(request)
@@ -84,16 +100,12 @@ class Sessions(SessionServiceServicer):
                 yield await self._keep(request)
             await asyncio.sleep(SETTLE_S)
         except (asyncio.CancelledError, GeneratorExit):
-            if self._streams[session_id] == 1 and self._broke(context):
+            ours = self._frontend.closing or self._streams[session_id] != 1
+            if not ours and not deadline.passed():
                 self._frontend.consensus.session_broken(session_id)
             raise
         finally:
             self._forget(session_id)
-
-    def _broke(self, context: Any) -> bool:
-        """Whether a cancelled stream was ended by neither us nor its own deadline."""
-        remaining = context.time_remaining()
-        return not self._frontend.closing and (remaining is None or remaining > 0)
 
     def _forget(self, session_id: str) -> None:
         if session_id:

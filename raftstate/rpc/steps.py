@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-from raftstate.core.ports import Answer
+from raftstate.core.ports import Answer, Unavailable
 from raftstate.core.validate import violations
 from raftstate.rpc.agents import add_bundle
 from raftstate.rpc.errors import Failure, invalid
 from raftstate.rpc.frontend import Frontend, command_of
-from raftstate.rpc.lane import Lane, Settled
+from raftstate.rpc.lane import Lane, Settled, end
 from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest
 from raftstate.v1.step_service_pb2 import (
     CommitStepRequest,
@@ -63,6 +63,7 @@ class Steps(StepServiceServicer):
             for slot in lane.pending:
                 if isinstance(slot.key.body, AcquireOwnershipRequest):
                     self._frontend.consensus.abandon(slot)
+            await end(reader)
 
     async def _take(self, requests: AsyncIterator[SubmitRequest], lane: Lane[_Asked]) -> None:
         """Propose batch after batch, each in one turn of the loop."""
@@ -101,7 +102,8 @@ class Steps(StepServiceServicer):
         """What the unary call would have said."""
         result = MutationResult(nonce=asked.nonce)
         try:
-            if isinstance(answer, Exception):
+            # Consensus says Unavailable as an answer, though it is an exception too.
+            if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
                 raise answer
             outcome = self._frontend.outcome(answer, asked.body)
         except Failure as failure:

@@ -44,6 +44,14 @@ def make_folder(path: Path) -> None:
     path.chmod(FOLDER_MODE)
 
 
+def make_folder_durably(path: Path) -> None:
+    """As `make_folder`, and no power loss takes away a folder that was made."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    make_folder(path)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make the content of a file durable."""
     _fsync(path, os.O_RDONLY)

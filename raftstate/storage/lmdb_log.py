@@ -36,6 +36,8 @@ FORMAT = 1
 CACHE_BYTES = 16 << 20
 _WARM_BYTES = 1 << 20
 _SWEEP_RECORDS = 2_000
+# What an entry in memory takes beside its data.
+_ENTRY_BYTES = 200
 
 _ENTRIES = b"entries"
 _META = b"meta"
@@ -53,6 +55,11 @@ class _Held(NamedTuple):
 
     entry: Entry
     end_bytes: int
+
+    @property
+    def cost(self) -> int:
+        """About what it takes in memory."""
+        return len(self.entry.data) + _ENTRY_BYTES
 
 
 def _key(index: int) -> bytes:
@@ -288,11 +295,11 @@ class LmdbLog:
             self._warm(txn, last)
 
     def _warm(self, txn: lmdb.Transaction[bytes], last: int) -> None:
-        first, room = last, _WARM_BYTES
+        first, room = last, min(_WARM_BYTES, self._cache_bytes_max)
         newest: list[_Held] = []
         while first > self._base.position.index and (room > 0 or not newest):
             newest.append(self._record(txn, first))
-            room -= len(newest[-1].entry.data)
+            room -= newest[-1].cost
             first -= 1
         self._cache_first = first + 1
         for held in reversed(newest):
@@ -355,7 +362,7 @@ class LmdbLog:
                 # Deleting moves the cursor to the next record, and says if there is one.
                 found = cursor.delete() and bool(cursor.key())
         for index in range(max(first, self._cache_first), self._last.index + 1):
-            self._cache_bytes -= len(self._cache.pop(index).entry.data)
+            self._cache_bytes -= self._cache.pop(index).cost
         self._cache_first = min(self._cache_first, first)
 
     def _sweep(self, txn: lmdb.Transaction[bytes]) -> None:
@@ -374,12 +381,12 @@ class LmdbLog:
     def _remember(self, held: _Held) -> None:
         """Keep the newest entry in memory, and drop the oldest beyond the bound."""
         self._cache[held.entry.index] = held
-        self._cache_bytes += len(held.entry.data)
+        self._cache_bytes += held.cost
         while self._cache_bytes > self._cache_bytes_max and len(self._cache) > 1:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        self._cache_bytes -= len(self._cache.pop(self._cache_first).entry.data)
+        self._cache_bytes -= self._cache.pop(self._cache_first).cost
         self._cache_first += 1
 
     def _forget_all(self) -> None:

@@ -57,7 +57,7 @@ from raftstate.storage.environment import DATA, MAP_BYTES, open_environment
 from raftstate.storage.files import (
     FolderLock,
     discard,
-    make_folder,
+    make_folder_durably,
     remove_tree,
     storage_errors,
 )
@@ -135,7 +135,7 @@ def _open(
     sync_interval_s: float,
 ) -> Storage:
     with storage_errors(f"cannot use the data folder {data_dir}"):
-        make_folder(data_dir)
+        make_folder_durably(data_dir)
         lock = FolderLock(data_dir / _LOCK)
     opened.callback(lock.release)
     is_new = _make_log(data_dir, cluster_id, member_id, map_bytes)

@@ -26,6 +26,7 @@ from raftstate.storage.files import (
     doom,
     free_bytes,
     make_folder,
+    make_folder_durably,
     remove_tree,
     rename_durably,
     storage_errors,
@@ -122,7 +123,7 @@ class LmdbSnapshots:
         self._manifests: dict[str, SnapshotManifest] = {}
         self._reading: tuple[str, int] | None = None
         self._examiner = Examiner()
-        make_folder(folder)
+        make_folder_durably(folder)
         for path in list(folder.iterdir()):
             if _is_ours(path.name) and path.name != named:
                 remove_tree(path)

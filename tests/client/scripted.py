@@ -1,3 +1,4 @@
+# ruff: noqa: N802  # the names of calls are those of the API
 """Members that do what a test tells them, attempt by attempt.
 
 A real grpc.aio server without a store behind it. Each mutation takes the next action
@@ -51,6 +52,8 @@ from raftstate.v1.session_service_pb2 import (
 from raftstate.v1.step_service_pb2 import CommitStepResponse, MutationResult, SubmitResponse
 
 LIMIT_S = 20.0
+# How long an attempt lasts in tests of silence: the machine may be busy.
+QUICK_S = 0.2
 
 
 # --- actions -----------------------------------------------------------------
@@ -131,6 +134,7 @@ class Member:
         self.acquired_at = 0.0
         self.streams_ended_in_order = 0
         self._step = 0
+        self._ttl_ms = 400
 
     def header(self) -> ResponseHeader:
         return ResponseHeader(
@@ -178,6 +182,7 @@ class Member:
     async def AcquireOwnership(self, request: Any, context: Any) -> AcquireOwnershipResponse:
         self.asked.append("acquire")
         self.acquired_at = now()
+        self._ttl_ms = request.ttl_ms
         self.ids.append(request.request_id)
         await self.act(self.next_action(), context)
         if self.grant_after is not None:
@@ -202,7 +207,7 @@ class Member:
                 agent_id=request.agent_id,
                 nonce=request.nonce,
                 held=self.held,
-                ttl_ms=400,
+                ttl_ms=self._ttl_ms,
             )
 
     async def GetAgent(self, request: Any, context: Any) -> GetAgentResponse:
@@ -211,9 +216,7 @@ class Member:
         agent.owner.holder = self.holder
         return GetAgentResponse(header=self.header(), agent=agent)
 
-    async def ReadEvents(
-        self, request: Any, context: Any
-    ) -> AsyncIterator[ReadEventsResponse]:
+    async def ReadEvents(self, request: Any, context: Any) -> AsyncIterator[ReadEventsResponse]:
         self.asked.append(f"read from {request.from_seq}")
         await self.act(self.office, context)
         for sent, event in enumerate(self.events[max(request.from_seq, 1) - 1 :], 1):
@@ -267,14 +270,17 @@ class Member:
 
 
 @asynccontextmanager
-async def members(count: int) -> AsyncIterator[list[Member]]:
-    """So many members, served on free ports."""
+async def members(count: int, credentials: Any = None) -> AsyncIterator[list[Member]]:
+    """So many members, served on free ports, over TLS if there are credentials."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(_served(Member())) for _ in range(count)]
+        yield [
+            await stack.enter_async_context(_served(Member(), credentials))
+            for _ in range(count)
+        ]
 
 
 @asynccontextmanager
-async def _served(member: Member) -> AsyncIterator[Member]:
+async def _served(member: Member, credentials: Any) -> AsyncIterator[Member]:
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
@@ -290,7 +296,11 @@ async def _served(member: Member) -> AsyncIterator[Member]:
     ):
         untyped: Any = register
         untyped(_Partial(member), server)
-    member.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    member.address = f"127.0.0.1:{port}"
     await server.start()
     try:
         yield member
@@ -308,9 +318,9 @@ class _Partial:
         return getattr(self._member, name, None)
 
 
-def store_of(*asked: Member | str, attempt: float = 0.15, timeout: float = 5.0) -> Store:
-    """A store that knows these members (or addresses), in this order, and is quick to
-    leave one that is silent."""
+def store_of(*asked: Member | str, attempt: float = 1.0, timeout: float = 10.0) -> Store:
+    """A store that knows these members (or addresses), in this order, and leaves one
+    that is silent after `attempt` seconds."""
     endpoints = tuple(one if isinstance(one, str) else one.address for one in asked)
     return Store(Options(endpoints, timeout=timeout, attempt=attempt, client_name="test"))
 
@@ -333,7 +343,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
     """Wait until a condition holds, but not for ever."""
     try:
         async with asyncio.timeout(LIMIT_S / 2):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # other people's state
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"waited in vain until {what}") from None

@@ -20,6 +20,7 @@ from raftstate.errors import (
 )
 from tests.client.scripted import (
     FENCED,
+    QUICK_S,
     SESSION_EXPIRED,
     UNKNOWN,
     Action,
@@ -31,6 +32,7 @@ from tests.client.scripted import (
     members,
     not_leader,
     store_of,
+    until,
 )
 
 INVALID = Refuse("INVALID_REQUEST", grpc.StatusCode.INVALID_ARGUMENT)
@@ -48,7 +50,7 @@ async def scripted_error(
     script: list[Action], always: Action = None, timeout: float | None = None
 ) -> tuple[RaftStateError, Member]:
     """The error of a mutation whose attempts go as the script says."""
-    async with members(1) as (member,), store_of(member) as store:
+    async with members(1) as (member,), store_of(member, attempt=QUICK_S) as store:
         await store.create_agent("first")
         member.script.extend(script)
         member.always = always
@@ -159,7 +161,7 @@ async def test_an_unknown_attempt_then_success_is_success() -> None:
     """
     async with members(2) as (first, second):
         first.script.append(Silence())
-        async with store_of(first, second) as store:
+        async with store_of(first, second, attempt=QUICK_S) as store:
             agent = await store.create_agent("a")
 
     assert agent.agent_id == "a"
@@ -189,9 +191,7 @@ async def test_the_keep_alive_learns_that_the_session_ended() -> None:
     async with members(1) as (member,), store_of(member) as store:
         member.keep_alive = SESSION_EXPIRED
         await store.create_agent("a")
-        session = store._engine.sessions.current
-        assert session is not None
-        await session.aged(member.ids[0])  # which is when it ends
+        await until(lambda: store._engine.sessions.current is None, "it is told")
         member.keep_alive = None
         await store.create_agent("b")
 
@@ -267,8 +267,7 @@ async def test_cancelling_a_caller_settles_nothing_and_breaks_nothing() -> None:
     async with members(1) as (member,), store_of(member) as store:
         member.script.append(Silence())
         task: asyncio.Task[Any] = asyncio.create_task(store.create_agent("a"))
-        while not member.ids:
-            await asyncio.sleep(0.005)
+        await until(lambda: member.ids, "it was sent")
         task.cancel()
         await asyncio.wait({task})
         await store.create_agent("b")

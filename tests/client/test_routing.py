@@ -57,9 +57,9 @@ async def test_a_dead_member_costs_nothing() -> None:
     """
     A connection that is refused is a definite failure, at once left for the next member.
     """
-    async with members(1) as (leader,):
-        async with store_of(closed_port(), closed_port(), leader, timeout=2.0) as store:
-            await store.create_agent("a")
+    nobody = (closed_port(), closed_port())
+    async with members(1) as (leader,), store_of(*nobody, leader, timeout=2.0) as store:
+        await store.create_agent("a")
 
     assert len(leader.ids) == 1
 
@@ -82,11 +82,10 @@ async def test_a_leader_that_steps_down_is_left_in_the_middle() -> None:
     """
     A mutation refused by a deposed leader is sent to the new one under the same id.
     """
-    async with members(2) as (old, new):
-        async with store_of(old, new) as store:
-            await store.create_agent("a")
-            old.always = not_leader(new.address)
-            await store.create_agent("b")
+    async with members(2) as (old, new), store_of(old, new) as store:
+        await store.create_agent("a")
+        old.always = not_leader(new.address)
+        await store.create_agent("b")
 
     assert [one.sequence for one in new.ids] == [2]
     assert [one.sequence for one in old.ids] == [1, 2]
@@ -97,12 +96,11 @@ async def test_nobody_leads_until_the_deadline() -> None:
     """
     Attempts that were all definite make a definite error.
     """
-    async with members(1) as (follower,):
-        async with store_of(follower) as store:
-            await store.create_agent("a")
-            follower.office = not_leader()
-            with pytest.raises(NotLeader) as caught:
-                await store.create_agent("b", timeout=0.3)
+    async with members(1) as (follower,), store_of(follower) as store:
+        await store.create_agent("a")
+        follower.office = not_leader()
+        with pytest.raises(NotLeader) as caught:
+            await store.create_agent("b", timeout=0.3)
 
     assert caught.value.definite
     assert len({one.sequence for one in follower.ids[1:]}) == 1
@@ -159,13 +157,12 @@ async def test_an_older_epoch_is_refused() -> None:
     """
     A higher epoch is accepted, and from then on nothing below it.
     """
-    async with members(1) as (member,):
-        async with store_of(member) as store:
-            member.epoch = 2
+    async with members(1) as (member,), store_of(member) as store:
+        member.epoch = 2
+        await store.status()
+        member.epoch = 1
+        with pytest.raises(ClusterMismatch, match="epoch 1"):
             await store.status()
-            member.epoch = 1
-            with pytest.raises(ClusterMismatch, match="epoch 1"):
-                await store.status()
 
 
 @asynchronous

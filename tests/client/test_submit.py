@@ -7,11 +7,12 @@ import pytest
 from raftstate.client.calls import deadline_in
 from raftstate.client.session import WINDOW, Session
 from raftstate.errors import Closed, OutcomeUnknown, Overloaded
-from tests.client.scripted import Drop, Silence, asynchronous, members, store_of, until
+from raftstate.v1.common_pb2 import RequestId
+from tests.client.scripted import QUICK_S, Drop, Silence, asynchronous, members, store_of, until
 
 
-def ids(member_ids: list[object]) -> list[int]:
-    return [one.sequence for one in member_ids]  # type: ignore[attr-defined]
+def ids(found: list[RequestId]) -> list[int]:
+    return [one.sequence for one in found]
 
 
 @asynchronous
@@ -35,7 +36,7 @@ async def test_a_batch_is_bounded() -> None:
     No batch holds more than 1 MiB, unless a single mutation does; none is lost.
     """
     labels = {"x": "y" * 300_000}
-    async with members(1) as (member,), store_of(member, attempt=2.0) as store:
+    async with members(1) as (member,), store_of(member) as store:
         await store.create_agent("first")
         member.batches.clear()
         await asyncio.gather(
@@ -67,7 +68,7 @@ async def test_a_silent_stream_is_left() -> None:
     """
     A member that takes a batch and says nothing is left for another one.
     """
-    async with members(2) as (first, second), store_of(first, second) as store:
+    async with members(2) as (first, second), store_of(first, second, attempt=QUICK_S) as store:
         await store.create_agent("first")
         first.always = Silence()
         await asyncio.gather(*(store.create_agent(f"a{n}") for n in range(5)))
@@ -80,7 +81,7 @@ async def test_one_lost_mutation_does_not_break_a_lively_stream() -> None:
     """
     While others are answered, the stream is good; the lost one is sent again in the end.
     """
-    async with members(1) as (member,), store_of(member, attempt=0.1) as store:
+    async with members(1) as (member,), store_of(member, attempt=QUICK_S) as store:
         await store.create_agent("first")
         member.script.append(Silence())
         lost = asyncio.create_task(store.create_agent("lost"))
@@ -89,7 +90,7 @@ async def test_one_lost_mutation_does_not_break_a_lively_stream() -> None:
             await store.create_agent("other")
             await asyncio.sleep(0.01)
 
-    assert ids(member.ids).count(2) == 2
+    assert ids(member.ids).count(2) >= 2
 
 
 @asynchronous

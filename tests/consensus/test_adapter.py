@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pysyncobj.syncobj
 
-from raftstate.consensus import adapter
+from raftstate.consensus import adapter, contracts
 
 
 def test_upstream_is_the_source_that_was_read() -> None:
@@ -53,4 +53,4 @@ def test_another_version_is_refused() -> None:
 
 def test_member_hashes_do_not_depend_on_the_process() -> None:
     """Sets of members iterate in the same order in every run."""
-    assert hash(adapter.MemberNode("n1")) == 3950597356
+    assert hash(contracts.MemberNode("n1")) == 3950597356

@@ -59,19 +59,6 @@ BODIES = st.one_of(
     st.builds(ExpireOwnership, agent_id=AGENT_IDS, fence=FENCES, touched_revision=NUMBERS),
 )
 KINDS = sorted(each.name for each in Command.DESCRIPTOR.fields)
-NASTY = BODIES.map(lambda body: wrapped(body))
-# Every other kind: what one of those bodies means when its bytes are read as that.
-SHUFFLED = st.tuples(NASTY, st.sampled_from(KINDS)).map(lambda pair: recast(*pair))
-GOOD = [
-    Command(open_session=OpenSessionRequest(session_id="s")),
-    Command(
-        acquire_ownership=AcquireOwnershipRequest(
-            request_id=RequestId(session_id="s", sequence=1, opened_revision=1),
-            agent_id="a",
-            create=True,
-        )
-    ),
-]
 
 
 def wrapped(body: Message) -> Command:
@@ -97,6 +84,21 @@ def recast(command: Command, name: str) -> Command:
     except DecodeError:
         return command
     return other
+
+
+NASTY = BODIES.map(wrapped)
+# Every other kind: what one of those bodies means when its bytes are read as that.
+SHUFFLED = st.tuples(NASTY, st.sampled_from(KINDS)).map(lambda pair: recast(*pair))
+GOOD = [
+    Command(open_session=OpenSessionRequest(session_id="s")),
+    Command(
+        acquire_ownership=AcquireOwnershipRequest(
+            request_id=RequestId(session_id="s", sequence=1, opened_revision=1),
+            agent_id="a",
+            create=True,
+        )
+    ),
+]
 
 
 def check(commands: list[Command]) -> None:

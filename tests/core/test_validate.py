@@ -125,7 +125,7 @@ def checkpoint(**fields: object) -> Message:
 
 
 def label(**fields: str) -> Message:
-    return update(labels=[Label(**{"name": "n", **fields})])  # type: ignore[arg-type]
+    return update(labels=[Label(**{"name": "n", **fields})])
 
 
 def fences(count: int) -> Message:

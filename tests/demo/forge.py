@@ -55,6 +55,7 @@ class Forge:
         self.state = Ledger()
         self.hash, self.last_event = GENESIS, 0
         self.pids = {member: 900 + number for number, member in enumerate(MEMBERS)}
+        self.lives = {member: [pid] for member, pid in self.pids.items()}
         self.taken = dict.fromkeys(MEMBERS, 0)
         self.leader = "n1"
 
@@ -164,6 +165,7 @@ class Forge:
         self.leader = next(member for member in MEMBERS if member != dead)
         self.tick(ELECTION_S)
         self.pids[dead] += 10
+        self.lives[dead].append(self.pids[dead])
         self.taken[dead] = 0
         self.kills.write(
             "restart", at=self.tick(), strike=strike.number, target=dead, pid=self.pids[dead]
@@ -290,7 +292,9 @@ class Forge:
         for journal in (self.kills, self.processes, self.statuses, self.events):
             journal.close()
         for member in MEMBERS:
-            (self.folder / "logs" / f"{member}.log").write_text("a log\n")
+            said = [{"event": "serving", "pid": pid} for pid in self.lives[member]]
+            text = "".join(f"{json.dumps(line)}\n" for line in said)
+            (self.folder / "logs" / f"{member}.log").write_text(text)
         write_json(self.folder / "plan.json", self.plan.to_dict())
         write_json(self.folder / "reference.json", self.reference)
         write_json(

@@ -9,20 +9,26 @@ from pathlib import Path
 import pytest
 
 from raftstate.examples.census import demo
+from raftstate.examples.census.analyse import library_files, library_root
 from raftstate.examples.census.evidence import read_json
 from raftstate.examples.census.verify import verify
 from tests.demo.forge import edit
 
 pytestmark = pytest.mark.live
 
-LIMIT = 90
+FILES = 100
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The evidence of one short run over real files."""
+    """The evidence of one short run, over the largest real files: each is work for long
+    enough that everything planned finds its time."""
+    root, library = tmp_path_factory.mktemp("files"), library_root()
+    by_size = sorted(library_files(library), key=lambda path: -(library / path).stat().st_size)
+    for path in by_size[:FILES]:
+        shutil.copy(library / path, root / path.replace("/", "-"))
     out = tmp_path_factory.mktemp("demo") / "evidence"
-    assert demo.main(["--seed", "7", "--limit", str(LIMIT), "--out", str(out)]) == 0
+    assert demo.main(["--seed", "7", "--root", str(root), "--out", str(out)]) == 0
     return out
 
 
@@ -33,7 +39,7 @@ def test_a_short_run_passes_and_its_evidence_says_so(folder: Path) -> None:
     figures, wrong = verify(folder)
     assert wrong == []
     assert figures == read_json(folder / "result.json")
-    assert (figures["files"], figures["matches_reference"]) == (LIMIT, True)
+    assert (figures["files"], figures["matches_reference"]) == (FILES, True)
     assert (figures["steps_lost"], figures["steps_duplicated"]) == (0, 0)
     assert (len(figures["takeover_ms"]), len(figures["write_gap_ms"])) == (3, 2)
     assert figures["stale_writes_refused"] >= 1
@@ -80,5 +86,22 @@ def test_too_few_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     """
     With hardly any files the strikes would fall on each other.
     """
-    assert demo.main(["--limit", "5"]) == 2
+    assert demo.main(["--root", str(tmp_path)]) == 2
     assert "at least 60" in capsys.readouterr().err
+
+
+def test_a_planned_event_that_finds_no_time_fails_the_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Sixty files of one line are done before the last strike can fall: no figures, status
+    1, and the message says why.
+    """
+    root = tmp_path / "files"
+    root.mkdir()
+    for number in range(60):
+        (root / f"f{number}.py").write_text("x = 1\n")
+    assert demo.main(["--root", str(root), "--seed", "7", "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "did not happen" in said.err or "before the last strike" in said.err

@@ -20,7 +20,7 @@ from raftstate.v1.cluster_service_pb2 import StatusRequest
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from tests.rpc.fake import FakeConsensus, MemoryState
-from tests.rpc.harness import Bench, bench, refused, until
+from tests.rpc.harness import Bench, all_of, bench, refused, until
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -74,18 +74,30 @@ def test_garbage_on_the_port(name: str, end: str) -> None:
     asyncio.run(tell())
 
 
-def test_a_message_that_is_no_protobuf() -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        "AgentService/GetAgent",
+        "StepService/CommitStep",
+        "EventService/ReadEvents",
+        "SessionService/KeepAlive",
+        "AgentService/RenewOwnership",
+        "StepService/Submit",
+    ],
+)
+def test_a_message_that_is_no_protobuf(method: str) -> None:
     """
-    A well-formed call with a body that does not parse fails alone.
+    A well-formed call whose body does not parse fails alone, definitely, in any form of
+    call.
     """
 
     async def tell() -> None:
         async with bench() as b:
             await b.open()
-            raw = b.channel.unary_unary("/raftstate.v1.AgentService/GetAgent")
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await raw(b"\xff\xff\xff\xff not a message")
-            assert caught.value.code() is not grpc.StatusCode.OK
+            raw = b.channel.stream_stream(f"/raftstate.v1.{method}")
+            found = await refused(all_of(raw(iter([b"\xff\xff\xff\xff no message"]))))
+            assert (found.code, found.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+            assert found.definite
             await b.own("a")
 
     asyncio.run(tell())
@@ -295,11 +307,12 @@ def test_calls_are_counted_by_method_and_code() -> None:
             await b.open()
             await refused(b.agents.GetAgent(GetAgentRequest(agent_id="nobody")))
             b.fake.holding = True
-            with pytest.raises(grpc.aio.AioRpcError):
-                await b.agents.GetAgent(GetAgentRequest(agent_id="nobody"), timeout=0.05)
-            b.fake.let_go()
+            call = b.agents.GetAgent(GetAgentRequest(agent_id="nobody"))
+            await until(lambda: b.fake.held, "it is under way")
+            call.cancel()
             method = "/raftstate.v1.AgentService/GetAgent"
             await until(lambda: (method, "CANCELLED") in b.calls, "the last one is counted")
+            b.fake.let_go()
             assert b.calls == [
                 ("/raftstate.v1.SessionService/OpenSession", "OK"),
                 (method, "NOT_FOUND"),

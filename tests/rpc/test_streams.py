@@ -70,7 +70,7 @@ async def half_close(b: Bench) -> None:
 
 
 async def deadline(b: Bench) -> None:
-    call = await kept(b, timeout=0.3)
+    call = await kept(b, timeout=1)
     with pytest.raises(grpc.aio.AioRpcError):
         await rest_of(call)
 

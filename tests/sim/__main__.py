@@ -36,12 +36,18 @@ class Run(NamedTuple):
 
 
 def run_seed(seed: int, *, nodes: int | None = None, seconds: float = SECONDS) -> Run:
+    """One whole run from its seed."""
+    return run_world(World(seed, nodes=nodes, seconds=seconds))
+
+
+def run_world(world: World) -> Run:
     """One whole run; whatever goes wrong in it is in the answer."""
+    seed = world.seed
     try:
-        with World(seed, nodes=nodes, seconds=seconds) as world:
+        with world:
             world.run()
         return Run(seed, "", "", world.numbers(), world.events())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
         wrong = "not_converged" if isinstance(error, NotConverged) else "violation"
         report = "".join(traceback.format_exception(error))
         return Run(seed, wrong, report, world.numbers(), world.events())
@@ -141,11 +147,9 @@ def _one(arguments: argparse.Namespace) -> Run:
     world = World(arguments.seed, nodes=arguments.nodes, seconds=arguments.seconds)
     print(f"seed {arguments.seed:#x}: {world.options}")
     if arguments.trace:
-        with World(arguments.seed, nodes=arguments.nodes, seconds=arguments.seconds) as loud:
-            loud.listen = print
-            loud.run()
-    run = run_seed(arguments.seed, nodes=arguments.nodes, seconds=arguments.seconds)
-    print(f"digest {run.numbers}")
+        world.listen = print
+    run = run_world(world)
+    print(f"digest {world.digest.hexdigest()}")
     return run
 
 

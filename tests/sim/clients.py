@@ -46,6 +46,7 @@ class Habits:
     readers: int
     operator: bool
     think_s: float
+    glance_s: float  # how often a reader looks
     timeout_s: float
     patience_s: float
     session_ttl_ms: int
@@ -163,7 +164,7 @@ class Fleet:
             worker.task = self.spawn(worker.life())
 
     def kill_one(self) -> None:
-        """kill -9 a worker; its host's stream breaks, and another one starts."""
+        """A worker gets a kill -9; its host's stream breaks, and another one starts."""
         alive = [worker for worker in self.workers if not worker.task.done]
         if not alive:
             return
@@ -242,6 +243,7 @@ class Client:
         self.sequence = 0
         self.unfinished: dict[int, None] = {}
         self.session_over = True
+        self.sticks = False
 
     # -- waiting --
 
@@ -289,11 +291,12 @@ class Client:
             if self.place.now >= deadline and not self.fleet.closing:
                 return None, definite
             yield Wait(back_off_s * self.rng.uniform(0.5, 1.5))
-            back_off_s = min(0.5, back_off_s * 2)
+            back_off_s = min(0.15, back_off_s * 2)
 
     def _learn(self, told: Told | None, requests: list[tuple[MemberId, Request]]) -> bool:
         """Choose whom to ask next; say whether the attempt did not happen for sure."""
-        self.guess = self.rng.choice(self.members)
+        if isinstance(told, Unavailable) or not self.sticks:
+            self.guess = self.rng.choice(self.members)
         if not isinstance(told, Unavailable):
             for to, request in requests:
                 self.fleet.cancel(to, request)
@@ -411,7 +414,7 @@ class Worker(Client):
             self.session_over = True
 
     def die(self) -> None:
-        """kill -9."""
+        """End as by kill -9."""
         self.task.kill()
         for helper in self.helpers:
             helper.kill()
@@ -574,15 +577,17 @@ class Worker(Client):
 
 
 class ReadingClient(Client):
-    """Somebody who looks at agents, from the leader and from anywhere."""
+    """Somebody who looks at agents, from the leader and from anywhere. Some stick to
+    a member until it sends them away: what a deposed leader says is of interest."""
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet, "reader")
+        self.sticks = self.rng.random() < 0.7
 
     def life(self) -> Script:
         """Read until the end."""
         while not self.fleet.closing:
-            yield from self.think()
+            yield from self.sleep(self.rng.expovariate(1.0 / self.habits.glance_s))
             agent_id = f"agent/{self.rng.randrange(self.habits.agents)}"
             if self.rng.random() < 0.8:
                 yield from self.read_head(agent_id)

@@ -66,12 +66,16 @@ class LogWatch(Protocol):
 # --- the log -----------------------------------------------------------------
 
 
+FIRST = HardState(Term(0), None)
+BOTTOM = Base(ORIGIN, "")
+
+
 @dataclass(slots=True)
 class LogImage:
     """A log's content: as its owner sees it, or as the disk holds it."""
 
-    hard_state: HardState = HardState(Term(0), None)
-    base: Base = Base(ORIGIN, "")
+    hard_state: HardState = FIRST
+    base: Base = BOTTOM
     entries: list[Entry] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -638,7 +642,7 @@ class SimDisk:
 
     def _damage_state(self) -> None:
         """What a power loss leaves of pages that were never synced: anything."""
-        for key, _ in self.state.store.items():
+        for key in [key for key, _ in self.state.store.items()]:
             if self.rng.random() < 0.5:
                 self.state.store.delete(key)
 

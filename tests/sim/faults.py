@@ -27,6 +27,7 @@ TRAPS = (
     "adopt.before",
     "adopt.after",
 )
+PARTITIONS = ("split", "isolate", "depose", "one_way")
 
 
 class Patient(Protocol):
@@ -104,9 +105,11 @@ class Nemesis:
         return list(self._world.nodes.values())
 
     def _victim(self) -> SimNode:
-        """The leader, half of the time; otherwise anybody."""
-        leaders = [node for node in self._nodes() if node.is_up and node.status.role == "leader"]
-        if leaders and self._rng.random() < 0.5:
+        """The leader, more often than not; otherwise anybody."""
+        leaders = [
+            node for node in self._nodes() if node.is_up and node.status.role == "leader"
+        ]
+        if leaders and self._rng.random() < 0.65:
             return self._rng.choice(leaders)
         return self._rng.choice(self._nodes())
 
@@ -130,7 +133,8 @@ class Nemesis:
         group = set(members[: self._rng.randint(1, len(members) - 1)])
         links = self._world.network.links
         self._cut(
-            [link for link in links if (link.source in group) != (link.target in group)], seconds
+            [link for link in links if (link.source in group) != (link.target in group)],
+            seconds,
         )
 
     def _isolate(self, seconds: float) -> None:
@@ -138,6 +142,17 @@ class Nemesis:
         victim = self._victim().member_id
         links = self._world.network.links
         self._cut([link for link in links if victim in (link.source, link.target)], seconds)
+
+    def _depose(self, seconds: float) -> None:
+        """The leader with less than half, for long enough that the others elect another:
+        for a while there are two, and the old one must answer nothing."""
+        leader = self._victim().member_id
+        others = [member for member in self._world.nodes if member != leader]
+        self._rng.shuffle(others)
+        far = set(others[self._rng.randint(0, len(others) // 2 - 1) :])
+        links = self._world.network.links
+        apart = [link for link in links if (link.source in far) != (link.target in far)]
+        self._cut(apart, seconds + 2 * self._world.options.election_max_s)
 
     def _one_way(self, seconds: float) -> None:
         """Links that work in one direction only."""
@@ -161,7 +176,7 @@ class Nemesis:
     # -- processes and machines --
 
     def _crash(self, seconds: float) -> None:
-        """kill -9."""
+        """One process gets a kill -9."""
         self._down(self._victim(), power=False)
 
     def _power(self, seconds: float) -> None:

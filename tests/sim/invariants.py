@@ -354,7 +354,7 @@ def justified(member: Member, envelope: Envelope) -> None:
     if kind == "append_reply" and envelope.append_reply.success:
         must(
             envelope.append_reply.match_index <= durable.last.index,
-            f"{who} acknowledges {envelope.append_reply.match_index}; durable is {durable.last}",
+            f"{who} acknowledges {envelope.append_reply.match_index}; it has {durable.last}",
         )
     elif kind == "request_vote" and not envelope.request_vote.pre_vote:
         _voted_for(member, envelope, member.member_id)

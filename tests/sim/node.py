@@ -19,6 +19,7 @@ from raftstate.core.ports import (
     Answer,
     KeepAliveResult,
     NodeStatus,
+    Reader,
     ReadPoint,
     StorageError,
     Unavailable,
@@ -153,7 +154,7 @@ class SimNode:
         assert self.replica is not None, f"{self.member_id} is down"
         return self.replica.status()
 
-    def reader(self) -> queries.Reader:
+    def reader(self) -> Reader:
         """The committed state, for checks after the end."""
         assert self._opened is not None, f"{self.member_id} is down"
         with self._opened.state.view() as reader:
@@ -363,6 +364,7 @@ class SimNode:
             with self._opened.state.view() as reader:
                 agent_id = request.body.acquire_ownership.agent_id
                 bundle = queries.takeover_bundle(reader, agent_id)
+            assert bundle is not None, f"{agent_id} was granted, and is not there"
             self._answer(request, Granted(outcome, bundle))
         else:
             self._answer(request, outcome)

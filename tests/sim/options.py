@@ -17,7 +17,8 @@ from tests.sim.network import Delays
 # Every kind of fault that `faults.Nemesis` knows, and how often it is drawn.
 FAULTS = {
     "split": 3,
-    "isolate": 3,
+    "isolate": 2,
+    "depose": 5,
     "one_way": 3,
     "stall": 2,
     "crash": 4,
@@ -83,7 +84,7 @@ class Options:
 def draw(rng: random.Random, nodes: int | None, seconds: float) -> Options:
     """Draw everything; a number of nodes may be given instead."""
     drawn_nodes = rng.choice((3, 3, 3, 5))
-    heartbeat_s = rng.choice((0.05, 0.08, 0.12))
+    heartbeat_s = rng.choice((0.05, 0.1, 0.15))
     fault_len_s = rng.choice((0.5, 2.0, 4.0))
     election_min_s = heartbeat_s * rng.choice((4, 6, 8))
     return Options(
@@ -92,7 +93,7 @@ def draw(rng: random.Random, nodes: int | None, seconds: float) -> Options:
         delays=_draw_delays(rng),
         heartbeat_s=heartbeat_s,
         election_min_s=election_min_s,
-        election_max_s=election_min_s * rng.choice((1.5, 2.0, 3.0)),
+        election_max_s=election_min_s * rng.choice((1.5, 2.0, 4.0)),
         drift=rng.choice((0.0, 0.01, 0.02)),
         entry_bytes_max=rng.choice((1 << 11, 1 << 20)),
         append_bytes_max=rng.choice((1 << 12, 1 << 14, 1 << 20)),
@@ -129,10 +130,11 @@ def _draw_habits(rng: random.Random) -> Habits:
     return Habits(
         agents=agents,
         workers=agents * rng.choice((1, 2, 2, 3)),
-        readers=rng.randint(1, 2),
+        readers=rng.randint(1, 3),
         operator=rng.random() < 0.3,
+        glance_s=rng.choice((0.05, 0.2, 0.8)),
         think_s=rng.choice((0.2, 0.4, 0.8)),
-        timeout_s=rng.choice((0.3, 1.0, 3.0)),
+        timeout_s=rng.choice((0.15, 0.5, 2.0)),
         patience_s=rng.choice((1.0, 5.0, 20.0)),
         session_ttl_ms=rng.choice((1000, 2000, 5000)),
         ownership_ttl_ms=rng.choice((300, 1000, 5000)),

@@ -28,7 +28,7 @@ from raftstate.core.types import MemberId
 from tests.sim import invariants
 from tests.sim.clients import Fleet, Prober
 from tests.sim.disk import SimDisk
-from tests.sim.faults import Nemesis
+from tests.sim.faults import PARTITIONS, Nemesis
 from tests.sim.invariants import Checks, must
 from tests.sim.network import InFlight, Link, Network
 from tests.sim.node import Clock, SimNode
@@ -68,8 +68,8 @@ class World:
         for member_id in members:
             self.nodes[member_id] = self._machine(member_id, members)
         self.checks.members = list(self.nodes.values())
-        self.checks.on_expiry = lambda session_id: self.fleet.judge_expiry(session_id)
         self.fleet = Fleet(self, self.options.habits, self._rng("clients"))
+        self.checks.on_expiry = self.fleet.judge_expiry
         self.nemesis = Nemesis(self, self._rng("faults"))
 
     def _rng(self, branch: str) -> random.Random:
@@ -224,7 +224,7 @@ class World:
             "crashes": counts["crashes"],
             "elections": self.checks.elections,
             "faults": sum(counts[kind] for kind in self.options.faults),
-            "partitions": counts["split"] + counts["isolate"] + counts["one_way"],
+            "partitions": sum(counts[kind] for kind in PARTITIONS),
             "pauses": counts["pause"],
             "power_losses": counts["power_losses"],
             "retries": self.fleet.retried,

@@ -6,8 +6,9 @@ It waits until the agent is free, takes over with the state that the last step l
 and goes on with the next file. What it saw acknowledged, refused and lost it writes
 into its own journal, which nobody else writes.
 
-The exit status is 0 when every file is done, and 3 when it lost the ownership: this
-process is of the past then, and whoever started it decides about a new one.
+The exit status is 0 when every file is done, and 3 when it lost the ownership or could
+not go on: this process is of the past then, and whoever started it decides about a new
+one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import raftstate
-from raftstate.errors import OwnershipLost, RaftStateError
+from raftstate.errors import RaftStateError
 from raftstate.examples.census.analyse import analyse, event_type, library_files, library_root
 from raftstate.examples.census.evidence import Journal
 from raftstate.examples.census.ledger import Ledger, told, untold
@@ -31,7 +32,8 @@ from raftstate.v1.event_service_pb2 import Event
 DONE, LOST = 0, 3
 AGENT_ID = "census"
 CHECKPOINT_EVERY = 50
-TTL_S = 1.5
+# Long enough to outlive an election between two renewals, on a busy machine as well.
+TTL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ async def run(
         try:
             async with store.own(agent_id, wait=True, ttl=ttl, holder=name) as agent:
                 return await census(agent, work, journal)
-        except OwnershipLost as error:
+        except RaftStateError as error:
+            # Whatever it was, the agent is let go of: its next owner will learn from the
+            # store what became of the last step.
             journal.write("lost", **_as_fields(error))
             return LOST
 
@@ -118,11 +122,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--root", type=Path, default=library_root(), help="whose files to count"
     )
-    parser.add_argument("--limit", type=int, help="only the first so many files")
     args = parser.parse_args(arguments)
     with Journal(args.out) as journal:
         journal.write("started", pid=os.getpid())
-        work = Work(args.root, library_files(args.root)[: args.limit])
+        work = Work(args.root, library_files(args.root))
         return asyncio.run(
             run(args.endpoints, args.agent_id, args.ttl, work, args.name, journal)
         )

@@ -151,6 +151,9 @@ class Crew:
         self.poll()
         for worker in self.workers:
             worker.tail.close()
+            errors = self._folder / f"{worker.name}.err"
+            if not errors.stat().st_size:
+                errors.unlink()
 
     def _change(
         self, worker: Worker, number: signal.Signals, waiting_for: int

@@ -21,6 +21,7 @@ import contextlib
 import json
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,7 @@ from raftstate.localcluster import LocalCluster, LocalClusterError
 RUN_S = 240.0  # a run takes a minute; one that takes this long hangs
 SETTLE_S = 20.0
 TURN_S = 0.003
+GOOD, BAD, USAGE = 0, 1, 2
 FAILED = (NotAsPlanned, CrewError, LocalClusterError, RaftStateError)
 
 
@@ -60,7 +62,6 @@ class Options:
     out: Path
     nodes: int
     root: Path
-    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Demo:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.files = library_files(options.root)[: options.limit]
+        self.files = library_files(options.root)
         self.sizes = [(options.root / path).stat().st_size for path in self.files]
         self.plan = draw(options.seed, self.sizes)
 
@@ -133,8 +134,6 @@ class Demo:
     ) -> Crew:
         """The census itself, under the strikes."""
         arguments = ["--endpoints", cluster.endpoints, "--root", str(self.options.root)]
-        if self.options.limit is not None:
-            arguments += ["--limit", str(self.options.limit)]
         with contextlib.closing(
             Crew(self.options.out / "agents", arguments, journals.processes)
         ) as crew:
@@ -144,6 +143,8 @@ class Demo:
             for _ in until("the census came to its end", lambda: _ended(crew), RUN_S):
                 self._turn(crew, strikes, view, watch)
                 time.sleep(TURN_S)
+            if strikes.striking:
+                raise NotAsPlanned("the files were done before the last strike was over")
             for _ in until("every member is back", lambda: strikes.over):
                 strikes.advance()
                 time.sleep(TURN_S)
@@ -295,7 +296,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--root", type=Path, default=library_root(), help="whose files to count"
     )
-    parser.add_argument("--limit", type=int, help="only the first so many files")
     return parser.parse_args(arguments)
 
 
@@ -305,27 +305,31 @@ def main(arguments: list[str] | None = None) -> int:
     seed = secrets.randbits(32) if args.seed is None else args.seed
     if args.out is not None and args.out.exists() and any(args.out.iterdir()):
         print(f"demo: {args.out} is not empty", file=sys.stderr)
-        return 2
+        return USAGE
     with contextlib.ExitStack() as stack:
         if args.out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="census-")))
         else:
-            out = args.out
+            out = args.out.absolute()
             out.mkdir(parents=True, exist_ok=True)
-        try:
-            demo = Demo(Options(seed, out.absolute(), args.nodes, args.root, args.limit))
-        except ValueError as error:
-            print(f"demo: {error}", file=sys.stderr)
-            return 2
-        print(f"seed {seed}; again: scripts/demo --seed {seed}", file=sys.stderr)
-        started = time.monotonic()
-        try:
-            figures, wrong = demo.run()
-        except FAILED as error:
-            print(f"demo: seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
-            return 1
-    _report(figures, wrong, as_json=args.json, seconds=time.monotonic() - started)
-    return 1 if wrong else 0
+        return _run(Options(seed, out, args.nodes, args.root), as_json=args.json)
+
+
+def _run(options: Options, *, as_json: bool) -> int:
+    print(f"seed {options.seed}; again: scripts/demo --seed {options.seed}", file=sys.stderr)
+    started = time.monotonic()
+    try:
+        demo = Demo(options)
+    except ValueError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return USAGE
+    try:
+        figures, wrong = demo.run()
+    except FAILED as error:
+        print(f"demo: seed {options.seed}: {error}", file=sys.stderr)
+        return BAD
+    _report(figures, wrong, as_json=as_json, seconds=time.monotonic() - started)
+    return BAD if wrong else GOOD
 
 
 def _report(
@@ -341,5 +345,12 @@ def _report(
         print(f"{name.replace('_', ' '):>22}  {value}")
 
 
+def _end(number: int, _frame: object) -> None:
+    """On a signal to end: leave through every `finally`, so that nobody stays behind."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     sys.exit(main())

@@ -139,10 +139,10 @@ def lives_make_sense(record: Record) -> Iterator[str]:
     follows = {
         "started": {"waiting"},
         "waiting": {"owned", "lost", "end"},
-        "owned": {"begun", "finished", "lost"},
+        "owned": {"begun", "finished", "refused", "lost"},
         "begun": {"sending", "refused", "lost"},
         "sending": {"step", "refused", "lost"},
-        "step": {"begun", "finished", "lost"},
+        "step": {"begun", "finished", "refused", "lost"},
         "refused": {"lost", "end"},
         "lost": {"refused", "end"},
         "finished": {"end"},

@@ -52,7 +52,12 @@ class Strikes:
     @property
     def over(self) -> bool:
         """Everything happened, and who was killed is back."""
-        return not (self._left or self._current or self._returning)
+        return not (self.striking or self._returning)
+
+    @property
+    def striking(self) -> bool:
+        """A strike is under way, or still to come."""
+        return bool(self._left or self._current)
 
     def advance(self) -> None:
         """Go on with what is under way; begin what is due."""
@@ -92,7 +97,11 @@ class Strikes:
 
     def _took_over(self, former: Worker) -> bool:
         active = self.crew.active
-        return active is not None and active.token > former.token and active.at == "step"
+        return (
+            active is not None
+            and active.token > former.token
+            and any(line["kind"] == "step" for line in active.lines)
+        )
 
     # --- an agent freezes ----------------------------------------------------------
 

@@ -56,9 +56,24 @@ def load(folder: Path) -> tuple[Record, list[str]]:
 
 
 def _logs(folder: Path, record: Record) -> list[str]:
-    """Every member's log must be there, and every process of it in the log."""
-    logs = {path.stem: path.read_text() for path in (folder / "logs").glob("*.log")}
-    return [f"no log of {member}" for member in record.status_before if not logs.get(member)]
+    """Every process of a member that was ever heard of says so in that member's log."""
+    heard = {(line["member"], line["pid"]) for line in record.statuses}
+    heard |= {(name, line["pid"]) for name, line in record.status_before.items()}
+    told = {
+        (path.stem, line.get("pid"))
+        for path in (folder / "logs").glob("*.log")
+        for line in _log_lines(path)
+        if line.get("event") == "serving"
+    }
+    return [
+        f"logs: process {pid} of {member} is in no log" for member, pid in sorted(heard - told)
+    ]
+
+
+def _log_lines(path: Path) -> list[Line]:
+    """The lines of a member's log that are its own, not the interpreter's last words."""
+    texts = path.read_text(errors="replace").splitlines()
+    return [json.loads(text) for text in texts if text.startswith("{") and text.endswith("}")]
 
 
 def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:

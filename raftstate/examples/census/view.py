@@ -104,5 +104,6 @@ class View:
         table.add_row("standby", it.standby, "leaders killed", str(it.leader_kills))
         table.add_row("leader", it.leader, "stale writes refused", str(it.refused))
         table.add_row("snapshots", str(it.snapshots), "installs", str(it.installs))
-        bar = ProgressBar(total=it.files, completed=it.done)
+        bar = Table.grid(expand=True)  # a bar alone does not end its line
+        bar.add_row(ProgressBar(total=it.files, completed=it.done))
         return Panel(Group(bar, table, Text("\n".join(it.news))), title=self._title)

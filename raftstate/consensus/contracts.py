@@ -1,19 +1,25 @@
-"""PySyncObj's journal contract, kept over our `Log` port.
+"""PySyncObj's contracts, kept: its journal, its node and its transport.
 
-PySyncObj numbers the entries of a journal by position, from 0, and wants at least
-one; ours are numbered by Raft index, and stand on a base. Position 0 here is the
-base, shown as a no-op entry, and position k the entry at base + k.
-
-The commit index is volatile, as in the paper: what is stored and trusted without the
-log it belongs to can only be wrong after a power loss.
+The journal stands over our `Log` port. PySyncObj numbers the entries of a journal by
+position, from 0, and wants at least one; ours are numbered by Raft index, and stand on a
+base. Position 0 here is the base, shown as a no-op entry, and position k the entry at
+base + k. The commit index is volatile, as in the paper: what is stored and trusted
+without the log it belongs to can only be wrong after a power loss.
 """
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
+
+import pysyncobj.syncobj as upstream
 from pysyncobj.journal import Journal
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
 
 from raftstate.core.ports import Entry, HardState, Log
 from raftstate.core.types import Index, MemberId, Term
+from raftstate.v1.peer_pb2 import Envelope
 
 NO_OP = b"\x01"
 
@@ -87,3 +93,35 @@ class LogJournal(Journal):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _destroy(self) -> None:
         """Nothing to do: the log is closed by whoever opened it."""
+
+
+_stock_create_journal = upstream.createJournal
+
+
+def _create_journal(journal: object) -> Journal:
+    """PySyncObj makes its journal from a configured file name; ours is given whole."""
+    return journal if isinstance(journal, LogJournal) else _stock_create_journal(journal)
+
+
+upstream.createJournal = _create_journal
+
+
+class MemberNode(Node):  # type: ignore[misc]  # pysyncobj is untyped
+    """A member, with a hash that does not depend on the process: sets of members are
+    iterated in the same order in every run."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
+
+
+class Wire(Transport):  # type: ignore[misc]  # pysyncobj is untyped
+    """The way out. Connections are somebody else's business."""
+
+    def __init__(self, send: Callable[[MemberId, Envelope], None]) -> None:
+        super().__init__(None, None, None)
+        self._send = send
+
+    def send(self, node: MemberNode, message: Envelope) -> bool:
+        """Hand a message on. Delivers nothing and raises nothing from inside."""
+        self._send(MemberId(node.id), message)
+        return True

@@ -1,0 +1,181 @@
+"""What a leader sends its followers, and what it makes of their answers.
+
+One `Feeding` is one time in office. It decides by `progress.py` and sends by the
+engine; it holds no term of its own, since the engine stamps what leaves and drops what
+comes from another term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from raftstate.consensus.config import EngineConfig, RaftViolation
+from raftstate.consensus.progress import Mode, Progress
+from raftstate.core.ports import Log, Snapshots
+from raftstate.core.types import Index, MemberId
+from raftstate.v1.peer_pb2 import (
+    AppendEntries,
+    AppendReply,
+    Envelope,
+    InstallReply,
+    InstallSnapshot,
+    RaftEntry,
+    SnapshotManifest,
+)
+
+PIECE_RETRY_S = 0.25
+PIECE_RETRY_DOUBLINGS = 5
+
+
+class Leader(Protocol):
+    """What feeding needs of the engine that leads."""
+
+    now: float
+    alarms: dict[str, str]
+
+    @property
+    def commit_index(self) -> Index:
+        """The highest index known to be committed."""
+        ...
+
+    def connected_to(self, peer: MemberId) -> bool:
+        """Whether messages to a peer can leave."""
+        ...
+
+    def tell(self, peer: MemberId, envelope: Envelope) -> None:
+        """Send a message that claims nothing about the own disk."""
+        ...
+
+
+class Feeding:
+    """The followers of one leader, and how far each is."""
+
+    def __init__(
+        self,
+        leader: Leader,
+        config: EngineConfig,
+        log: Log,
+        snapshots: Snapshots,
+        peers: Iterable[MemberId],
+    ) -> None:
+        self._leader = leader
+        self._config = config
+        self._log = log
+        self._snapshots = snapshots
+        following = Index(log.last.index + 1)
+        self.progress = {peer: Progress(next=following, heard=leader.now) for peer in peers}
+
+    def heard(self) -> dict[MemberId, float]:
+        """When each follower last answered in this term."""
+        return {peer: progress.heard for peer, progress in self.progress.items()}
+
+    def matches(self) -> dict[MemberId, Index]:
+        """How far each follower's log is known to match, durably."""
+        return {peer: progress.match for peer, progress in self.progress.items()}
+
+    def snapshots_in_use(self) -> set[str]:
+        """Names of the snapshots that are being sent."""
+        return {progress.snapshot for progress in self.progress.values()} - {""}
+
+    # --- sending --------------------------------------------------------------
+
+    def feed_all(self, *, heartbeat: bool) -> None:
+        """Feed every connected follower as far as its window allows; on a heartbeat,
+        let each hear of the leader at least."""
+        batches: dict[Index, AppendEntries] = {}
+        for peer, progress in self.progress.items():
+            if not self._leader.connected_to(peer):
+                continue
+            if not self._feed(peer, progress, batches) and heartbeat:
+                prev = Index(max(progress.next - 1, self._log.base.position.index))
+                self._leader.tell(peer, Envelope(append_entries=self._after(prev)))
+
+    def _feed(
+        self, peer: MemberId, progress: Progress, batches: dict[Index, AppendEntries]
+    ) -> bool:
+        """Send a follower what it lacks; say whether anything with entries left."""
+        if progress.next <= self._log.base.position.index:
+            self._feed_snapshot(peer, progress)
+            return False
+        fed = False
+        while progress.next <= self._log.last.index and progress.may_send(self._config.window):
+            # Followers that are equally far get the very same message.
+            batch = batches.get(progress.next)
+            if batch is None:
+                batch = batches[progress.next] = self._batch(progress.next)
+            self._leader.tell(peer, Envelope(append_entries=batch))
+            progress.sent_entries(Index(batch.entries[-1].index))
+            fed = True
+        return fed
+
+    def _batch(self, first: Index) -> AppendEntries:
+        message = self._after(Index(first - 1))
+        for index, term, data in self._log.read(first, self._config.append_bytes_max):
+            message.entries.append(RaftEntry(index=index, term=term, data=data))
+        return message
+
+    def _after(self, prev: Index) -> AppendEntries:
+        term = self._log.term_at(prev)
+        assert term is not None, f"no term at {prev}"
+        commit_index = self._leader.commit_index
+        return AppendEntries(prev_index=prev, prev_term=term, commit_index=commit_index)
+
+    def _feed_snapshot(self, peer: MemberId, progress: Progress) -> None:
+        """Send the next piece of the snapshot that the log stands on."""
+        manifest = self._snapshot_for(progress)
+        progress.begin_snapshot(manifest.name)
+        now = self._leader.now
+        if progress.waiting and now < progress.ask_again_at:
+            return
+        # Only an answer can have been lost, so pieces that crawl are not piled up.
+        wait = PIECE_RETRY_S * 2 ** min(progress.unanswered, PIECE_RETRY_DOUBLINGS)
+        progress.waiting, progress.ask_again_at = True, now + wait
+        progress.unanswered += 1
+        offset = progress.snapshot_offset
+        size = min(self._config.chunk_bytes, manifest.size_bytes - offset)
+        data = self._snapshots.read(manifest.name, offset, size) if size else b""
+        piece = InstallSnapshot(manifest=manifest, offset=offset, data=data)
+        self._leader.tell(peer, Envelope(install_snapshot=piece))
+
+    def _snapshot_for(self, progress: Progress) -> SnapshotManifest:
+        """The snapshot already begun if it is still there, else the newest."""
+        for name in (progress.snapshot, self._log.base.snapshot):
+            manifest = self._snapshots.manifest(name) if name else None
+            if manifest is not None:
+                return manifest
+        raise RaftViolation(f"the log stands on {self._log.base}, which is not there")
+
+    # --- answers, of the leader's own term --------------------------------------
+
+    def on_append_reply(self, peer: MemberId, m: AppendReply) -> None:
+        """Take in what a follower says about AppendEntries."""
+        progress = self.progress[peer]
+        progress.heard = self._leader.now
+        if not m.success:
+            if progress.mode is Mode.PROBE and m.prev_index <= progress.match != 0:
+                self._leader.alarms["PEER_LOST_LOG"] = (
+                    f"{peer} acknowledged index {progress.match} and no longer holds it"
+                )
+            progress.rejected(Index(m.prev_index), Index(m.next_index))
+        elif m.match_index > self._log.last.index:
+            raise RaftViolation(f"{peer} acknowledged {m.match_index}, past {self._log.last}")
+        elif progress.mode is not Mode.SNAPSHOT:
+            progress.accepted(Index(m.match_index))
+        elif m.match_index >= self._log.base.position.index:
+            progress.end_snapshot(Index(m.match_index))
+
+    def on_install_reply(self, peer: MemberId, m: InstallReply) -> None:
+        """Take in what a follower says about a piece of a snapshot."""
+        progress = self.progress[peer]
+        progress.heard = self._leader.now
+        if progress.mode is not Mode.SNAPSHOT or progress.snapshot != m.name:
+            return
+        progress.unanswered = 0
+        if m.installed_index:
+            progress.end_snapshot(Index(m.installed_index))
+        else:
+            # With all of it there, the next question waits: verification takes time.
+            # If that fails, the follower wants it again from offset 0.
+            progress.waiting = m.next_offset == progress.snapshot_offset
+            progress.snapshot_offset = m.next_offset

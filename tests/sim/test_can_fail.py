@@ -1,0 +1,207 @@
+"""The simulator can fail: each planted bug is found, by the check that is meant for it.
+
+Every bug is planted here, by replacing a part; the product has no switch for it. A
+search is bounded: so many seeds, of fewer simulated seconds than usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from raftstate.consensus import read_index, replica, rules
+from raftstate.consensus.adapter import Engine
+from raftstate.core import machine, ownership, sessions, tenure
+from raftstate.core.memory import MemoryStore
+from raftstate.core.ports import HardState
+from tests.sim import disk, invariants
+from tests.sim.__main__ import Run, run_seed
+
+SECONDS = 30.0
+
+Plant = pytest.MonkeyPatch
+
+
+def find(seeds_max: int, seconds: float = SECONDS) -> Run:
+    """The first seed that finds something."""
+    for seed in range(1, seeds_max + 1):
+        run = run_seed(seed, seconds=seconds)
+        if run.wrong:
+            return run
+    raise AssertionError(f"none of {seeds_max} seeds found the bug")
+
+
+def found_by(run: Run, *words: str) -> bool:
+    """Whether the report names one of these."""
+    return any(word in run.report for word in words)
+
+
+def plant_lazy_log(monkeypatch: Plant) -> None:
+    """A log that answers commits before its sync: a power loss takes back the last ones."""
+    sync = disk.SimDisk.sync_log
+
+    def late(self: disk.SimDisk, log: disk.SimLog) -> None:
+        if self.rng.random() < 0.1:
+            sync(self, log)
+
+    monkeypatch.setattr(disk.SimDisk, "sync_log", late)
+
+
+def test_an_early_answer_is_found_when_the_message_leaves(monkeypatch: Plant) -> None:
+    """
+    Messages before the sync: found at the first message that reflects what is not
+    durable, long before anything is lost.
+    """
+    plant_lazy_log(monkeypatch)
+
+    run = find(1)
+
+    assert found_by(run, "durable is", "it has")
+
+
+def test_an_early_answer_is_found_by_what_it_loses(monkeypatch: Plant) -> None:
+    """
+    The same bug with the checks that look at the disk turned off: the loss itself is
+    noticed, by members that differ or clients that were told otherwise.
+    """
+    plant_lazy_log(monkeypatch)
+    monkeypatch.setattr(invariants, "justified", lambda *_: None)
+    monkeypatch.setattr(invariants, "durable_on_a_quorum", lambda *_: None)
+    monkeypatch.setattr(invariants, "votes_once", lambda *_: None)
+
+    run = find(10)
+
+    assert run.wrong
+
+
+def test_a_forgotten_vote_is_found(monkeypatch: Plant) -> None:
+    """A vote that is not stored: found at the vote that leaves."""
+
+    def forgetful(self: disk.SimLog, hard_state: HardState) -> None:
+        self._change(lambda image: image.vote(HardState(hard_state.term, None)))
+
+    monkeypatch.setattr(disk.SimLog, "set_hard_state", forgetful)
+
+    run = find(1)
+
+    assert found_by(run, "votes for")
+
+
+def test_a_read_without_its_round_is_found(monkeypatch: Plant) -> None:
+    """A leader that answers reads without asking anybody: a stale read is found."""
+    monkeypatch.setattr(read_index, "is_quorum", lambda *_: True)
+
+    run = find(20)
+
+    assert found_by(run, "read_is_fresh")
+
+
+def test_a_commit_without_a_majority_is_found(monkeypatch: Plant) -> None:
+    """A leader that counts itself only: found when it calls an entry committed."""
+
+    def hasty(mine: Any, current: Any, durable: Any, voters: Any, term_at: Any) -> Any:
+        held = max(durable.values())
+        return held if held > mine and term_at(held) == current else mine
+
+    monkeypatch.setattr(rules, "leader_commit", hasty)
+
+    run = find(1)
+
+    assert found_by(run, "durable_on_a_quorum")
+
+
+def test_two_leaders_are_found(monkeypatch: Plant) -> None:
+    """Members that vote for everybody who asks: two leaders of one term are found."""
+    monkeypatch.setattr(rules, "grants_vote", lambda *_: True)
+    monkeypatch.setattr(invariants, "justified", lambda *_: None)
+    monkeypatch.setattr(invariants, "votes_once", lambda *_: None)
+
+    run = find(20)
+
+    assert found_by(run, "one_leader_a_term", "leader_completeness", "lead")
+
+
+def test_a_snapshot_without_sessions_is_found(monkeypatch: Plant) -> None:
+    """A snapshot that leaves the remembered outcomes out: members differ."""
+    decode = disk.decode_map
+
+    def forgetful(data: bytes) -> MemoryStore:
+        pairs = decode(data).items()
+        return MemoryStore((key, value) for key, value in pairs if key[:1] != b"r")
+
+    monkeypatch.setattr(disk, "decode_map", forgetful)
+
+    run = find(10)
+
+    assert found_by(run, "state_machine_safety", "the state hash", "_note")
+
+
+def test_a_request_that_happens_twice_is_found(monkeypatch: Plant) -> None:
+    """A machine that remembers no outcome: a retry writes again, and clients see it."""
+
+    def every_time(
+        context: Any, name: str, number: int, request: Any, run: Callable[[], Any]
+    ) -> Any:
+        if sessions.load(context.store, request.request_id.session_id) is None:
+            return sessions._refused(context, 8, "ended")  # type: ignore[arg-type]
+        return sessions.outcome_of(context, name, run())
+
+    monkeypatch.setattr(machine.sessions, "once", every_time)
+
+    run = find(20)
+
+    assert found_by(run, "same_answer", "exactly_once", "duplicate", "resurrected")
+
+
+def test_a_writer_of_the_past_is_found(monkeypatch: Plant) -> None:
+    """Steps that are not held to their token: a write after the successor's is found."""
+    monkeypatch.setattr(ownership, "check_fence", lambda *_: None)
+
+    run = find(20)
+
+    assert found_by(run, "fence:")
+
+
+def test_an_early_expiry_is_found(monkeypatch: Plant) -> None:
+    """A leader that gives half of the ttl: a session that ends early is found."""
+
+    def halve(self: tenure._Term, start: float) -> None:
+        self.deadline = start + self.ttl_ms / 2000
+
+    monkeypatch.setattr(tenure._Term, "extend", halve)
+
+    run = find(10)
+
+    assert found_by(run, "expiry_is_not_early")
+
+
+def test_a_cluster_that_never_elects_is_found(monkeypatch: Plant) -> None:
+    """Nobody campaigns: nothing unsafe happens, and the bound on liveness finds it."""
+    monkeypatch.setattr(Engine, "_canvass", lambda self, *, pre, transfer: None)
+
+    run = find(1)
+
+    assert run.wrong == "not_converged"
+
+
+def test_an_answer_that_is_lost_is_found(monkeypatch: Plant) -> None:
+    """A member that drops whom it owes an answer when it leaves office: the request
+    that nobody answers is found."""
+
+    def silent(self: replica.Replica, tickets: list[object]) -> None:
+        return None
+
+    monkeypatch.setattr(replica.Replica, "_refuse", silent)
+
+    run = find(10)
+
+    assert run.wrong == "not_converged"
+
+
+@pytest.fixture(autouse=True)
+def unplanted(monkeypatch: Plant) -> Iterator[None]:
+    """Take every planted bug out again, also after a failure."""
+    yield
+    monkeypatch.undo()

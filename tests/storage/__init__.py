@@ -1,0 +1,1 @@
+"""Tests of what a member keeps on disk."""

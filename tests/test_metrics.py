@@ -1,0 +1,91 @@
+"""What Prometheus finds on the metrics port."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+
+from raftstate.core.ports import NodeStatus, PeerStatus
+from raftstate.core.types import Index, MemberId, Revision, Term
+from raftstate.metrics import Listen, Metrics
+from tests.test_serve import free_ports
+
+STATUS = NodeStatus(
+    member_id=MemberId("n1"),
+    cluster_id="c1",
+    cluster_epoch=7,
+    role="leader",
+    leader=MemberId("n1"),
+    term=Term(3),
+    commit_index=Index(20),
+    applied_index=Index(19),
+    revision=Revision(100),
+    first_index=Index(11),
+    last_index=Index(20),
+    log_bytes=1_000,
+    state_bytes=2_000,
+    state_hash=b"",
+    ready=True,
+    peers=(
+        PeerStatus(MemberId("n2"), True, Index(20)),
+        PeerStatus(MemberId("n3"), False, Index(5)),
+    ),
+    alarms=(("PEER_REFUSED", "n3: another cluster"), ("PEER_REFUSED", "n4: stranger")),
+    snapshots_taken=2,
+    snapshots_installed=1,
+    elections_started=4,
+)
+
+
+def test_a_scrape_tells_the_status_and_the_calls() -> None:
+    """
+    Everything that the status says, and every call by method and code.
+    """
+    metrics = Metrics(lambda: STATUS, lambda: {"garbage": 5})
+    metrics.observe("/s/M", "OK", 0.003)
+    metrics.observe("/s/M", "OK", 0.1)
+    metrics.observe("/s/M", "ABORTED", 0.003)
+    (port,) = free_ports(1)
+    close = metrics.serve(Listen("127.0.0.1", port), None)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = set(answer.read().decode().splitlines())
+    finally:
+        close()
+
+    assert lines >= {
+        'raftstate_member_info{cluster_epoch="7",cluster_id="c1",member_id="n1"} 1.0',
+        'raftstate_role{role="leader"} 1.0',
+        'raftstate_role{role="follower"} 0.0',
+        "raftstate_term 3.0",
+        "raftstate_commit_index 20.0",
+        "raftstate_applied_index 19.0",
+        "raftstate_revision 100.0",
+        "raftstate_log_entries 10.0",
+        "raftstate_log_bytes 1000.0",
+        "raftstate_snapshots_taken_total 2.0",
+        "raftstate_snapshots_installed_total 1.0",
+        "raftstate_elections_started_total 4.0",
+        "raftstate_peers_connected 1.0",
+        'raftstate_peer_connected{peer="n3"} 0.0',
+        'raftstate_alarm{name="PEER_REFUSED"} 1.0',
+        'raftstate_raft_connections_refused_total{reason="garbage"} 5.0',
+        'raftstate_rpc_calls_total{code="OK",method="/s/M"} 2.0',
+        'raftstate_rpc_calls_total{code="ABORTED",method="/s/M"} 1.0',
+        'raftstate_rpc_seconds_bucket{code="OK",le="0.004",method="/s/M"} 1.0',
+        'raftstate_rpc_seconds_count{code="OK",method="/s/M"} 2.0',
+    }
+
+
+def test_the_port_is_given_back_and_can_be_taken_only_once() -> None:
+    """
+    Closing frees the port; a second exporter on it is an error meanwhile.
+    """
+    metrics = Metrics(lambda: STATUS, dict)
+    (port,) = free_ports(1)
+    close = metrics.serve(Listen("127.0.0.1", port), None)
+    with pytest.raises(OSError, match="in use"):
+        metrics.serve(Listen("127.0.0.1", port), None)
+    close()
+    metrics.serve(Listen("127.0.0.1", port), None)()
