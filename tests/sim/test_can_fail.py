@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from raftstate.consensus import read_index, replica, rules
+from raftstate.consensus import replica, rules
 from raftstate.consensus.adapter import Engine
-from raftstate.core import machine, ownership, sessions, tenure
+from raftstate.consensus.read_index import ReadRounds
+from raftstate.core import ownership, sessions, tenure
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import HardState
 from tests.sim import disk, invariants
@@ -90,12 +91,21 @@ def test_a_forgotten_vote_is_found(monkeypatch: Plant) -> None:
 
 
 def test_a_read_without_its_round_is_found(monkeypatch: Plant) -> None:
-    """A leader that answers reads without asking anybody: a stale read is found."""
-    monkeypatch.setattr(read_index, "is_quorum", lambda *_: True)
+    """A leader that believes itself: a stale read is found, or a keep-alive that a
+    deposed leader answered."""
+    begin = ReadRounds.begin
 
-    run = find(20)
+    def alone(self: ReadRounds[Any]) -> int | None:
+        number = begin(self)
+        self._confirmed.extend(self._under_way)
+        self._under_way = []
+        return number
 
-    assert found_by(run, "read_is_fresh")
+    monkeypatch.setattr(ReadRounds, "begin", alone)
+
+    run = find(30)
+
+    assert found_by(run, "read_is_fresh", "expiry_is_not_early")
 
 
 def test_a_commit_without_a_majority_is_found(monkeypatch: Plant) -> None:
@@ -148,7 +158,7 @@ def test_a_request_that_happens_twice_is_found(monkeypatch: Plant) -> None:
             return sessions._refused(context, 8, "ended")  # type: ignore[arg-type]
         return sessions.outcome_of(context, name, run())
 
-    monkeypatch.setattr(machine.sessions, "once", every_time)
+    monkeypatch.setattr(sessions, "once", every_time)
 
     run = find(20)
 
