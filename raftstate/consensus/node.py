@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Badge, PeerTransport, Tls
@@ -169,11 +169,27 @@ class RaftNode:
             self._waker.drain()
         for _ in range(min(REQUESTS_MAX, len(self._requests))):
             self._requests.popleft()(replica)
+        before = replica.status()
         replica.step(time.monotonic())
         self._transport.flush(time.monotonic())
+        for event, details in changes(before, replica.status()):
+            logger.info(event, extra=details)
 
     def _send(self, peer: MemberId, envelope: Envelope) -> None:
         self._transport.send(peer, envelope)
+
+
+def changes(before: NodeStatus, after: NodeStatus) -> Iterator[tuple[str, dict[str, object]]]:
+    """What an operator wants to read about a step: elections, snapshots, alarms."""
+    where: dict[str, object] = {"term": after.term, "commit_index": after.commit_index}
+    if (before.role, before.leader) != (after.role, after.leader):
+        yield "role", {**where, "role": after.role, "leader": after.leader}
+    if before.snapshots_taken != after.snapshots_taken:
+        yield "snapshot taken", {**where, "first_index": after.first_index}
+    if before.snapshots_installed != after.snapshots_installed:
+        yield "snapshot installed", {**where, "first_index": after.first_index}
+    if before.alarms != after.alarms:
+        yield "alarms", {**where, "alarms": dict(after.alarms)}
 
 
 class Waker:

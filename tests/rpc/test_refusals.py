@@ -480,6 +480,30 @@ def test_one_bad_mutation_of_a_batch_fails_alone() -> None:
     asyncio.run(tell())
 
 
+def test_submit_at_a_member_that_does_not_lead_answers_each_mutation() -> None:
+    """
+    NOT_LEADER comes as a mutation's answer, with the address to go to; the stream goes on.
+    """
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open()
+            b.fake.depose("n2")
+            call = b.steps.Submit()
+            create = CreateAgentRequest(request_id=b.request_id(), agent_id="a")
+            for nonce in (1, 2):
+                mutations = [Mutation(create_agent=create)]
+                await call.write(SubmitRequest(first_nonce=nonce, mutations=mutations))
+                (result,) = (await call.read()).results
+                found = decode(result.error)
+                assert (result.nonce, found.reason) == (nonce, "NOT_LEADER")
+                assert found.metadata["leader_address"] == "127.0.0.1:7412"
+                assert found.definite
+            await call.done_writing()
+
+    asyncio.run(tell())
+
+
 def test_a_batch_that_is_too_large_is_refused_whole() -> None:
     """
     Every mutation of it gets the answer, nothing is proposed, the stream goes on.

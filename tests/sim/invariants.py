@@ -344,16 +344,22 @@ def moves_forward(seen: Seen, status: NodeStatus) -> None:
 
 def justified(member: Member, envelope: Envelope) -> None:
     """Persistence before messages (figure 2): nothing leaves a member before the
-    term, vote or entries that it reflects are durable there."""
+    term, vote or entries that it reflects are durable there.
+
+    What was acknowledged to the leader of an earlier term may be gone by the time
+    that the answer leaves: the leader of a later one has removed it since, and could
+    not have been elected had it been committed.
+    """
     who, durable = member.member_id, member.durable
     must(
         envelope.term <= durable.hard_state.term,
         f"{who} speaks in term {envelope.term}; durable is {durable.hard_state}",
     )
     kind = envelope.WhichOneof("message")
+    moved_on = durable.hard_state.term > envelope.term
     if kind == "append_reply" and envelope.append_reply.success:
         must(
-            envelope.append_reply.match_index <= durable.last.index,
+            moved_on or envelope.append_reply.match_index <= durable.last.index,
             f"{who} acknowledges {envelope.append_reply.match_index}; it has {durable.last}",
         )
     elif kind == "request_vote" and not envelope.request_vote.pre_vote:
@@ -363,7 +369,7 @@ def justified(member: Member, envelope: Envelope) -> None:
             _voted_for(member, envelope, MemberId(envelope.to_member))
     elif kind == "install_reply" and envelope.install_reply.installed_index:
         must(
-            envelope.install_reply.installed_index <= durable.last.index,
+            moved_on or envelope.install_reply.installed_index <= durable.last.index,
             f"{who} claims to have installed {envelope.install_reply.installed_index}",
         )
 

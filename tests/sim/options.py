@@ -84,12 +84,12 @@ class Options:
 def draw(rng: random.Random, nodes: int | None, seconds: float) -> Options:
     """Draw everything; a number of nodes may be given instead."""
     drawn_nodes = rng.choice((3, 3, 3, 5))
-    heartbeat_s = rng.choice((0.05, 0.1, 0.15))
+    heartbeat_s = rng.choice((0.05, 0.1, 0.15, 0.2))
     fault_len_s = rng.choice((0.5, 2.0, 4.0))
     election_min_s = heartbeat_s * rng.choice((4, 6, 8))
     return Options(
         nodes=nodes or drawn_nodes,
-        seconds=seconds,
+        seconds=float(seconds),
         delays=_draw_delays(rng),
         heartbeat_s=heartbeat_s,
         election_min_s=election_min_s,
@@ -130,9 +130,9 @@ def _draw_habits(rng: random.Random) -> Habits:
     return Habits(
         agents=agents,
         workers=agents * rng.choice((1, 2, 2, 3)),
-        readers=rng.randint(1, 3),
+        readers=rng.randint(1, 2),
         operator=rng.random() < 0.3,
-        glance_s=rng.choice((0.05, 0.2, 0.8)),
+        glance_s=rng.choice((0.05, 0.3, 1.0)),
         think_s=rng.choice((0.2, 0.4, 0.8)),
         timeout_s=rng.choice((0.15, 0.5, 2.0)),
         patience_s=rng.choice((1.0, 5.0, 20.0)),

@@ -77,7 +77,7 @@ def test_the_runs_were_worth_something(runs: dict[int, Run]) -> None:
 
 def digest(seed: int) -> str:
     """What happened in a short run, event by event."""
-    with World(seed, seconds=15) as world:
+    with World(seed, seconds=15.0) as world:
         world.run()
     return world.digest.hexdigest()
 
