@@ -215,10 +215,11 @@ class Nemesis:
             node.disk.trap = (point, StorageError("the disk says no"))
 
     def _orderly(self, seconds: float) -> None:
-        """A process is stopped as an operator would."""
+        """A process is stopped as an operator would: it hands over, then goes."""
         node = self._victim()
         if node.is_up:
-            node.stop()
+            node.put(lambda replica: replica.hand_over())
+            self._world.after(self._rng.uniform(0.0, 0.3), node.stop)
 
     def _pause(self, seconds: float) -> None:
         """A process stands still."""

@@ -121,7 +121,7 @@ class SimNode:
         self.restart_due = 0  # counts planned starts, so that only the last one counts
         self.steps = 0
         self._opened: Opened | None = None
-        self._inbox: deque[Callable[[Replica], None]] = deque()
+        self._inbox: deque[Callable[[Replica], object]] = deque()
         self._waiting: dict[Request, None] = {}
         self._delivered: list[tuple[Request, Answer]] = []
         self._busy_until = 0.0
@@ -223,7 +223,7 @@ class SimNode:
 
     # -- steps --
 
-    def put(self, arrival: Callable[[Replica], None]) -> None:
+    def put(self, arrival: Callable[[Replica], object]) -> None:
         """Let the process find something when it next looks."""
         self._inbox.append(arrival)
         self.wake(self.turn_s)
@@ -257,8 +257,8 @@ class SimNode:
                 self._inbox.popleft()(replica)
             replica.step(local)
         except (SimulatedCrash, StorageError):
-            if not trapped:
-                raise
+            if not trapped or self.disk.trap is not None:
+                raise  # nobody planned this one
         if trapped and self.disk.trap is None:  # also if something swallowed it
             self.world.trace("trapped", self.member_id)
             self.crash(power=self.rng.random() < 0.5)

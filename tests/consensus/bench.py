@@ -1,0 +1,136 @@
+"""Three replicas on a table: simulated disks, a clock and links that a test works by hand."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+from raftstate.consensus.replica import Replica, ReplicaConfig
+from raftstate.core.ports import Answer, Identity
+from raftstate.core.types import MemberId
+from raftstate.v1.peer_pb2 import Envelope
+from raftstate.v1.session_service_pb2 import OpenSessionRequest
+from raftstate.v1.store_pb2 import Command
+from tests.sim.disk import SimDisk
+
+A, B, C = (MemberId(name) for name in "abc")
+MEMBERS = (A, B, C)
+TURN_S = 0.002
+DELAY_S = 0.001
+
+
+class Table:
+    """A cluster in one thread. `cut` holds directed links that lose everything."""
+
+    def __init__(self, **config: Any) -> None:
+        self.now = 0.0
+        self.cut: set[tuple[MemberId, MemberId]] = set()
+        self.paused: set[MemberId] = set()
+        self.sent: list[tuple[MemberId, MemberId, Envelope]] = []
+        self.answers: dict[object, Answer] = {}
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._config = config
+        self.disks = {
+            member: SimDisk(
+                Identity("test", 1, member, f"disk-{member}"),
+                after=self.after,
+                rng=random.Random(member),
+                members=MEMBERS,
+            )
+            for member in MEMBERS
+        }
+        self.replicas = {member: self._start(member) for member in MEMBERS}
+        for one in MEMBERS:
+            for other in MEMBERS:
+                if one != other:
+                    self.replicas[one].peer_connected(other)
+
+    def _start(self, member: MemberId) -> Replica:
+        opened = self.disks[member].open(lambda: None)
+        return Replica(
+            ReplicaConfig(member, MEMBERS, **self._config),
+            log=opened.log,
+            state=opened.state,
+            snapshots=opened.snapshots,
+            rng=random.Random(member),
+            now=self.now,
+            send=lambda peer, envelope: self._send(member, peer, envelope),
+            deliver=self._deliver,
+        )
+
+    def _send(self, sender: MemberId, peer: MemberId, envelope: Envelope) -> None:
+        copy = Envelope.FromString(envelope.SerializeToString())
+        self.sent.append((sender, peer, copy))
+        if (sender, peer) not in self.cut:
+            self.after(DELAY_S, lambda: self.replicas[peer].receive(copy))
+
+    def _deliver(self, batch: list[tuple[object, Answer]]) -> None:
+        for ticket, answer in batch:
+            assert ticket not in self.answers, f"{ticket} is answered twice"
+            self.answers[ticket] = answer
+
+    def after(self, delay: float, call: Callable[[], None]) -> None:
+        """Do something later in simulated time."""
+        heapq.heappush(self._later, (self.now + delay, next(self._order), call))
+
+    def turn(self) -> None:
+        """A little time passes; everybody who is not paused takes a step."""
+        self.now += TURN_S
+        while self._later and self._later[0][0] <= self.now:
+            heapq.heappop(self._later)[2]()
+        for member, replica in self.replicas.items():
+            if member not in self.paused:
+                replica.step(self.now)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self.now + seconds
+        while self.now < until:
+            self.turn()
+
+    def until(self, condition: Callable[[], object], within_s: float = 5.0) -> float:
+        """Let time pass until something holds; how long it took."""
+        began = self.now
+        while not condition():
+            assert self.now < began + within_s, "it never came to hold"
+            self.turn()
+        return self.now - began
+
+    def elect(self) -> Replica:
+        """Wait for a leader in office; the one of the latest term."""
+        self.until(lambda: self.leader() is not None)
+        found = self.leader()
+        assert found is not None
+        return found
+
+    def leader(self) -> Replica | None:
+        """Who leads the latest term and is ready, among those not paused."""
+        ready = [
+            replica
+            for member, replica in self.replicas.items()
+            if member not in self.paused
+            and replica.status().role == "leader"
+            and replica.status().ready
+        ]
+        return max(ready, key=lambda replica: replica.status().term, default=None)
+
+    def isolate(self, member: MemberId) -> None:
+        """Cut every link from and to a member."""
+        for other in MEMBERS:
+            if other != member:
+                self.cut |= {(member, other), (other, member)}
+
+    def heal(self) -> None:
+        """All links carry again; both ends notice that they were broken."""
+        for sender, peer in sorted(self.cut):
+            self.replicas[sender].peer_disconnected(peer)
+            self.replicas[sender].peer_connected(peer)
+        self.cut.clear()
+
+    def write(self, replica: Replica, name: str) -> None:
+        """Propose to open a session; its name is the ticket."""
+        replica.propose(Command(open_session=OpenSessionRequest(session_id=name)), name)
