@@ -210,20 +210,63 @@ def test_a_keep_alive_needs_a_quorum() -> None:
 
 def test_a_pause_is_not_taken_for_silence() -> None:
     """
-    A member that slept longer than any timeout reads what waits before it campaigns.
+    A member that slept longer than any timeout waits for a heartbeat before it canvasses.
+
+    Method: what came while it slept is lost, as with a connection that broke meanwhile.
     """
     table = Table()
     leader = table.elect()
     sleeper = followers(table, leader.config.member_id)[0]
-    started = table.replicas[sleeper].engine.counters.elections_started
     table.paused = {sleeper}
     table.run(3.0)
+    table.replicas[sleeper]._inbox.clear()
+    slept = len(table.sent)
 
     table.paused = set()
     table.run(1.0)
 
+    canvassed = [
+        envelope
+        for sender, _, envelope in table.sent[slept:]
+        if sender == sleeper and envelope.HasField("request_vote")
+    ]
+    assert canvassed == []
     assert leader.status().role == "leader"
-    assert table.replicas[sleeper].engine.counters.elections_started == started
+
+
+def test_a_member_that_hears_no_leader_unseats_nobody() -> None:
+    """
+    Stickiness: who hears the leader helps nobody to replace it (dissertation, 4.2.3).
+
+    Method: one follower is deaf towards the leader, and canvasses again and again.
+    """
+    table = Table()
+    leader = table.elect()
+    me, term = leader.config.member_id, leader.status().term
+    deaf = followers(table, me)[0]
+    table.cut = {(me, deaf)}
+
+    table.run(5.0)
+
+    asked = [e for sender, _, e in table.sent if sender == deaf and e.HasField("request_vote")]
+    assert len(asked) > 10
+    assert (leader.status().role, leader.status().term) == ("leader", term)
+
+
+def test_a_leader_that_does_not_know_what_is_committed_refuses_reads() -> None:
+    """
+    Before an entry of its own term is applied, a new leader answers no read (6.4).
+    """
+    table = Table()
+    table.until(lambda: any(r.status().role == "leader" for r in table.replicas.values()))
+    (fresh,) = [r for r in table.replicas.values() if r.status().role == "leader"]
+    assert not fresh.status().ready
+
+    fresh.read_point("early")
+    table.run(1.0)
+
+    assert fresh.status().ready
+    assert failed(table.answers["early"]) == ("NO_QUORUM", True)
 
 
 def test_a_follower_that_is_far_behind_comes_back_by_snapshot() -> None:
