@@ -79,8 +79,6 @@ REQUIRED = [
     ".ci/run",
 ]
 LINES_MAX = 700
-# Every private name of pysyncobj in one place weighs more than a shorter file would.
-LONGER = {ADAPTER: 1_000}
 
 # What no text of the project may hold, and why. Written so that no rule matches itself.
 BANNED = {
@@ -202,9 +200,8 @@ def text_complaints(path: Path, text: str) -> Iterator[tuple[int, str]]:
         for pattern, why in banned.items():
             if found := pattern.search(line):
                 yield number, f"{found[0]!r}: {why}"
-    allowed = LONGER.get(path, LINES_MAX)
-    if path.suffix == ".py" and len(lines) > allowed:
-        yield len(lines), f"more than {allowed} lines; a file should fit a head"
+    if path.suffix == ".py" and len(lines) > LINES_MAX:
+        yield len(lines), f"more than {LINES_MAX} lines; a file should fit a head"
 
 
 def undocumented_tests(source: str) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ from raftstate.core import ownership, sessions, tenure
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import HardState
 from tests.sim import disk, invariants
-from tests.sim.__main__ import Run, run_seed
+from tests.sim.runs import Run, run_seed
 
 SECONDS = 30.0
 

@@ -14,8 +14,9 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.__main__ import Run, main, run_seed
+from tests.sim.__main__ import main
 from tests.sim.invariants import Violation
+from tests.sim.runs import Run, run_seed
 from tests.sim.world import World
 
 # A seed is pinned by the commit that fixes what it found, or shows what is rare.
