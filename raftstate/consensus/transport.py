@@ -99,7 +99,7 @@ class Refused(Exception):
     """A connection sent what it must not; it is closed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Link:
     """A connection that this member dialled, and only writes."""
 
@@ -116,7 +116,7 @@ class _Link:
     complaint: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Inbound:
     """A connection that this member accepted, and only reads."""
 
