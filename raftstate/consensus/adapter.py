@@ -166,7 +166,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._campaign: _Campaign | None = None
         self._durable = log.last.index
         self._heard = float("-inf")
-        self._ticked = now
+        self._due = now  # when the next tick was to come, at the latest
         self._heartbeat_at = now
         super().__init__(
             MemberNode(config.member_id),
@@ -334,13 +334,12 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._advance_commit()
         self._SyncObj__applyLogEntries()
         self._SyncObj__sendAppendEntries()
+        self._due = self.wake_at
 
     def _forgive_oversleeping(self) -> None:
         """A process that was paused knows nothing about the time since: it waits for
         the heartbeats that may be on their way before it campaigns."""
-        slept = self.now - self._ticked
-        self._ticked = self.now
-        if slept > self.config.election_min_s / 2:
+        if self.now - self._due > self.config.election_min_s / 2:
             grace = self.now + 2 * self.config.heartbeat_s
             self._SyncObj__raftElectionDeadline = max(
                 self._SyncObj__raftElectionDeadline, grace

@@ -44,6 +44,7 @@ from raftstate.v1.store_pb2 import Command, LogEntry
 COMMANDS = b"\x00"
 INBOX_MAX = 256
 UNCOMMITTED_BYTES_MAX = 32 << 20
+BATCH_MAX = 4096
 NO_LEADER_ALARM_S = 5.0
 NO_OP_KIND = NO_OP[:1]
 
@@ -268,9 +269,7 @@ class Replica:
     # --- requests -------------------------------------------------------------
 
     def _take_requests(self) -> None:
-        abandoned, self._abandoned = self._abandoned, []
-        for ticket in abandoned:
-            self._tenure.abandon(ticket)
+        self._let_go_of_abandoned()
         broken, self._broken = self._broken, []
         if self._serving:
             for session_id in broken:
@@ -280,6 +279,21 @@ class Replica:
             return
         self._take_arrivals()
         self._take_proposals()
+
+    def _let_go_of_abandoned(self) -> None:
+        """Take waiters out of the queues: out of the own one too, if nobody has looked
+        at them yet. Whatever else was asked for goes its way, and nobody listens."""
+        if not self._abandoned:
+            return
+        gone, self._abandoned = self._abandoned, []
+        for ticket in gone:
+            self._tenure.abandon(ticket)
+        tickets = set(gone)
+        self._proposals = deque(
+            (command, ticket)
+            for command, ticket in self._proposals
+            if not (_is_wait(command) and ticket in tickets)
+        )
 
     def _turn_away(self) -> None:
         """Refuse everything that has not been proposed: nothing of it will happen."""
@@ -307,16 +321,29 @@ class Replica:
                 self.engine.reads.add(arrival, self.engine.commit_index)
 
     def _take_proposals(self) -> None:
+        """Everything that waits becomes one log entry, or a few where that would be too
+        large. Waiters come first: who waits for a free agent is proposed at once."""
         batch: list[tuple[Command, object]] = []
-        if self._serving:
-            batch.extend(self._tenure.due(self._state.store, self._now))
-        size = 0
-        waiting: list[tuple[Command, object]] = []
         while self._proposals and not self._is_full():
             command, ticket = self._proposals.popleft()
-            if _is_wait(command):
-                waiting.append((command, ticket))
-                continue
+            if not _is_wait(command):
+                batch.append((command, ticket))
+            elif self._serving:
+                self._tenure.wait(command, ticket, self._now)
+            else:
+                self._refuse([ticket])
+            if len(batch) >= BATCH_MAX:
+                self._append_all(batch)
+                batch = []
+        if self._serving:
+            batch = self._tenure.due(self._state.store, self._now) + batch
+        self._append_all(batch)
+
+    def _append_all(self, commands: list[tuple[Command, object]]) -> None:
+        """Append commands in order, in entries of bounded size."""
+        batch: list[tuple[Command, object]] = []
+        size = 0
+        for command, ticket in commands:
             size += command.ByteSize()
             if batch and size > self.config.entry_bytes_max:
                 self._append(batch)
@@ -324,15 +351,6 @@ class Replica:
             batch.append((command, ticket))
         if batch:
             self._append(batch)
-        for command, ticket in waiting:
-            if self._serving:
-                self._tenure.wait(command, ticket, self._now)
-            else:
-                self._refuse([ticket])
-        if waiting and self._serving:
-            granted = self._tenure.due(self._state.store, self._now)
-            if granted:
-                self._append(granted)
 
     def _append(self, batch: list[tuple[Command, object]]) -> None:
         """Write one log entry: everything that waits becomes one entry."""
@@ -349,6 +367,10 @@ class Replica:
     def _log_time(self) -> int:
         """Log time: the stamp of the newest entry and the own time since it came."""
         return self._stamp_base + int((self._now - self._stamp_at) * 1000)
+
+    def _note_stamp(self, stamp: int) -> None:
+        if stamp > self._log_time():
+            self._stamp_base, self._stamp_at = stamp, self._now
 
     # --- what the engine asks (adapter.Host) ------------------------------------
 
@@ -373,8 +395,7 @@ class Replica:
         decoded = LogEntry.FromString(entry.data[1:])
         applied = self._machine.apply(entry.index, entry.term, decoded)
         self._applied.append(applied)
-        if decoded.log_time_ms > self._log_time():
-            self._stamp_base, self._stamp_at = decoded.log_time_ms, self._now
+        self._note_stamp(decoded.log_time_ms)
         proposed = self._proposed.pop(entry.index, None)
         if proposed is None:
             return
@@ -392,6 +413,7 @@ class Replica:
         self._snapshots.adopt(manifest.name)
         self._machine = StateMachine(self._state.store, self._identity.cluster_epoch)
         self._note_machine()
+        self._note_stamp(self._machine.log_time_ms)
         assert self._machine.applied.index == manifest.index, (
             f"{manifest.name} holds {self._machine.applied}"
         )
