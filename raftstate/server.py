@@ -143,7 +143,6 @@ def replica_config(config: Config) -> ReplicaConfig:
     return ReplicaConfig(
         member_id=MemberId(config.node.id),
         members=tuple(MemberId(member.id) for member in config.members),
-        client_addresses={MemberId(member.id): member.api for member in config.members},
         heartbeat_s=raft.heartbeat_ms / 1_000,
         election_min_s=raft.election_timeout_min_ms / 1_000,
         election_max_s=raft.election_timeout_max_ms / 1_000,

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Badge, PeerTransport, Tls
@@ -106,16 +107,13 @@ class RaftNode:
 
     def status(self) -> NodeStatus:
         """The member as it was after its last step."""
-        return self._replica.status()
+        status = self._replica.status()
+        alarms = self._transport.alarms(time.monotonic())
+        return replace(status, alarms=status.alarms + alarms) if alarms else status
 
     def refused_connections(self) -> dict[str, int]:
         """How many connections to the raft port were refused, by kind."""
         return dict(self._transport.refused)
-
-    @property
-    def raft_address(self) -> tuple[str, int]:
-        """Where this member listens for its peers."""
-        return self._transport.address
 
     def _ask(self, request: Callable[[Replica], None]) -> None:
         self._requests.append(request)
@@ -146,7 +144,6 @@ class RaftNode:
             while not (self._stopping.is_set() and self._may_leave()):
                 self._turn()
         except BaseException as error:  # whatever it is, the process ends
-            logger.exception("the raft thread stopped")
             self._on_fatal(error)
 
     def _may_leave(self) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from raftstate.consensus.adapter import Engine
@@ -56,7 +56,6 @@ class ReplicaConfig:
 
     member_id: MemberId
     members: tuple[MemberId, ...]
-    client_addresses: dict[MemberId, str] = field(default_factory=dict)
     heartbeat_s: float = 0.05
     election_min_s: float = 0.30
     election_max_s: float = 0.60

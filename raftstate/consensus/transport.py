@@ -41,6 +41,9 @@ BUFFER_BYTES_MAX = 64 << 20
 READ_BYTES = 256 << 10
 HELLO_WITHIN_S = 5.0
 REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
+# A link that has lasted so long was not refused.
+SETTLED_S = 0.5
+ALARM_S = 60.0
 UNACKNOWLEDGED_MS_MAX = 3000
 # Connections that have not said Hello yet: more are closed at once.
 STRANGERS_MAX = 32
@@ -99,6 +102,11 @@ class Refused(Exception):
     """A connection sent what it must not; it is closed."""
 
 
+class WrongPeer(Refused):
+    """It speaks our language and is not who it should be: somebody's configuration, or
+    data folder, is wrong. Worth an alarm, unlike what strangers send."""
+
+
 @dataclass(slots=True, eq=False)
 class _Link:
     """A connection that this member dialled, and only writes."""
@@ -111,6 +119,8 @@ class _Link:
     session: int = 0
     sequence: int = 0
     out: bytearray = field(default_factory=bytearray)
+    up_since: float = 0.0
+    told: bool = False  # the log says that it is up
     redial_at: float = 0.0
     backoff_s: float = REDIAL_MIN_S
     complaint: str = ""
@@ -151,6 +161,7 @@ class PeerTransport:
         self._newest: dict[MemberId, int] = {}
         self._sessions = badge.incarnation << 32
         self.refused: dict[str, int] = {}
+        self._wrong_peer: tuple[float, str] | None = None
         self._listener = _listen(listen)
         self._selector.register(self._listener, selectors.EVENT_READ, None)
 
@@ -159,6 +170,13 @@ class PeerTransport:
         """Where this member listens."""
         host, port = self._listener.getsockname()[:2]
         return host, port
+
+    def alarms(self, now: float) -> tuple[tuple[str, str], ...]:
+        """PEER_REFUSED, for a while after a wrong peer was turned away."""
+        wrong = self._wrong_peer
+        if wrong is None or now - wrong[0] > ALARM_S:
+            return ()
+        return (("PEER_REFUSED", wrong[1]),)
 
     def watch(self, fd: int) -> None:
         """Let `poll` return when this descriptor becomes readable."""
@@ -198,10 +216,11 @@ class PeerTransport:
             elif isinstance(key.data, _Link):
                 self._on_link(key.data, mask, now())
             elif isinstance(key.data, _Inbound):
-                self._on_inbound(key.data)
+                self._on_inbound(key.data, now())
             else:
                 woken.append(key.data)
         self._drop_silent(now())
+        self._tell_of_links(now())
         return woken
 
     def _patience(self, now: float) -> float:
@@ -259,13 +278,11 @@ class PeerTransport:
         except (OSError, Refused) as error:
             self._break(link, now, str(error))
             return
-        link.connecting, link.up, link.backoff_s = False, True, REDIAL_MIN_S
-        link.complaint = ""
+        link.connecting, link.up, link.up_since = False, True, now
         self._sessions += 1
         link.session, link.sequence = self._sessions, 0
         self.send(link.peer, self._hello(link.peer))
         self._receiver.peer_connected(link.peer)
-        logger.info("link up", extra={"peer": link.peer, "session": link.session})
         self._write(link, now)
 
     def _shake(self, link: _Link) -> bool:
@@ -335,13 +352,25 @@ class PeerTransport:
             link.stream = None
         was_up, link.up, link.connecting = link.up, False, False
         link.out.clear()
+        # A link that the peer ends at once was refused: redial it as patiently as one
+        # that nobody answers.
+        lived = was_up and now - link.up_since >= SETTLED_S
+        link.backoff_s = REDIAL_MIN_S if lived else min(REDIAL_MAX_S, link.backoff_s * 2)
         link.redial_at = now + link.backoff_s
-        link.backoff_s = min(REDIAL_MAX_S, link.backoff_s * 2)
         if was_up:
             self._receiver.peer_disconnected(link.peer)
-        if was_up or why != link.complaint:
-            link.complaint = why
+        if was_up and not lived:
+            why = f"{why} right after our hello"
+        if link.told or why != link.complaint:
             logger.info("link down", extra={"peer": link.peer, "why": why})
+        link.complaint, link.told = why, False
+
+    def _tell_of_links(self, now: float) -> None:
+        """Say that a link is up once it has lasted a little."""
+        for link in self._links.values():
+            if link.up and not link.told and now - link.up_since >= SETTLED_S:
+                link.told, link.complaint = True, ""
+                logger.info("link up", extra={"peer": link.peer, "session": link.session})
 
     # --- inbound: accepting and reading ------------------------------------------
 
@@ -373,13 +402,15 @@ class PeerTransport:
         self._inbound[wrapped.fileno()] = inbound
         self._selector.register(wrapped, selectors.EVENT_READ, inbound)
 
-    def _on_inbound(self, inbound: _Inbound) -> None:
+    def _on_inbound(self, inbound: _Inbound, now: float) -> None:
         try:
             if inbound.shaking and not self._shake_inbound(inbound):
                 return
             while self._read(inbound):
                 pass
         except Refused as refusal:
+            if isinstance(refusal, WrongPeer):
+                self._wrong_peer = (now, f"{inbound.address}: {refusal}")
             self._count("refused", f"{inbound.address}: {refusal}")
             self._forget(inbound)
         except OSError as error:
@@ -432,11 +463,11 @@ class PeerTransport:
         """Refuse what is not the next envelope of a member of this cluster, to us."""
         badge = self._badge
         if envelope.cluster_id != badge.cluster_id:
-            raise Refused(f"of cluster {envelope.cluster_id[:64]!r}, not {badge.cluster_id!r}")
+            raise WrongPeer(f"of cluster {envelope.cluster_id[:64]!r}, not {badge.cluster_id!r}")
         if envelope.cluster_epoch != badge.cluster_epoch:
-            raise Refused(f"of epoch {envelope.cluster_epoch}, not {badge.cluster_epoch}")
+            raise WrongPeer(f"of epoch {envelope.cluster_epoch}, not {badge.cluster_epoch}")
         if envelope.to_member != badge.member_id:
-            raise Refused(f"meant for {envelope.to_member[:64]!r}, not {badge.member_id!r}")
+            raise WrongPeer(f"meant for {envelope.to_member[:64]!r}, not {badge.member_id!r}")
         if inbound.peer is None:
             self._greet(inbound, envelope)
         if envelope.from_member != inbound.peer or envelope.session != inbound.session:
@@ -453,7 +484,7 @@ class PeerTransport:
         if not envelope.HasField("hello"):
             raise Refused("the first envelope is no hello")
         if peer not in self._links:
-            raise Refused(f"{envelope.from_member[:64]!r} is no member")
+            raise WrongPeer(f"{envelope.from_member[:64]!r} is no member")
         if isinstance(inbound.stream, ssl.SSLSocket):
             _demand_member(inbound.stream, peer)
         if envelope.session <= self._newest.get(peer, 0):

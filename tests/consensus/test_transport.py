@@ -1,5 +1,6 @@
 """Frames between members: what a stranger sends is refused, and the member lives."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -345,3 +346,47 @@ def test_plain_text_is_refused_where_tls_is_spoken(authority: Path) -> None:
     assert a.ear.received == []
     assert sum(a.transport.refused.values()) == 1
     a.transport.close()
+
+
+def test_a_wrong_peer_raises_an_alarm_and_a_stranger_does_not(member: Member) -> None:
+    """
+    A member of another cluster is somebody's mistake, to be told; noise is only counted.
+    """
+    with dial(member) as stranger:
+        stranger.sendall(GARBAGE["text"])
+        until(lambda: is_closed(stranger), member)
+    now = time.monotonic()
+    assert member.transport.alarms(now) == ()
+
+    with dial(member) as wrong:
+        wrong.sendall(GARBAGE["another cluster"])
+        until(lambda: is_closed(wrong), member)
+    now = time.monotonic()
+    ((name, message),) = member.transport.alarms(now)
+    assert name == "PEER_REFUSED"
+    assert "of cluster 'other', not 'test'" in message
+    assert member.transport.alarms(now + 3600) == ()
+
+
+def test_a_refused_member_redials_ever_more_patiently() -> None:
+    """
+    Who is hung up on right after its hello does not come back fifty times a second.
+
+    Method: the peer accepts and closes, five times; the pauses between add up.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as refusing:
+        refusing.setblocking(False)
+        a = Member(badge(A), B, refusing.getsockname()[1])
+        accepted: list[float] = []
+
+        def hang_up() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                refusing.accept()[0].close()
+                accepted.append(time.monotonic())
+            return len(accepted) == 5
+
+        until(hang_up, a)
+        a.transport.close()
+
+    # 40, 80, 160 and 320 ms; a busy machine only makes it longer.
+    assert accepted[-1] - accepted[0] > 0.5

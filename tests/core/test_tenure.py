@@ -504,20 +504,31 @@ def test_each_agent_of_a_session_goes_to_its_own_first_waiter(busy: Office) -> N
 
 def test_a_waiter_of_the_session_that_ends_is_not_its_successor(busy: Office) -> None:
     """
-    It loses its place: told SESSION_EXPIRED, while the next one is granted.
+    Even if it comes first: it is told SESSION_EXPIRED, and the next one is granted.
 
-    Method: "t" owns "b", and waits first for "a" which "s" owns, and so on.
+    Method: the owner's own session asks just as its expiry is due.
     """
-    busy.own("u", "b", ttl=100_000)
-    busy.wait("s", "b", "w of s")
-    busy.wait("t", "a", "w of t")
+    busy.wait("s", "a", "of s")
+    busy.wait("t", "a", "of t")
 
     due = busy.due(TTL)
-    assert [ticket for _, ticket in due] == [None, "w of t"]
-    busy.commit(*commands(due))
+
+    assert [ticket for _, ticket in due] == [None, "of t", "of s"]
+    assert [reason(each) for each in busy.commit(*commands(due))] == ["", "", "SESSION_EXPIRED"]
+
+
+def test_a_session_that_ends_loses_its_places_elsewhere(busy: Office) -> None:
+    """
+    Its waiters for agents of others are told so, though those are not free.
+    """
+    busy.own("u", "b", ttl=100_000)
+    busy.wait("s", "b", "of s")
+    assert busy.due() == []
+    busy.commit(*commands(busy.due(TTL)))
 
     ((command, ticket),) = busy.due()
-    assert ticket == "w of s"
+
+    assert ticket == "of s"
     assert [reason(each) for each in busy.commit(command)] == ["SESSION_EXPIRED"]
 
 
