@@ -11,10 +11,15 @@ The exit status is part of the interface:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# Standard error is for what we say: not for grpc's remarks on connections that came to an
+# end. Read when grpc is imported; whoever wants to see more sets it.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import click
 
@@ -26,8 +31,24 @@ EXIT_CONFIG = 2
 Command = Callable[..., Any]
 
 
+def _show_version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from raftstate import server
+
+    click.echo(f"raftstate, version {server.version()}")
+    context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="raftstate", prog_name="raftstate")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """A Raft-replicated store for the state, ownership and recovery of agents."""
 

@@ -2,7 +2,8 @@
 
 The folder given with --dir is the cluster: each command looks there, does its one
 thing, and ends; the nodes go on. Exit statuses are those of `raftstate`: 0 done,
-1 refused or failed and nothing happened, 2 the command line was wrong.
+1 refused or failed and nothing happened, 2 the command line was wrong. `status` answers
+a question with it: 0 the cluster is healthy, 1 it is not.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def start(folder: Path, nodes: str | None, base_port: int | None) -> None:
         _check_same(target, nodes, base_port)
     else:
         port = DEFAULT_BASE_PORT if base_port is None else base_port
-        target = LocalCluster.create(folder, int(nodes or 3), port or None)
+        target = LocalCluster.create(folder, int(nodes or 3), port or None, check_ports=True)
     stopped = [name for name in target.members if target.state(name) == "stopped"]
     target.start()
     done = f"started {', '.join(stopped)}" if stopped else "already runs"
@@ -109,7 +110,11 @@ def stop(folder: Path) -> None:
 @_folder
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def status(folder: Path, output: str) -> None:
-    """Show how each member sees the cluster."""
+    """Show how each member sees the cluster.
+
+    The exit status is 0 if the cluster is healthy: one member leads, every member is
+    ready, and none has an alarm. Otherwise it is 1, also if a quorum still serves.
+    """
     target = LocalCluster.attach(folder)
     reports = target.status()
     if output == "json":
@@ -118,6 +123,8 @@ def status(folder: Path, output: str) -> None:
         # A pipe has no width: give the table room instead of cutting it to 80 columns.
         console = Console() if os.isatty(1) else Console(width=160)
         console.print(_table(target, reports))
+    if not _healthy(reports):
+        click.get_current_context().exit(1)
 
 
 @cluster.command()
@@ -223,17 +230,21 @@ def _row(report: NodeReport) -> dict[str, Any]:
 
 
 def _document(target: LocalCluster, reports: list[NodeReport]) -> dict[str, Any]:
-    rows = [_row(report) for report in reports]
-    leader = leader_of(reports)
     return {
         "cluster": target.cluster_id,
         "dir": str(target.folder),
         "endpoints": target.endpoints,
-        "leader": leader,
-        "healthy": leader is not None
-        and all(row["ready"] and not row["alarms"] for row in rows),
-        "members": rows,
+        "leader": leader_of(reports),
+        "healthy": _healthy(reports),
+        "members": [_row(report) for report in reports],
     }
+
+
+def _healthy(reports: list[NodeReport]) -> bool:
+    return leader_of(reports) is not None and all(
+        report.status is not None and report.status.ready and not report.status.alarms
+        for report in reports
+    )
 
 
 def _table(target: LocalCluster, reports: list[NodeReport]) -> Table:

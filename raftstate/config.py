@@ -5,8 +5,8 @@ key has one name in all of them: `[api] listen` is `RAFTSTATE_API_LISTEN` and
 `--api-listen`. Only the tables `[[member]]` and `[raft.dial]` exist in the file
 alone.
 
-Nothing is guessed. A key that is not known is an error, wherever it comes from,
-and so is a value of another type or out of range; the message names the key, the
+Nothing is guessed. A key that is not known is an error, wherever it comes from (any
+variable that begins with `RAFTSTATE_` is taken for one), and so is a value of another type or out of range; the message names the key, the
 place and the limit. A node that listens on an address that other machines can
 reach must have certificates: without them the configuration is refused.
 
@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ENVIRONMENT_PREFIX = "RAFTSTATE_"
+# Variables with our prefix that are for the project's scripts and tests, not for a node.
+SCRIPT_VARIABLES = frozenset({"RAFTSTATE_PYTHON", "RAFTSTATE_SEED"})
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 _MEMBERS_MAX = 9
 
@@ -308,11 +310,15 @@ def _member(row: Mapping[str, object], source: str) -> MemberConfig:
 
 
 def _merge_environment(tables: _Tables, environment: Mapping[str, str]) -> None:
-    """Take the variables of our sections; one with an unknown key is an error."""
+    """Take the variables with our prefix; one that names no key is an error."""
     for name, text in sorted(environment.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in SCRIPT_VARIABLES:
+            continue
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
-        if name.startswith(ENVIRONMENT_PREFIX) and section in SECTIONS and key:
-            tables[section][key] = _Value(text, f"environment variable {name}", is_text=True)
+        source = f"environment variable {name}"
+        if section not in SECTIONS or not key:
+            raise ConfigError(f"{source}: unknown: no key of the configuration has this name")
+        tables[section][key] = _Value(text, source, is_text=True)
 
 
 def _merge_flags(tables: _Tables, flags: Mapping[tuple[str, str], str]) -> None:

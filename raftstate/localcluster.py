@@ -3,7 +3,7 @@
 Every node is a process of its own (`python -m raftstate serve`) on loopback, with a
 folder of its own under the cluster's folder:
 
-    DIR/cluster.json       the members and their addresses
+    DIR/cluster.json       the cluster's id, its members and their addresses
     DIR/n1/node.toml       what the node is told
     DIR/n1/data/           what it stores
     DIR/n1/node.log        what it says, appended over restarts
@@ -19,7 +19,9 @@ else since is never hit.
         cluster.wait_leader(not_=...)
 
 Waiting is for a condition, with a bound. What does not come up in time raises
-`LocalClusterError` with the end of the log that says why.
+`LocalClusterError` with the end of the log that says why. An answer counts only if it
+comes from this folder's cluster: each has an id of its own, so that another one on the
+same ports is not taken for it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import fcntl
 import json
 import os
 import random
+import secrets
 import select
 import signal
 import socket
@@ -53,6 +56,7 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.05
 _TAIL_LINES = 20
+_PORTS = ("api", "raft", "metrics")
 # How far apart a node's ports are, if a base is given: api P, raft P + 10, metrics P + 20.
 _PORT_STRIDE = 10
 # Below where Linux takes ports for outgoing connections: a node that dials another must
@@ -91,7 +95,7 @@ class Signalled:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """One node as seen from outside. `status` is None while it does not answer."""
+    """One node as seen from outside. `status` is None while it does not answer itself."""
 
     member: Member
     pid: int | None
@@ -117,12 +121,15 @@ class LocalCluster:
         nodes: int = 3,
         base_port: int | None = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
-        cluster_id: str = "local",
+        cluster_id: str | None = None,
+        check_ports: bool = False,
     ) -> Self:
         """Lay out a new cluster in `folder`; nothing is started.
 
-        Without `base_port`, free ports are found. `overrides` go into every node's
-        configuration: `{"snapshot": {"log_entries": 200}}`.
+        Without `base_port`, free ports are found; with `check_ports`, ports that are in
+        use are refused now, and not only when the nodes start. `overrides` go into every
+        node's configuration: `{"snapshot": {"log_entries": 200}}`. Without `cluster_id`,
+        one is drawn.
         """
         folder = Path(folder).absolute()
         if not Path("/proc/self/stat").exists():
@@ -130,6 +137,9 @@ class LocalCluster:
         if exists(folder):
             raise LocalClusterError(f"{folder} already holds a cluster; attach to it")
         members = _members(nodes, base_port)
+        if check_ports:
+            _check_free((one.id, name, getattr(one, name)) for one in members for name in _PORTS)
+        cluster_id = cluster_id or f"local-{secrets.token_hex(4)}"
         folder.mkdir(parents=True, exist_ok=True)
         cluster = cls(folder, cluster_id, members)
         for node in cluster._nodes.values():
@@ -182,15 +192,17 @@ class LocalCluster:
     def start(self, timeout: float = START_TIMEOUT_S) -> None:
         """Start the nodes that do not run, and wait until the cluster serves.
 
-        If it does not, what this call started is stopped again.
+        Nothing is started if an address is in use. If the cluster does not serve in time,
+        what this call started is stopped again.
         """
         started: list[_Node] = []
         try:
             with self._locked():
-                for node in self._nodes.values():
-                    if node.state() == "stopped":
-                        started.append(node)
-                        node.spawn()
+                stopped = [one for one in self._nodes.values() if one.state() == "stopped"]
+                _check_free([port for node in stopped for port in node.listens()])
+                for node in stopped:
+                    started.append(node)
+                    node.spawn()
             self._wait_serving(list(self._nodes.values()), timeout)
         except BaseException:
             with self._locked():
@@ -213,6 +225,7 @@ class LocalCluster:
         with self._locked():
             if node.state() != "stopped":
                 raise LocalClusterError(f"{name} already runs")
+            _check_free(node.listens())
             pid = node.spawn()
         if wait:
             self._wait_serving([node], timeout)
@@ -285,11 +298,18 @@ class LocalCluster:
 
         def ask(node: _Node) -> NodeReport:
             state = node.state()
-            answer = None if state == "stopped" else probe.status(node.member.api, timeout)
+            answer = None if state == "stopped" else self._ask(node, timeout)
             return NodeReport(node.member, node.pid(), state, answer)
 
         with ThreadPoolExecutor(len(self._nodes)) as pool:
             return list(pool.map(ask, self._nodes.values()))
+
+    def _ask(self, node: _Node, timeout: float = 1.0) -> StatusResponse | None:
+        """What a node says of itself; None if nobody or somebody else answers."""
+        answer = probe.status(node.member.api, timeout)
+        own = (self.cluster_id, node.member.id)
+        said = answer and (answer.header.cluster_id, answer.header.member_id)
+        return answer if said == own else None
 
     def leader(self, timeout: float = 1.0) -> str | None:
         """The node that leads and is ready to serve, by the highest term; or None."""
@@ -318,21 +338,27 @@ class LocalCluster:
         waiting = list(nodes)
 
         def serving() -> bool:
-            for node in list(waiting):
+            waiting[:] = [node for node in waiting if not self._serves(node)]
+            led = not waiting and self.leader() is not None
+            # Looked at last: whatever was answered, the processes must live to the end.
+            for node in nodes:
                 if node.state() == "stopped":
                     raise LocalClusterError(
                         f"{node.member.id} ended {_how(node.returncode())} while starting\n"
                         + self._tails([node])
                     )
-                if probe.healthy(node.member.api):
-                    waiting.remove(node)
-            return not waiting and self.leader() is not None
+            return led
 
         if not _poll(serving, timeout):
             late = ", ".join(node.member.id for node in waiting) or "a leader"
             raise LocalClusterError(
                 f"{late} did not serve within {timeout:g} s\n{self._tails(waiting or nodes)}"
             )
+
+    def _serves(self, node: _Node) -> bool:
+        """Whether this very node, and no other at its address, says that it serves."""
+        answer = self._ask(node) if probe.healthy(node.member.api) else None
+        return answer is not None and answer.ready
 
     def _tails(self, nodes: Iterable[_Node]) -> str:
         return "\n".join(
@@ -388,6 +414,15 @@ class _Node:
         self.pid_file = folder / "pid"
         # Ours only if this object started it; waited for, so that no zombie stays.
         self._child: subprocess.Popen[bytes] | None = None
+
+    def listens(self) -> list[tuple[str, str, str]]:
+        """What the process will listen on: (member, port's name, address)."""
+        try:
+            config = configuration.load(self.config, environment={})
+        except configuration.ConfigError:
+            return []  # the process itself says what is wrong, in its log and exit status
+        listens = ((name, getattr(config, f"{name}_listen")) for name in _PORTS)
+        return [(self.member.id, name, str(at)) for name, at in listens if at is not None]
 
     def spawn(self) -> int:
         """Start the process and note it. The caller knows that there is none."""
@@ -588,6 +623,33 @@ def free_ports(count: int) -> list[int]:
             if len(found) == count:
                 return found
     raise LocalClusterError(f"no {count} free ports on {LOOPBACK}")
+
+
+def _check_free(ports: Iterable[tuple[str, str, str]]) -> None:
+    """Refuse those of these ports (member, name, address) that are not free."""
+    taken = [
+        f"{member} cannot listen on {address} (its {name} port): {reason}"
+        for member, name, address in ports
+        if (reason := _why_taken(address))
+    ]
+    if taken:
+        raise LocalClusterError("\n".join(taken))
+
+
+def _why_taken(text: str) -> str | None:
+    """Why an address cannot be listened on now, or None if it can.
+
+    As a node does, this ignores connections that are still dying down (SO_REUSEADDR).
+    """
+    address = configuration.parse_address(text)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(address)
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
 
 
 def _node_toml(

@@ -68,6 +68,11 @@ def serve(config: Config) -> int:
     return EXIT_STOPPED
 
 
+def version() -> str:
+    """The version of this software, as nodes tell it."""
+    return software_version()
+
+
 async def _run(config: Config) -> None:
     _check_ports(config)
     async with AsyncExitStack() as stack:

@@ -94,8 +94,9 @@ def from_status(status: Any) -> RaftStateError:
     kind = BY_REASON.get(info.reason, RaftStateError)
     if kind is RaftStateError:
         details.setdefault("reason", info.reason)
-    # Both must say so: what the server claims, and what the reason can mean.
-    definite = details.pop("definite", "true") == "true" and (
+    # Both must say so: what the server claims, and what the reason can mean. A server
+    # that claims nothing leaves it in doubt.
+    definite = details.pop("definite", "") == "true" and (
         kind.reason not in _INDEFINITE or status.code in _DEFINITE_CODES
     )
     return kind(

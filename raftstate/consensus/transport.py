@@ -38,7 +38,7 @@ FRAME_BYTES_MAX = 8 << 20
 # A stranger may make this member hold so much before it has said who it is.
 HELLO_BYTES_MAX = 4 << 10
 BUFFER_BYTES_MAX = 64 << 20
-READ_BYTES = 256 << 10
+READ_BYTES, WRITE_BYTES = 256 << 10, 1 << 20
 HELLO_WITHIN_S = 5.0
 REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
 # A link that has lasted so long was not refused.
@@ -119,6 +119,7 @@ class _Link:
     session: int = 0
     sequence: int = 0
     out: bytearray = field(default_factory=bytearray)
+    connected_by: float = 0.0
     up_since: float = 0.0
     told: bool = False  # the log says that it is up
     redial_at: float = 0.0
@@ -226,6 +227,7 @@ class PeerTransport:
     def _patience(self, now: float) -> float:
         """How long nothing needs to be done here without an event."""
         due = [link.redial_at - now for link in self._links.values() if link.stream is None]
+        due += [link.connected_by - now for link in self._links.values() if link.connecting]
         due += [one.hello_by - now for one in self._inbound.values() if one.peer is None]
         return min(due, default=3600.0)
 
@@ -246,6 +248,8 @@ class PeerTransport:
 
     def _dial_due(self, now: float) -> None:
         for link in self._links.values():
+            if link.connecting and now >= link.connected_by:
+                self._break(link, now, "no answer")
             if link.stream is None and now >= link.redial_at:
                 self._dial(link, now)
 
@@ -256,6 +260,7 @@ class PeerTransport:
             self._break(link, now, str(error))
             return
         link.stream, link.connecting = stream, True
+        link.connected_by = now + HELLO_WITHIN_S
         self._selector.register(stream, selectors.EVENT_WRITE, link)
 
     def _on_link(self, link: _Link, mask: int, now: float) -> None:
@@ -292,6 +297,7 @@ class PeerTransport:
         assert stream is not None and self._client_tls is not None
         if not isinstance(stream, ssl.SSLSocket):
             self._selector.unregister(stream)
+            link.stream = None  # wrapping takes it over, and closes it if it fails
             stream = self._client_tls.wrap_socket(stream, do_handshake_on_connect=False)
             link.stream = stream
             self._selector.register(stream, selectors.EVENT_WRITE, link)
@@ -322,7 +328,9 @@ class PeerTransport:
             return
         try:
             while link.out:
-                sent = stream.send(memoryview(link.out)[: 1 << 20])
+                # Released at once: an error's traceback would keep the buffer pinned.
+                with memoryview(link.out) as whole, whole[:WRITE_BYTES] as piece:
+                    sent = stream.send(piece)
                 del link.out[:sent]
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass  # the socket is full: go on when it says so

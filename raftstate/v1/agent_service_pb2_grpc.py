@@ -97,29 +97,34 @@ class AgentServiceServicer:
     """
 
     def CreateAgent(self, request, context):
-        """CreateAgent makes an agent. Creating one that exists fails with
-        ALREADY_EXISTS (AGENT_EXISTS, definite).
+        """CreateAgent makes an agent. Definite failures: ALREADY_EXISTS (AGENT_EXISTS:
+        there is one of that id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAgent(self, request, context):
-        """GetAgent reads one agent: NOT_FOUND if there is none of that id.
+        """GetAgent reads one agent. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAgent(self, request, context):
-        """UpdateAgent replaces an agent's labels.
+        """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """ListAgents reads agents in order of id.
+        """ListAgents reads agents in order of id. Each page is a read of its own: pages do
+        not pin a revision, and their headers say which they reflect.
+
+        Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+        A prefix that no agent has is no failure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +132,10 @@ class AgentServiceServicer:
 
     def RetireAgent(self, request, context):
         """RetireAgent ends an agent for good: its history stays readable, its
-        ownership ends, and nobody acquires it again.
+        ownership ends, and nobody acquires it again. It needs no fence.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+        (AGENT_STATE: it is retired already).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,7 +150,8 @@ class AgentServiceServicer:
         the deadline passes; a waiter whose leader goes away must ask again.
 
         Definite failures: FAILED_PRECONDITION (OWNED: somebody else owns it;
-        AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND.
+        AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND
+        (AGENT_NOT_FOUND, unless `create` is set).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,14 +161,19 @@ class AgentServiceServicer:
         """RenewOwnership keeps ownerships alive while requests come. The rules are
         those of SessionService.KeepAlive, without a grace of its own: a broken
         stream changes nothing until the ttl has passed.
+
+        An ownership that has ended is no failure: `held` is false. Definite failures,
+        each of which ends the stream: INVALID_ARGUMENT, UNAVAILABLE (NOT_LEADER, also
+        when the member stops leading while the stream is open; NO_QUORUM).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseOwnership(self, request, context):
-        """ReleaseOwnership ends an ownership at once. Releasing one that has already
-        ended fails with FAILED_PRECONDITION (FENCED or NOT_OWNER, definite).
+        """ReleaseOwnership ends an ownership at once. Definite failures:
+        FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
+        already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,14 +181,22 @@ class AgentServiceServicer:
 
     def HaltAgent(self, request, context):
         """HaltAgent ends the ownership and lets nobody acquire the agent until
-        ResumeAgent.
+        ResumeAgent. It needs no fence.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+        (AGENT_STATE: it is neither idle nor active).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeAgent(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """ResumeAgent makes a halted agent idle: it may be acquired again. Who owned it
+        before the halt does not own it afterwards.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+        (AGENT_STATE: it is not halted).
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -182,7 +204,10 @@ class AgentServiceServicer:
     def CheckFence(self, request, context):
         """CheckFence says, for a resource outside the store, whether tokens are
         current now. It is advisory: the resource itself must keep the highest token
-        it has seen.
+        it has seen. It is a linearizable read.
+
+        A token that is not current, and an agent that does not exist, are no failures:
+        the answer is false. Definite failures: INVALID_ARGUMENT (fences).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,18 +34,28 @@ class AgentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
     CreateAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.CreateAgentRequest, _agent_service_pb2.CreateAgentResponse]
-    """CreateAgent makes an agent. Creating one that exists fails with
-    ALREADY_EXISTS (AGENT_EXISTS, definite).
+    """CreateAgent makes an agent. Definite failures: ALREADY_EXISTS (AGENT_EXISTS:
+    there is one of that id).
     """
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]
-    """GetAgent reads one agent: NOT_FOUND if there is none of that id."""
+    """GetAgent reads one agent. Definite failures: NOT_FOUND (AGENT_NOT_FOUND)."""
     UpdateAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.UpdateAgentRequest, _agent_service_pb2.UpdateAgentResponse]
-    """UpdateAgent replaces an agent's labels."""
+    """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
+    """
     ListAgents: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentsRequest, _agent_service_pb2.ListAgentsResponse]
-    """ListAgents reads agents in order of id."""
+    """ListAgents reads agents in order of id. Each page is a read of its own: pages do
+    not pin a revision, and their headers say which they reflect.
+
+    Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+    A prefix that no agent has is no failure.
+    """
     RetireAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.RetireAgentRequest, _agent_service_pb2.RetireAgentResponse]
     """RetireAgent ends an agent for good: its history stays readable, its
-    ownership ends, and nobody acquires it again.
+    ownership ends, and nobody acquires it again. It needs no fence.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+    (AGENT_STATE: it is retired already).
     """
     AcquireOwnership: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.AcquireOwnershipRequest, _agent_service_pb2.AcquireOwnershipResponse]
     """AcquireOwnership grants the right to act for an agent, with a fencing token
@@ -56,26 +66,44 @@ class AgentServiceStub:
     the deadline passes; a waiter whose leader goes away must ask again.
 
     Definite failures: FAILED_PRECONDITION (OWNED: somebody else owns it;
-    AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND.
+    AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND
+    (AGENT_NOT_FOUND, unless `create` is set).
     """
     RenewOwnership: _grpc.StreamStreamMultiCallable[_agent_service_pb2.RenewOwnershipRequest, _agent_service_pb2.RenewOwnershipResponse]
     """RenewOwnership keeps ownerships alive while requests come. The rules are
     those of SessionService.KeepAlive, without a grace of its own: a broken
     stream changes nothing until the ttl has passed.
+
+    An ownership that has ended is no failure: `held` is false. Definite failures,
+    each of which ends the stream: INVALID_ARGUMENT, UNAVAILABLE (NOT_LEADER, also
+    when the member stops leading while the stream is open; NO_QUORUM).
     """
     ReleaseOwnership: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ReleaseOwnershipRequest, _agent_service_pb2.ReleaseOwnershipResponse]
-    """ReleaseOwnership ends an ownership at once. Releasing one that has already
-    ended fails with FAILED_PRECONDITION (FENCED or NOT_OWNER, definite).
+    """ReleaseOwnership ends an ownership at once. Definite failures:
+    FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
+    already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
     """
     HaltAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.HaltAgentRequest, _agent_service_pb2.HaltAgentResponse]
     """HaltAgent ends the ownership and lets nobody acquire the agent until
-    ResumeAgent.
+    ResumeAgent. It needs no fence.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+    (AGENT_STATE: it is neither idle nor active).
     """
     ResumeAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ResumeAgentRequest, _agent_service_pb2.ResumeAgentResponse]
+    """ResumeAgent makes a halted agent idle: it may be acquired again. Who owned it
+    before the halt does not own it afterwards.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+    (AGENT_STATE: it is not halted).
+    """
     CheckFence: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.CheckFenceRequest, _agent_service_pb2.CheckFenceResponse]
     """CheckFence says, for a resource outside the store, whether tokens are
     current now. It is advisory: the resource itself must keep the highest token
-    it has seen.
+    it has seen. It is a linearizable read.
+
+    A token that is not current, and an agent that does not exist, are no failures:
+    the answer is false. Definite failures: INVALID_ARGUMENT (fences).
     """
 
 @_typing.type_check_only
@@ -84,18 +112,28 @@ class AgentServiceAsyncStub(AgentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CreateAgentRequest, _agent_service_pb2.CreateAgentResponse]  # type: ignore[assignment]
-    """CreateAgent makes an agent. Creating one that exists fails with
-    ALREADY_EXISTS (AGENT_EXISTS, definite).
+    """CreateAgent makes an agent. Definite failures: ALREADY_EXISTS (AGENT_EXISTS:
+    there is one of that id).
     """
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]  # type: ignore[assignment]
-    """GetAgent reads one agent: NOT_FOUND if there is none of that id."""
+    """GetAgent reads one agent. Definite failures: NOT_FOUND (AGENT_NOT_FOUND)."""
     UpdateAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.UpdateAgentRequest, _agent_service_pb2.UpdateAgentResponse]  # type: ignore[assignment]
-    """UpdateAgent replaces an agent's labels."""
+    """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
+    """
     ListAgents: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentsRequest, _agent_service_pb2.ListAgentsResponse]  # type: ignore[assignment]
-    """ListAgents reads agents in order of id."""
+    """ListAgents reads agents in order of id. Each page is a read of its own: pages do
+    not pin a revision, and their headers say which they reflect.
+
+    Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+    A prefix that no agent has is no failure.
+    """
     RetireAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.RetireAgentRequest, _agent_service_pb2.RetireAgentResponse]  # type: ignore[assignment]
     """RetireAgent ends an agent for good: its history stays readable, its
-    ownership ends, and nobody acquires it again.
+    ownership ends, and nobody acquires it again. It needs no fence.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+    (AGENT_STATE: it is retired already).
     """
     AcquireOwnership: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.AcquireOwnershipRequest, _agent_service_pb2.AcquireOwnershipResponse]  # type: ignore[assignment]
     """AcquireOwnership grants the right to act for an agent, with a fencing token
@@ -106,26 +144,44 @@ class AgentServiceAsyncStub(AgentServiceStub):
     the deadline passes; a waiter whose leader goes away must ask again.
 
     Definite failures: FAILED_PRECONDITION (OWNED: somebody else owns it;
-    AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND.
+    AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND
+    (AGENT_NOT_FOUND, unless `create` is set).
     """
     RenewOwnership: _aio.StreamStreamMultiCallable[_agent_service_pb2.RenewOwnershipRequest, _agent_service_pb2.RenewOwnershipResponse]  # type: ignore[assignment]
     """RenewOwnership keeps ownerships alive while requests come. The rules are
     those of SessionService.KeepAlive, without a grace of its own: a broken
     stream changes nothing until the ttl has passed.
+
+    An ownership that has ended is no failure: `held` is false. Definite failures,
+    each of which ends the stream: INVALID_ARGUMENT, UNAVAILABLE (NOT_LEADER, also
+    when the member stops leading while the stream is open; NO_QUORUM).
     """
     ReleaseOwnership: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ReleaseOwnershipRequest, _agent_service_pb2.ReleaseOwnershipResponse]  # type: ignore[assignment]
-    """ReleaseOwnership ends an ownership at once. Releasing one that has already
-    ended fails with FAILED_PRECONDITION (FENCED or NOT_OWNER, definite).
+    """ReleaseOwnership ends an ownership at once. Definite failures:
+    FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
+    already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
     """
     HaltAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.HaltAgentRequest, _agent_service_pb2.HaltAgentResponse]  # type: ignore[assignment]
     """HaltAgent ends the ownership and lets nobody acquire the agent until
-    ResumeAgent.
+    ResumeAgent. It needs no fence.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+    (AGENT_STATE: it is neither idle nor active).
     """
     ResumeAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ResumeAgentRequest, _agent_service_pb2.ResumeAgentResponse]  # type: ignore[assignment]
+    """ResumeAgent makes a halted agent idle: it may be acquired again. Who owned it
+    before the halt does not own it afterwards.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+    (AGENT_STATE: it is not halted).
+    """
     CheckFence: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CheckFenceRequest, _agent_service_pb2.CheckFenceResponse]  # type: ignore[assignment]
     """CheckFence says, for a resource outside the store, whether tokens are
     current now. It is advisory: the resource itself must keep the highest token
-    it has seen.
+    it has seen. It is a linearizable read.
+
+    A token that is not current, and an agent that does not exist, are no failures:
+    the answer is false. Definite failures: INVALID_ARGUMENT (fences).
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -137,8 +193,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.CreateAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.CreateAgentResponse, _abc.Awaitable[_agent_service_pb2.CreateAgentResponse]]:
-        """CreateAgent makes an agent. Creating one that exists fails with
-        ALREADY_EXISTS (AGENT_EXISTS, definite).
+        """CreateAgent makes an agent. Definite failures: ALREADY_EXISTS (AGENT_EXISTS:
+        there is one of that id).
         """
 
     @_abc_1.abstractmethod
@@ -147,7 +203,7 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.GetAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.GetAgentResponse, _abc.Awaitable[_agent_service_pb2.GetAgentResponse]]:
-        """GetAgent reads one agent: NOT_FOUND if there is none of that id."""
+        """GetAgent reads one agent. Definite failures: NOT_FOUND (AGENT_NOT_FOUND)."""
 
     @_abc_1.abstractmethod
     def UpdateAgent(
@@ -155,7 +211,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.UpdateAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.UpdateAgentResponse, _abc.Awaitable[_agent_service_pb2.UpdateAgentResponse]]:
-        """UpdateAgent replaces an agent's labels."""
+        """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
+        """
 
     @_abc_1.abstractmethod
     def ListAgents(
@@ -163,7 +221,12 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.ListAgentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.ListAgentsResponse, _abc.Awaitable[_agent_service_pb2.ListAgentsResponse]]:
-        """ListAgents reads agents in order of id."""
+        """ListAgents reads agents in order of id. Each page is a read of its own: pages do
+        not pin a revision, and their headers say which they reflect.
+
+        Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+        A prefix that no agent has is no failure.
+        """
 
     @_abc_1.abstractmethod
     def RetireAgent(
@@ -172,7 +235,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.RetireAgentResponse, _abc.Awaitable[_agent_service_pb2.RetireAgentResponse]]:
         """RetireAgent ends an agent for good: its history stays readable, its
-        ownership ends, and nobody acquires it again.
+        ownership ends, and nobody acquires it again. It needs no fence.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+        (AGENT_STATE: it is retired already).
         """
 
     @_abc_1.abstractmethod
@@ -189,7 +255,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         the deadline passes; a waiter whose leader goes away must ask again.
 
         Definite failures: FAILED_PRECONDITION (OWNED: somebody else owns it;
-        AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND.
+        AGENT_STATE: it is halted or retired; SESSION_EXPIRED), NOT_FOUND
+        (AGENT_NOT_FOUND, unless `create` is set).
         """
 
     @_abc_1.abstractmethod
@@ -201,6 +268,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """RenewOwnership keeps ownerships alive while requests come. The rules are
         those of SessionService.KeepAlive, without a grace of its own: a broken
         stream changes nothing until the ttl has passed.
+
+        An ownership that has ended is no failure: `held` is false. Definite failures,
+        each of which ends the stream: INVALID_ARGUMENT, UNAVAILABLE (NOT_LEADER, also
+        when the member stops leading while the stream is open; NO_QUORUM).
         """
 
     @_abc_1.abstractmethod
@@ -209,8 +280,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.ReleaseOwnershipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.ReleaseOwnershipResponse, _abc.Awaitable[_agent_service_pb2.ReleaseOwnershipResponse]]:
-        """ReleaseOwnership ends an ownership at once. Releasing one that has already
-        ended fails with FAILED_PRECONDITION (FENCED or NOT_OWNER, definite).
+        """ReleaseOwnership ends an ownership at once. Definite failures:
+        FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
+        already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod
@@ -220,7 +292,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.HaltAgentResponse, _abc.Awaitable[_agent_service_pb2.HaltAgentResponse]]:
         """HaltAgent ends the ownership and lets nobody acquire the agent until
-        ResumeAgent.
+        ResumeAgent. It needs no fence.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+        (AGENT_STATE: it is neither idle nor active).
         """
 
     @_abc_1.abstractmethod
@@ -228,7 +303,13 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _agent_service_pb2.ResumeAgentRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_agent_service_pb2.ResumeAgentResponse, _abc.Awaitable[_agent_service_pb2.ResumeAgentResponse]]: ...
+    ) -> _typing.Union[_agent_service_pb2.ResumeAgentResponse, _abc.Awaitable[_agent_service_pb2.ResumeAgentResponse]]:
+        """ResumeAgent makes a halted agent idle: it may be acquired again. Who owned it
+        before the halt does not own it afterwards.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
+        (AGENT_STATE: it is not halted).
+        """
 
     @_abc_1.abstractmethod
     def CheckFence(
@@ -238,7 +319,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_agent_service_pb2.CheckFenceResponse, _abc.Awaitable[_agent_service_pb2.CheckFenceResponse]]:
         """CheckFence says, for a resource outside the store, whether tokens are
         current now. It is advisory: the resource itself must keep the highest token
-        it has seen.
+        it has seen. It is a linearizable read.
+
+        A token that is not current, and an agent that does not exist, are no failures:
+        the answer is false. Definite failures: INVALID_ARGUMENT (fences).
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -53,13 +53,20 @@ class CheckpointServiceServicer:
 
     def GetCheckpoint(self, request, context):
         """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
+        such checkpoint, or none yet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCheckpoints(self, request, context):
-        """ListCheckpoints reads an agent's checkpoints, newest first, without data.
+        """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
+        is a read of its own: pages do not pin a revision.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
+        INVALID_ARGUMENT (page_size, page_token, consistency).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

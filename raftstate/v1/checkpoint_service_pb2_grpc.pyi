@@ -34,9 +34,18 @@ class CheckpointServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CheckpointServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryStreamMultiCallable[_checkpoint_service_pb2.GetCheckpointRequest, _checkpoint_service_pb2.GetCheckpointResponse]
-    """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB."""
+    """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
+    such checkpoint, or none yet).
+    """
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListCheckpointsRequest, _checkpoint_service_pb2.ListCheckpointsResponse]
-    """ListCheckpoints reads an agent's checkpoints, newest first, without data."""
+    """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
+    is a read of its own: pages do not pin a revision.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
+    INVALID_ARGUMENT (page_size, page_token, consistency).
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -44,9 +53,18 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryStreamMultiCallable[_checkpoint_service_pb2.GetCheckpointRequest, _checkpoint_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB."""
+    """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
+    such checkpoint, or none yet).
+    """
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListCheckpointsRequest, _checkpoint_service_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
-    """ListCheckpoints reads an agent's checkpoints, newest first, without data."""
+    """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
+    is a read of its own: pages do not pin a revision.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
+    INVALID_ARGUMENT (page_size, page_token, consistency).
+    """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
     """CheckpointService reads the states that agents saved."""
@@ -57,7 +75,11 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_checkpoint_service_pb2.GetCheckpointResponse], _abc.AsyncIterator[_checkpoint_service_pb2.GetCheckpointResponse]]:
-        """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB."""
+        """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
+        such checkpoint, or none yet).
+        """
 
     @_abc_1.abstractmethod
     def ListCheckpoints(
@@ -65,6 +87,11 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.ListCheckpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.ListCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.ListCheckpointsResponse]]:
-        """ListCheckpoints reads an agent's checkpoints, newest first, without data."""
+        """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
+        is a read of its own: pages do not pin a revision.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
+        INVALID_ARGUMENT (page_size, page_token, consistency).
+        """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

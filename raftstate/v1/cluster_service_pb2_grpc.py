@@ -48,7 +48,7 @@ class ClusterServiceServicer:
 
     def Status(self, request, context):
         """Status says how the answering member sees the cluster. It asks nobody else,
-        and answers whether or not there is a leader.
+        and answers whether or not there is a leader. It has no failures of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

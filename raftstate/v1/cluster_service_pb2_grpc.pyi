@@ -35,7 +35,7 @@ class ClusterServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ClusterServiceAsyncStub: ...
     Status: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.StatusRequest, _cluster_service_pb2.StatusResponse]
     """Status says how the answering member sees the cluster. It asks nobody else,
-    and answers whether or not there is a leader.
+    and answers whether or not there is a leader. It has no failures of its own.
     """
 
 @_typing.type_check_only
@@ -45,7 +45,7 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Status: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.StatusRequest, _cluster_service_pb2.StatusResponse]  # type: ignore[assignment]
     """Status says how the answering member sees the cluster. It asks nobody else,
-    and answers whether or not there is a leader.
+    and answers whether or not there is a leader. It has no failures of its own.
     """
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,7 +58,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_service_pb2.StatusResponse, _abc.Awaitable[_cluster_service_pb2.StatusResponse]]:
         """Status says how the answering member sees the cluster. It asks nobody else,
-        and answers whether or not there is a leader.
+        and answers whether or not there is a leader. It has no failures of its own.
         """
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -57,21 +57,27 @@ class EventServiceServicer:
     """
 
     def ReadEvents(self, request, context):
-        """ReadEvents reads one stream in order of seq.
+        """ReadEvents reads one stream in order of seq, up to where the stream ended when the
+        call began. Where there is nothing to read, one message without events says so.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadAll(self, request, context):
-        """ReadAll reads every stream in the order of the log.
+        """ReadAll reads every stream in the order of the log, up to where the log ended when
+        the call began. Where there is nothing to read, one message without events says
+        so. It has no failures of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStream(self, request, context):
-        """GetStream says how long a stream is. NOT_FOUND if it never had an event.
+        """GetStream says how long a stream is. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND: it never had an event).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

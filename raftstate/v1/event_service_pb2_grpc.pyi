@@ -34,11 +34,20 @@ class EventServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     ReadEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ReadEventsRequest, _event_service_pb2.ReadEventsResponse]
-    """ReadEvents reads one stream in order of seq."""
+    """ReadEvents reads one stream in order of seq, up to where the stream ended when the
+    call began. Where there is nothing to read, one message without events says so.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+    """
     ReadAll: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ReadAllRequest, _event_service_pb2.ReadAllResponse]
-    """ReadAll reads every stream in the order of the log."""
+    """ReadAll reads every stream in the order of the log, up to where the log ended when
+    the call began. Where there is nothing to read, one message without events says
+    so. It has no failures of its own.
+    """
     GetStream: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetStreamRequest, _event_service_pb2.GetStreamResponse]
-    """GetStream says how long a stream is. NOT_FOUND if it never had an event."""
+    """GetStream says how long a stream is. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND: it never had an event).
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -46,11 +55,20 @@ class EventServiceAsyncStub(EventServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.ReadEventsRequest, _event_service_pb2.ReadEventsResponse]  # type: ignore[assignment]
-    """ReadEvents reads one stream in order of seq."""
+    """ReadEvents reads one stream in order of seq, up to where the stream ended when the
+    call began. Where there is nothing to read, one message without events says so.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+    """
     ReadAll: _aio.UnaryStreamMultiCallable[_event_service_pb2.ReadAllRequest, _event_service_pb2.ReadAllResponse]  # type: ignore[assignment]
-    """ReadAll reads every stream in the order of the log."""
+    """ReadAll reads every stream in the order of the log, up to where the log ended when
+    the call began. Where there is nothing to read, one message without events says
+    so. It has no failures of its own.
+    """
     GetStream: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetStreamRequest, _event_service_pb2.GetStreamResponse]  # type: ignore[assignment]
-    """GetStream says how long a stream is. NOT_FOUND if it never had an event."""
+    """GetStream says how long a stream is. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND: it never had an event).
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """EventService reads the events that agents committed."""
@@ -61,7 +79,11 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.ReadEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.ReadEventsResponse], _abc.AsyncIterator[_event_service_pb2.ReadEventsResponse]]:
-        """ReadEvents reads one stream in order of seq."""
+        """ReadEvents reads one stream in order of seq, up to where the stream ended when the
+        call began. Where there is nothing to read, one message without events says so.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+        """
 
     @_abc_1.abstractmethod
     def ReadAll(
@@ -69,7 +91,10 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.ReadAllRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.ReadAllResponse], _abc.AsyncIterator[_event_service_pb2.ReadAllResponse]]:
-        """ReadAll reads every stream in the order of the log."""
+        """ReadAll reads every stream in the order of the log, up to where the log ended when
+        the call began. Where there is nothing to read, one message without events says
+        so. It has no failures of its own.
+        """
 
     @_abc_1.abstractmethod
     def GetStream(
@@ -77,6 +102,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.GetStreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.GetStreamResponse, _abc.Awaitable[_event_service_pb2.GetStreamResponse]]:
-        """GetStream says how long a stream is. NOT_FOUND if it never had an event."""
+        """GetStream says how long a stream is. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND: it never had an event).
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

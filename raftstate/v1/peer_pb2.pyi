@@ -47,10 +47,8 @@ class Envelope(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("client_address",)
-    CLIENT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    client_address: str
-    def __init__(self, client_address: _Optional[str] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class RaftEntry(_message.Message):
     __slots__ = ("index", "term", "data")

@@ -70,6 +70,9 @@ class SessionServiceServicer:
         first time, so it may be retried freely; with another ttl it fails with
         ALREADY_EXISTS (REQUEST_ID_REUSED, definite). An id whose session has ended
         opens as another session: opened_revision tells the two apart.
+
+        It has no request id. If its failure is indefinite, the same request may be sent
+        again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +86,11 @@ class SessionServiceServicer:
         sent the last answered request. A stream that breaks at the transport starts
         a short grace (300 ms by default) after which the session expires; a stream
         that the client ends in order, or that the server ends, does not.
+
+        Definite failures: FAILED_PRECONDITION (SESSION_EXPIRED: it has ended, or there
+        never was one), INVALID_ARGUMENT (also for another session_id in the same
+        stream), UNAVAILABLE (NOT_LEADER, also when the member stops leading while the
+        stream is open; NO_QUORUM). Each ends the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,14 +98,18 @@ class SessionServiceServicer:
 
     def CloseSession(self, request, context):
         """CloseSession ends a session and every ownership it holds. Closing a session
-        that is already gone succeeds.
+        that is already gone succeeds, so it may be sent again. It has no failures of
+        its own; a session_id that cannot be one is INVALID_ARGUMENT (definite).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """ListSessions reads the live sessions in order of id.
+        """ListSessions reads the live sessions in order of id. Each page is a read of its
+        own: pages do not pin a revision, and their headers say which they reflect.
+
+        Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

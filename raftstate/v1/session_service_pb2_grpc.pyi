@@ -42,6 +42,9 @@ class SessionServiceStub:
     first time, so it may be retried freely; with another ttl it fails with
     ALREADY_EXISTS (REQUEST_ID_REUSED, definite). An id whose session has ended
     opens as another session: opened_revision tells the two apart.
+
+    It has no request id. If its failure is indefinite, the same request may be sent
+    again.
     """
     KeepAlive: _grpc.StreamStreamMultiCallable[_session_service_pb2.KeepAliveRequest, _session_service_pb2.KeepAliveResponse]
     """KeepAlive keeps a session alive while the stream lives and requests come.
@@ -51,13 +54,23 @@ class SessionServiceStub:
     sent the last answered request. A stream that breaks at the transport starts
     a short grace (300 ms by default) after which the session expires; a stream
     that the client ends in order, or that the server ends, does not.
+
+    Definite failures: FAILED_PRECONDITION (SESSION_EXPIRED: it has ended, or there
+    never was one), INVALID_ARGUMENT (also for another session_id in the same
+    stream), UNAVAILABLE (NOT_LEADER, also when the member stops leading while the
+    stream is open; NO_QUORUM). Each ends the stream.
     """
     CloseSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.CloseSessionRequest, _session_service_pb2.CloseSessionResponse]
     """CloseSession ends a session and every ownership it holds. Closing a session
-    that is already gone succeeds.
+    that is already gone succeeds, so it may be sent again. It has no failures of
+    its own; a session_id that cannot be one is INVALID_ARGUMENT (definite).
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]
-    """ListSessions reads the live sessions in order of id."""
+    """ListSessions reads the live sessions in order of id. Each page is a read of its
+    own: pages do not pin a revision, and their headers say which they reflect.
+
+    Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -73,6 +86,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     first time, so it may be retried freely; with another ttl it fails with
     ALREADY_EXISTS (REQUEST_ID_REUSED, definite). An id whose session has ended
     opens as another session: opened_revision tells the two apart.
+
+    It has no request id. If its failure is indefinite, the same request may be sent
+    again.
     """
     KeepAlive: _aio.StreamStreamMultiCallable[_session_service_pb2.KeepAliveRequest, _session_service_pb2.KeepAliveResponse]  # type: ignore[assignment]
     """KeepAlive keeps a session alive while the stream lives and requests come.
@@ -82,13 +98,23 @@ class SessionServiceAsyncStub(SessionServiceStub):
     sent the last answered request. A stream that breaks at the transport starts
     a short grace (300 ms by default) after which the session expires; a stream
     that the client ends in order, or that the server ends, does not.
+
+    Definite failures: FAILED_PRECONDITION (SESSION_EXPIRED: it has ended, or there
+    never was one), INVALID_ARGUMENT (also for another session_id in the same
+    stream), UNAVAILABLE (NOT_LEADER, also when the member stops leading while the
+    stream is open; NO_QUORUM). Each ends the stream.
     """
     CloseSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CloseSessionRequest, _session_service_pb2.CloseSessionResponse]  # type: ignore[assignment]
     """CloseSession ends a session and every ownership it holds. Closing a session
-    that is already gone succeeds.
+    that is already gone succeeds, so it may be sent again. It has no failures of
+    its own; a session_id that cannot be one is INVALID_ARGUMENT (definite).
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """ListSessions reads the live sessions in order of id."""
+    """ListSessions reads the live sessions in order of id. Each page is a read of its
+    own: pages do not pin a revision, and their headers say which they reflect.
+
+    Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """SessionService gives a client the identity under which its mutations happen
@@ -107,6 +133,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         first time, so it may be retried freely; with another ttl it fails with
         ALREADY_EXISTS (REQUEST_ID_REUSED, definite). An id whose session has ended
         opens as another session: opened_revision tells the two apart.
+
+        It has no request id. If its failure is indefinite, the same request may be sent
+        again.
         """
 
     @_abc_1.abstractmethod
@@ -122,6 +151,11 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         sent the last answered request. A stream that breaks at the transport starts
         a short grace (300 ms by default) after which the session expires; a stream
         that the client ends in order, or that the server ends, does not.
+
+        Definite failures: FAILED_PRECONDITION (SESSION_EXPIRED: it has ended, or there
+        never was one), INVALID_ARGUMENT (also for another session_id in the same
+        stream), UNAVAILABLE (NOT_LEADER, also when the member stops leading while the
+        stream is open; NO_QUORUM). Each ends the stream.
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +165,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.CloseSessionResponse, _abc.Awaitable[_session_service_pb2.CloseSessionResponse]]:
         """CloseSession ends a session and every ownership it holds. Closing a session
-        that is already gone succeeds.
+        that is already gone succeeds, so it may be sent again. It has no failures of
+        its own; a session_id that cannot be one is INVALID_ARGUMENT (definite).
         """
 
     @_abc_1.abstractmethod
@@ -140,6 +175,10 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.ListSessionsResponse, _abc.Awaitable[_session_service_pb2.ListSessionsResponse]]:
-        """ListSessions reads the live sessions in order of id."""
+        """ListSessions reads the live sessions in order of id. Each page is a read of its
+        own: pages do not pin a revision, and their headers say which they reflect.
+
+        Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+        """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

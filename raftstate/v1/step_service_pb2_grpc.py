@@ -57,14 +57,15 @@ class StepServiceServicer:
         still is the head.
 
         Definite failures (the step did not and will not happen):
-        FAILED_PRECONDITION  FENCED, NOT_OWNER, AGENT_STATE.
+        FAILED_PRECONDITION  FENCED, NOT_OWNER, AGENT_STATE, SESSION_EXPIRED.
         ABORTED              CONFLICT: the head is another one; details say which.
         NOT_FOUND            AGENT_NOT_FOUND.
+        ALREADY_EXISTS       REQUEST_ID_REUSED.
         INVALID_ARGUMENT     the request breaks a limit; details name the field.
         UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
         RESOURCE_EXHAUSTED   OVERLOADED: nothing was proposed.
-        Indefinite (it may have happened, or may yet): UNAVAILABLE or
-        DEADLINE_EXCEEDED with OUTCOME_UNKNOWN, and any status not listed here. The
+        Indefinite (it may have happened, or may yet): UNAVAILABLE with OUTCOME_UNKNOWN,
+        FAILED_PRECONDITION with OUTCOME_FORGOTTEN, and any status not listed here. The
         same request id may be sent again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -75,6 +76,12 @@ class StepServiceServicer:
         """Submit carries many mutations in one stream, in batches, and answers each.
         Mutations of one batch are proposed in order; answers come as they are
         known. It is the fast path of CommitStep and every other mutating call.
+
+        A mutation that fails is answered alone, with the status of its own call, and
+        definite failures are the same. A batch above its limits is not proposed: each
+        mutation of it is answered with INVALID_ARGUMENT (definite). What has no answer
+        when the stream ends is unknown, and may be sent again under the same ids. A
+        stream with 4,096 mutations under way is not read from until some are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

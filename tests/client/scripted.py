@@ -61,16 +61,19 @@ QUICK_S = 0.2
 
 @dataclass(frozen=True)
 class Refuse:
-    """Answer with a failure."""
+    """Answer with a failure. `definite` of None says nothing about it."""
 
     reason: str
     code: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION
     metadata: dict[str, str] = field(default_factory=dict)
+    definite: bool | None = True
 
     def status(self) -> Any:
         info = error_details_pb2.ErrorInfo(
             domain="raftstate", reason=self.reason, metadata=self.metadata
         )
+        if self.definite is not None:
+            info.metadata["definite"] = "true" if self.definite else "false"
         packed = AnyMessage()
         packed.Pack(info)
         return status_pb2.Status(
@@ -94,7 +97,7 @@ def not_leader(hint: str = "") -> Refuse:
     return Refuse("NOT_LEADER", grpc.StatusCode.UNAVAILABLE, metadata)
 
 
-UNKNOWN = Refuse("OUTCOME_UNKNOWN", grpc.StatusCode.UNAVAILABLE)
+UNKNOWN = Refuse("OUTCOME_UNKNOWN", grpc.StatusCode.UNAVAILABLE, definite=False)
 FENCED = Refuse("FENCED", metadata={"current_fence": "2-9", "current_holder": "other"})
 SESSION_EXPIRED = Refuse("SESSION_EXPIRED")
 

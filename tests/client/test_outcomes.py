@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from raftstate.client.errors import Ledger, unanswered, unreachable
+from raftstate.client.errors import Ledger, from_status, unanswered, unreachable
 from raftstate.client.store import Store
 from raftstate.errors import (
     Fenced,
@@ -36,7 +36,7 @@ from tests.client.scripted import (
 )
 
 INVALID = Refuse("INVALID_REQUEST", grpc.StatusCode.INVALID_ARGUMENT)
-FORGOTTEN = Refuse("OUTCOME_FORGOTTEN")
+FORGOTTEN = Refuse("OUTCOME_FORGOTTEN", definite=False)
 
 
 async def error_of(store: Store, timeout: float | None = None) -> RaftStateError:
@@ -152,6 +152,34 @@ async def test_a_status_that_nobody_explains_is_not_definite() -> None:
 
         assert not error.definite
         assert len(member.ids) > 1
+
+
+@pytest.mark.parametrize("reason", ["FENCED", "NOT_LEADER", "INVALID_REQUEST", "NEW_REASON"])
+@pytest.mark.parametrize(("says", "definite"), [(True, True), (False, False), (None, False)])
+def test_what_does_not_say_that_it_is_definite_is_not(
+    reason: str, says: bool | None, definite: bool
+) -> None:
+    """
+    In doubt an error is indefinite: where `definite` is missing, and also where it is
+    there for a reason that this client does not know.
+    """
+    error = from_status(Refuse(reason, definite=says).status())
+
+    assert error.definite is (definite and reason != "NEW_REASON")
+    assert "definite" not in error.details
+
+
+@asynchronous
+async def test_a_refusal_that_says_nothing_about_it_is_asked_again() -> None:
+    """
+    The same request id finds out what the log says.
+    """
+    error, member = await scripted_error([Refuse("FENCED", definite=None), FENCED])
+
+    assert isinstance(error, Fenced)
+    assert error.definite
+    assert len(member.ids) == 2
+    assert len({one.sequence for one in member.ids}) == 1
 
 
 @asynchronous

@@ -20,11 +20,11 @@ import contextlib
 import hashlib
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from raftstate.core import queries
+from raftstate.core import keys, queries
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import (
     Base,
@@ -369,10 +369,10 @@ class SimState:
 _PAIR = struct.Struct("<II")
 
 
-def encode_map(store: MemoryStore) -> bytes:
+def encode_map(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A map as a file: every pair with its two lengths, in order of key."""
     parts: list[bytes] = []
-    for key, value in store.items():
+    for key, value in pairs:
         parts += (_PAIR.pack(len(key), len(value)), key, value)
     return b"".join(parts)
 
@@ -489,10 +489,7 @@ class SimSnapshots:
 
     def _copy(self, reader: Reader, term: Term) -> SnapshotFile:
         disk = self._disk
-        store = MemoryStore()
-        for key, value in reader.scan(b"", b"\xff" * 16):
-            store.put(key, value)
-        data = encode_map(store)
+        data = encode_map(reader.scan(*keys.EVERYTHING))
         position = queries.applied(reader)
         manifest = SnapshotManifest(
             name=f"{position.index}-{disk.identity.member_id}-{disk.incarnation}-{self._made}",
