@@ -5,9 +5,10 @@ key has one name in all of them: `[api] listen` is `RAFTSTATE_API_LISTEN` and
 `--api-listen`. Only the tables `[[member]]` and `[raft.dial]` exist in the file
 alone.
 
-Nothing is guessed. A key that is not known is an error, wherever it comes from (any
-variable that begins with `RAFTSTATE_` is taken for one), and so is a value of another type or out of range; the message names the key, the
-place and the limit. A node that listens on an address that other machines can
+Nothing is guessed. A key that is not known is an error, wherever it comes from, and
+every variable that begins with `RAFTSTATE_` is taken for one, but for those of the
+project's scripts. So is a value of another type or out of range; the message names the
+key, the place and the limit. A node that listens on an address that other machines can
 reach must have certificates: without them the configuration is refused.
 
 Start reading at `load`.
@@ -317,7 +318,7 @@ def _merge_environment(tables: _Tables, environment: Mapping[str, str]) -> None:
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
         source = f"environment variable {name}"
         if section not in SECTIONS or not key:
-            raise ConfigError(f"{source}: unknown: no key of the configuration has this name")
+            raise ConfigError(f"{source}: no key of the configuration has this name")
         tables[section][key] = _Value(text, source, is_text=True)
 
 

@@ -126,10 +126,9 @@ class LocalCluster:
     ) -> Self:
         """Lay out a new cluster in `folder`; nothing is started.
 
-        Without `base_port`, free ports are found; with `check_ports`, ports that are in
-        use are refused now, and not only when the nodes start. `overrides` go into every
-        node's configuration: `{"snapshot": {"log_entries": 200}}`. Without `cluster_id`,
-        one is drawn.
+        Without `base_port`, free ports are found, and without `cluster_id` one is drawn.
+        With `check_ports`, ports in use are refused already here. `overrides` go into every
+        node's configuration: `{"snapshot": {"log_entries": 200}}`.
         """
         folder = Path(folder).absolute()
         if not Path("/proc/self/stat").exists():
@@ -138,7 +137,9 @@ class LocalCluster:
             raise LocalClusterError(f"{folder} already holds a cluster; attach to it")
         members = _members(nodes, base_port)
         if check_ports:
-            _check_free((one.id, name, getattr(one, name)) for one in members for name in _PORTS)
+            _check_free(
+                (one.id, name, getattr(one, name)) for one in members for name in _PORTS
+            )
         cluster_id = cluster_id or f"local-{secrets.token_hex(4)}"
         folder.mkdir(parents=True, exist_ok=True)
         cluster = cls(folder, cluster_id, members)
@@ -307,9 +308,8 @@ class LocalCluster:
     def _ask(self, node: _Node, timeout: float = 1.0) -> StatusResponse | None:
         """What a node says of itself; None if nobody or somebody else answers."""
         answer = probe.status(node.member.api, timeout)
-        own = (self.cluster_id, node.member.id)
         said = answer and (answer.header.cluster_id, answer.header.member_id)
-        return answer if said == own else None
+        return answer if said == (self.cluster_id, node.member.id) else None
 
     def leader(self, timeout: float = 1.0) -> str | None:
         """The node that leads and is ready to serve, by the highest term; or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -102,11 +103,28 @@ def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
 
 def test_the_environment_of_other_programs_is_left_alone(tmp_path: Path) -> None:
     """
-    Only variables of our sections are ours.
+    Only variables with our prefix are ours, and not those of the project's scripts.
     """
-    environment = {"RAFTSTATE_SEED": "0x2a", "HOME": "x", "RAFTSTATE": "1"}
+    environment = dict.fromkeys(configuration.SCRIPT_VARIABLES, "x")
+    environment |= {"HOME": "x", "RAFTSTATE": "1", "API_LISTEN": "x", "MY_RAFTSTATE_X_Y": "x"}
 
     assert load(write(tmp_path), environment=environment) == read(write(tmp_path))
+
+
+def test_the_variables_of_scripts_are_those_that_scripts_use() -> None:
+    """
+    The list holds what scripts and tests read, and no key of the configuration.
+    """
+    root = Path(__file__).parents[1]
+    used = {
+        name
+        for path in [*(root / "scripts").iterdir(), *(root / "tests" / "sim").glob("*.py")]
+        for name in re.findall(r"\bRAFTSTATE_[A-Z_]+\b", path.read_text())
+    }
+    keys = {f"RAFTSTATE_{one}_{key}".upper() for one, key in configuration.settable()}
+
+    assert used == configuration.SCRIPT_VARIABLES
+    assert not keys & configuration.SCRIPT_VARIABLES
 
 
 def test_addresses_to_dial_can_be_overridden(tmp_path: Path) -> None:
@@ -266,6 +284,12 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     [
         ("RAFTSTATE_RAFT_HEARTBEAT", "5", "unknown key raft.heartbeat"),
         ("RAFTSTATE_RAFT_DIAL", "x", "unknown key raft.dial"),
+        ("RAFTSTATE_RAFFT_HEARTBEAT_MS", "60", "no key of the configuration"),
+        ("RAFTSTATE_MEMBER_ID", "n1", "no key of the configuration"),
+        ("RAFTSTATE_RAFT", "x", "no key of the configuration"),
+        ("RAFTSTATE_RAFT_", "x", "no key of the configuration"),
+        ("RAFTSTATE_", "", "no key of the configuration"),
+        ("RAFTSTATE_SEEDS", "1", "no key of the configuration"),
         (
             "RAFTSTATE_RAFT_HEARTBEAT_MS",
             "fast",
@@ -284,6 +308,7 @@ def test_the_environment_is_held_to_the_same_rules(
         load(write(tmp_path), environment={variable: text})
 
     assert expected in str(caught.value)
+    assert f"environment variable {variable}: " in str(caught.value) or "loopback" in expected
 
 
 def test_an_address_that_others_can_reach_is_fine_with_certificates(tmp_path: Path) -> None:
@@ -403,6 +428,20 @@ def test_config_check_of_a_wrong_file(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr == f"raftstate: {path}: unknown key api.listen_on\n"
     assert result.stdout == ""
+
+
+def test_config_check_of_a_wrong_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Exit status 2, and the variable is named.
+    """
+    monkeypatch.setenv("RAFTSTATE_SNAPSHOTS_LOG_BYTES", "1024")
+
+    result = check("--config", str(write(tmp_path)))
+
+    assert result.exit_code == 2
+    assert "RAFTSTATE_SNAPSHOTS_LOG_BYTES" in result.stderr
 
 
 def test_every_key_has_a_flag(tmp_path: Path) -> None:

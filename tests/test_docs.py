@@ -1,13 +1,27 @@
-"""The documents keep their word: commands that they name exist, links lead somewhere."""
+"""The documents keep their word.
 
+Commands, scripts, tests, metrics and alarms that they name exist; links lead somewhere;
+the table of errors has every error, with what the code says about it.
+"""
+
+import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+from prometheus_client import generate_latest
 
 from raftstate import cli
+from raftstate.client.errors import from_status
+from raftstate.errors import BY_REASON, DOMAIN, RaftStateError
+from raftstate.metrics import Metrics
+from tests.test_metrics import STATUS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -24,6 +38,19 @@ COMMAND = re.compile(
     r"(?:^|[$`(|;&]|\bexec\s|/bin/)\s*raftstate((?: +[a-z][a-z-]*\b(?![./=]))+)", re.MULTILINE
 )
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+TEST = re.compile(r"\btests/[\w/.-]*\w(?:::\w+)*")
+ALARM = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
+METRIC = re.compile(r"\braftstate_[a-z_]+")
+GUARANTEES = ROOT / "raftstate" / "docs" / "GUARANTEES.md"
+ARCHITECTURE = ROOT / "raftstate" / "docs" / "ARCHITECTURE.md"
+RUNBOOK = ROOT / "raftstate" / "docs" / "RUNBOOK.md"
+SOURCES = [
+    path
+    for path in sorted((ROOT / "raftstate").rglob("*.py"))
+    if path.parent != ROOT / "raftstate" / "v1"
+]
+# What the table of errors says about whether it happened.
+NO, UNKNOWN, EITHER = "no", "**nobody knows**", "**`definite` says**"
 
 
 def code(text: str) -> Iterator[str]:
@@ -58,6 +85,87 @@ def broken_links(document: Path, text: str) -> list[str]:
     return [link for link in LINK.findall(text) if not (document.parent / link).exists()]
 
 
+@cache
+def defined(path: Path) -> frozenset[str]:
+    """What a test may be named by: functions and classes at the top of a file."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):  # TestX = X.TestCase
+            names |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+    return frozenset(names)
+
+
+def missing_tests(text: str) -> list[str]:
+    """Tests, and files of tests, that a document names and that do not exist."""
+    missing = []
+    for found in TEST.findall(text):
+        path, _, name = found.partition("::")
+        exists = (ROOT / path).exists()
+        if not exists or (name and name not in defined(ROOT / path)):
+            missing.append(found)
+    return missing
+
+
+def section(document: Path, title: str) -> str:
+    """One section of a document, without its title."""
+    _, found, rest = document.read_text().partition(f"\n## {title}\n")
+    assert found, f"{document.name} has no section {title}"
+    return rest.partition("\n## ")[0]
+
+
+def error_table() -> list[tuple[str, str]]:
+    """Each error of the table in GUARANTEES, and what its row says about it."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section(GUARANTEES, "Errors").splitlines()
+        if line.startswith("| `")
+    ]
+    return [(name, row[1]) for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+
+
+@cache
+def claims() -> dict[str, set[bool | None]]:
+    """What the code says about each error where it makes one: None is "it depends"."""
+    kinds = {kind.__name__: kind.reason for kind in BY_REASON.values()}
+    found: dict[str, set[bool | None]] = {reason: set() for reason in BY_REASON}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            said = next((one.value for one in node.keywords if one.arg == "definite"), None)
+            first = node.args[0] if node.args else None
+            reason = kinds.get(getattr(node.func, "id", ""))
+            if reason is None and isinstance(first, ast.Constant):
+                reason = str(first.value)  # Failure("CORRUPT", ...), Unavailable(...)
+            if said is not None and reason in found:
+                known = isinstance(said, ast.Constant)
+                found[reason].add(bool(said.value) if known else None)  # type: ignore[attr-defined]
+    return found
+
+
+def expected_words(kind: type[RaftStateError]) -> str:
+    """What the table must say about an error: what the code says where it makes one, and
+    what a client makes of an answer that calls itself definite."""
+    info = error_details_pb2.ErrorInfo(
+        domain=DOMAIN, reason=kind.reason, metadata={"definite": "true"}
+    )
+    packed = AnyMessage()
+    packed.Pack(info)
+    heard = from_status(status_pb2.Status(code=9, details=[packed])).definite
+    said = claims()[kind.reason] | {heard}
+    if said == {True}:
+        return NO
+    return UNKNOWN if said == {False} else EITHER
+
+
+def alarms_of_the_code() -> set[str]:
+    """Names of alarms that the code raises."""
+    raised = re.compile(r"(?:alarms\[|\bALARM = |return \(\()\"([A-Z_]+)\"")
+    return {name for path in SOURCES for name in raised.findall(path.read_text())}
+
+
 def command_line() -> click.Group:
     """The group behind the `raftstate` command."""
     groups = [one for one in vars(cli).values() if isinstance(one, click.Group)]
@@ -67,22 +175,25 @@ def command_line() -> click.Group:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_document_names_exists(document: Path) -> None:
     """
-    Each script, each command and each local link of a document is real.
+    Each script, each command, each test and each local link of a document is real.
     """
     text = document.read_text()
 
     assert missing_scripts(text) == []
+    assert missing_tests(text) == []
     assert unknown_commands(text, command_line()) == []
     assert broken_links(document, text) == []
 
 
 def test_what_does_not_exist_is_noticed() -> None:
     """
-    The checks see a script, a command and a link that are not there, and only those.
+    The checks see a script, a command, a test and a link that are not there, and only
+    those.
     """
     text = """
     Run `./scripts/check`, then `./scripts/frobnicate`; see [this](nowhere.md),
     [that](README.md#top) and [the web](https://example.org/x). raftstate serves agents.
+    `tests/test_docs.py::missing_tests`, `tests/test_docs.py::test_x`, tests/core, tests/x.
 
 ```
 $ raftstate cluster start --nodes 3
@@ -92,8 +203,79 @@ raftstate frob
 """
 
     assert missing_scripts(text) == ["frobnicate"]
+    assert missing_tests(text) == ["tests/test_docs.py::test_x", "tests/x"]
     assert unknown_commands(text, command_line()) == [
         "raftstate cluster explode",
         "raftstate frob",
     ]
     assert broken_links(ROOT / "README.md", text) == ["nowhere.md"]
+
+
+def test_every_promise_names_its_tests() -> None:
+    """
+    Each "Fails:" of GUARANTEES and each invariant of ARCHITECTURE names tests, not just
+    folders or files of them; each promise has such a line.
+    """
+    fails = {
+        title: re.search(r"\*Fails:\*(.*?)(?:\n\n|\Z)", section(GUARANTEES, title), re.DOTALL)
+        for title in re.findall(r"^## (.*)$", GUARANTEES.read_text(), re.MULTILINE)
+    }
+    invariants = re.split(r"^- ", section(ARCHITECTURE, "Invariants"), flags=re.MULTILINE)[1:]
+
+    assert [title for title, found in fails.items() if not found] == ["Not promised"]
+    assert len(invariants) >= 10
+    for text in [*(found[1] for found in fails.values() if found), *invariants]:
+        named = [one for one in TEST.findall(text) if not one.startswith("tests/testdata/")]
+        assert named, text
+        assert [one for one in named if "::" not in one] == [], text
+
+
+def test_every_error_is_in_the_table() -> None:
+    """
+    Once each, and what the table says about whether it happened is what the code says.
+    """
+    names = {kind.__name__: kind for kind in BY_REASON.values()}
+    table = error_table()
+
+    assert Counter(name for name, _ in table) == Counter(list(names))
+    for name, words in table:
+        assert re.split(r"[:,]", words)[0] == expected_words(names[name]), name
+
+
+def test_every_alarm_is_told() -> None:
+    """
+    The API's comment and the runbook name exactly the alarms that the code raises.
+    """
+    proto = (ROOT / "proto/raftstate/v1/cluster_service.proto").read_text()
+    alarms = alarms_of_the_code()
+
+    assert alarms >= {"NO_LEADER", "SNAPSHOT_FAILED"}
+    assert set(ALARM.findall(proto.partition("message Alarm {")[2])) == alarms
+    headed = re.findall(r"^\*\*([A-Z_]+)\*\*:", section(RUNBOOK, "Alarms"), re.MULTILINE)
+    assert sorted(headed) == sorted(alarms)
+
+
+def test_every_metric_is_told() -> None:
+    """
+    The runbook names exactly the metrics that a member shows.
+    """
+    metrics = Metrics(lambda: STATUS, lambda: {"refused": 1})
+    metrics.observe("/s/M", "OK", 0.1)
+    shown = generate_latest(metrics.registry).decode()
+    types = re.findall(r"^# TYPE (raftstate_\w+) (\w+)$", shown, re.MULTILINE)
+
+    told = METRIC.findall(RUNBOOK.read_text())
+    assert set(told) == {name for name, _ in types}
+
+
+def test_the_code_map_has_every_module() -> None:
+    """
+    Each module beside the packages, and each of consensus/, is in the code map.
+    """
+    text = section(ARCHITECTURE, "Code map")
+    rows = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"(\w+\.py)`", row)}
+    package = ROOT / "raftstate"
+    modules = {path.name for path in (*package.glob("*.py"), *package.glob("consensus/*.py"))}
+
+    assert told == modules - {"__init__.py", "__main__.py"}

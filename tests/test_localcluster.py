@@ -1,8 +1,14 @@
 """What a local cluster decides without a process: layout, ports, files, what it shows."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -11,6 +17,8 @@ from raftstate import localcluster
 from raftstate.cluster_cli import cluster as commands
 from raftstate.localcluster import LocalCluster, LocalClusterError, Member, NodeReport
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, ROLE_LEADER, Role, StatusResponse
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def report(name: str, role: Role, term: int, ready: bool = True) -> NodeReport:
@@ -50,9 +58,25 @@ def test_attaching_finds_what_was_made(tmp_path: Path) -> None:
     found = LocalCluster.attach(tmp_path / "c")
 
     assert found.members == made.members
+    assert found.cluster_id == made.cluster_id
     assert [found.state(name) for name in found.members] == ["stopped"] * 3
     with pytest.raises(LocalClusterError, match="already holds a cluster"):
         LocalCluster.create(tmp_path / "c")
+
+
+def test_each_cluster_has_an_id_of_its_own(tmp_path: Path) -> None:
+    """
+    An id is drawn for each folder, and every node is told it; a given one is taken.
+    """
+    drawn = [LocalCluster.create(tmp_path / name).cluster_id for name in "abc"]
+    files = (tmp_path / "a").glob("n?/node.toml")
+    told = {tomllib.loads(path.read_text())["cluster"]["id"] for path in files}
+    given = LocalCluster.create(tmp_path / "d", cluster_id="mine")
+
+    assert len(set(drawn)) == 3
+    assert all(re.fullmatch("local-[0-9a-f]{8}", one) for one in drawn)
+    assert told == {drawn[0]}
+    assert given.cluster_id == "mine"
 
 
 @pytest.mark.parametrize(
@@ -158,24 +182,138 @@ def test_the_environment_of_a_node_holds_no_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    What the file says is not overridden by variables that happen to be set here.
+    What the file says is not overridden by variables that happen to be set here, and
+    none of them keeps the node from starting.
     """
-    monkeypatch.setenv("RAFTSTATE_API_LISTEN", "127.0.0.1:1")
+    for name in ("RAFTSTATE_API_LISTEN", "RAFTSTATE_RAFFT_X", "RAFTSTATE_SEED", "RAFTSTATE_"):
+        monkeypatch.setenv(name, "127.0.0.1:1")
 
     assert not [name for name in localcluster._environment() if name.startswith("RAFTSTATE")]
 
 
 def test_a_stopped_cluster_is_shown_as_such(tmp_path: Path) -> None:
     """
-    `status` shows a cluster that does not run, in both forms, and is no failure.
+    `status` shows a cluster that does not run, in both forms, and says by its exit
+    status that it is not healthy.
     """
     cluster = LocalCluster.create(tmp_path / "c")
     table = CliRunner().invoke(commands, ["status", "--dir", str(cluster.folder)])
     shown = CliRunner().invoke(commands, ["status", "--dir", str(cluster.folder), "-o", "json"])
     document = json.loads(shown.stdout)
 
-    assert (table.exit_code, table.stdout.count("stopped")) == (0, 3)
-    assert shown.exit_code == 0
+    assert (table.exit_code, table.stdout.count("stopped")) == (1, 3)
+    assert shown.exit_code == 1
+    assert table.stderr == shown.stderr == ""
     assert document["healthy"] is False
     assert document["leader"] is None
     assert [one["state"] for one in document["members"]] == ["stopped"] * 3
+
+
+HEALTHY = [
+    report("n1", ROLE_LEADER, 5),
+    report("n2", ROLE_FOLLOWER, 5),
+    report("n3", ROLE_FOLLOWER, 5),
+]
+
+
+def alarmed() -> NodeReport:
+    found = report("n3", ROLE_FOLLOWER, 5)
+    assert found.status is not None
+    found.status.alarms.add(name="SNAPSHOT_FAILED", message="no space")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("reports", "exit_status"),
+    [
+        (HEALTHY, 0),
+        ([*HEALTHY[:2], NodeReport(HEALTHY[2].member, None, "stopped", None)], 1),
+        ([*HEALTHY[:2], report("n3", ROLE_FOLLOWER, 5, ready=False)], 1),
+        ([*HEALTHY[:2], alarmed()], 1),
+        (HEALTHY[1:], 1),
+    ],
+    ids=["healthy", "one stopped", "one not ready", "an alarm", "no leader"],
+)
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_status_fails_unless_the_cluster_is_healthy(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reports: list[NodeReport],
+    exit_status: int,
+    output: str,
+) -> None:
+    """
+    Exit status 0 only if one leads, all are ready, and there is no alarm; the same in
+    both forms, and as the help says.
+    """
+    cluster = LocalCluster.create(tmp_path / "c")
+    monkeypatch.setattr(LocalCluster, "status", lambda _: reports)
+
+    shown = CliRunner().invoke(commands, ["status", "--dir", str(cluster.folder), "-o", output])
+    told = CliRunner().invoke(commands, ["status", "--help"]).stdout
+
+    assert shown.exit_code == exit_status
+    assert "n3" in shown.stdout
+    assert output == "table" or json.loads(shown.stdout)["healthy"] is (exit_status == 0)
+    assert "exit status is 0 if the cluster is healthy" in " ".join(told.split())
+
+
+def test_each_cluster_command_has_its_script() -> None:
+    """
+    scripts/cluster-X passes everything on to `raftstate cluster X`; no more, no fewer.
+    """
+    scripts = {path.name.removeprefix("cluster-"): path for path in SCRIPTS.glob("cluster-*")}
+
+    assert isinstance(commands, click.Group)
+    assert set(scripts) == set(commands.commands)
+    for name, path in scripts.items():
+        lines = path.read_text().splitlines()
+        assert os.access(path, os.X_OK), path
+        assert f"cluster-{name} [" in lines[1]
+        assert lines[2:-1] == (SCRIPTS / "cluster-start").read_text().splitlines()[2:-1]
+        assert lines[-1] == f'exec "$root/.venv/bin/raftstate" cluster {name} "$@"'
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "expected"),
+    [
+        ("raftstate.cli", None, "ERROR"),
+        ("raftstate.cli", "DEBUG", "DEBUG"),
+        ("raftstate.examples.census.agent", None, "ERROR"),
+        ("raftstate.examples.census.demo", None, "ERROR"),
+        ("raftstate.client", None, "None"),
+        ("raftstate.localcluster", None, "None"),
+    ],
+)
+def test_programs_keep_grpc_quiet_and_libraries_do_not(
+    module: str, given: str | None, expected: str
+) -> None:
+    """
+    Programs tell grpc to say errors alone, before it is imported, unless they are told
+    otherwise. The SDK, a guest in another's process, sets nothing.
+
+    Method: note what the environment holds when grpc is first looked for, by the module or
+    after it.
+    """
+    watcher = f"""
+import importlib.abc, os, sys
+class Watcher(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "grpc":
+            print(os.environ.get("GRPC_VERBOSITY"))
+            sys.meta_path.remove(self)
+sys.meta_path.insert(0, Watcher())
+import {module}
+import grpc
+"""
+    environment = {key: text for key, text in os.environ.items() if key != "GRPC_VERBOSITY"}
+    seen = subprocess.run(
+        [sys.executable, "-c", watcher],
+        env=environment | ({"GRPC_VERBOSITY": given} if given else {}),
+        cwd=SCRIPTS.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert seen.stdout == f"{expected}\n"

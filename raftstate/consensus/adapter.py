@@ -234,13 +234,6 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         return self.leads and self.applied_index >= self._SyncObj__noopIDx
 
     @property
-    def uncommitted_bytes(self) -> int:
-        """About how much of the log is not committed yet: an upper bound for queues."""
-        pending = self.log.last.index - self.commit_index
-        held = self.log.last.index - self.log.base.position.index
-        return self.log.size_bytes * pending // held if held else 0
-
-    @property
     def has_work(self) -> bool:
         """Whether another tick would do something without any new input."""
         return self.applied_index < self.commit_index or self._next_commit() > self.commit_index
@@ -361,7 +354,26 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         )
 
     def _advance_commit(self) -> None:
-        self._commit_to(self._next_commit())
+        if self._feeding is not None:
+            self._commit_to(self._next_commit())
+            self._settle()
+
+    def _settle(self) -> None:
+        """Once an entry of the current leader's own term is committed here, this log
+        holds all that was ever committed (paper, 5.4.3), whatever disk it is on.
+
+        The leader gets the vote of this term: a former disk may have given it, and
+        another may not have it too.
+        """
+        if self.log.hard_state.settled or not self.term:
+            return
+        if self.log.term_at(self.commit_index) != self.term:
+            return
+        leader = self.leader
+        assert leader is not None, f"committed in term {self.term} without a leader"
+        self._SyncObj__setCurrentTerm(self.term, self._SyncObj__votedForNodeId or leader)
+        self.log.set_hard_state(self.log.hard_state._replace(settled=True))
+        self._heartbeat_at = self.now  # the followers shall hear of it at once
 
     def _commit_to(self, index: Index) -> None:
         if index > self.commit_index:
@@ -370,15 +382,16 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self._SyncObj__raftLog.setRaftCommitIndex(index)
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
-        """Apply what is committed, a bounded number of entries a tick."""
-        last = min(self.commit_index, self.applied_index + self.config.apply_max)
-        while self.applied_index < last:
-            first = Index(self.applied_index + 1)
-            for entry in self.log.read(first, self.config.append_bytes_max):
-                if entry.index > last:
-                    break
-                self._host.apply(entry)
-                self._SyncObj__raftLastApplied = entry.index
+        """Apply what is committed, so much a tick that no heartbeat comes late."""
+        last = self.commit_index
+        if self.applied_index >= last:
+            return False
+        first = Index(self.applied_index + 1)
+        for entry in self.log.read(first, self.config.apply_bytes_max):
+            if entry.index > last:
+                break
+            self._host.apply(entry)
+            self._SyncObj__raftLastApplied = entry.index
         return False
 
     # --- elections ----------------------------------------------------------
@@ -426,6 +439,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
                 pre_vote=pre,
                 campaign_term=campaign_term,
                 transfer=transfer,
+                settled=self.log.hard_state.settled,
             )
             self._send(peer, Envelope(request_vote=request), gated=True)
         self._count_vote(self.config.member_id)
@@ -434,7 +448,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         campaign = self._campaign
         assert campaign is not None, "a vote without a campaign"
         campaign.votes.add(voter)
-        if rules.is_quorum(self.config.members, campaign.votes):
+        settled = self.log.hard_state.settled
+        if rules.wins(self.config.members, campaign.votes, settled=settled):
             self._campaign = None
             if campaign.pre:
                 self._run(transfer=False)
@@ -511,7 +526,10 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _on_request_vote(self, peer: MemberId, envelope: Envelope, m: RequestVote) -> None:
         its_last = Position(Index(m.last_index), Term(m.last_term))
-        if m.pre_vote:
+        settled = self.log.hard_state.settled
+        if not rules.may_elect(settled=settled, candidate_settled=m.settled):
+            granted = False
+        elif m.pre_vote:
             granted = rules.grants_pre_vote(
                 self.term, Term(m.campaign_term), its_last, self.log.last, led=self._led()
             )
@@ -566,6 +584,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self._commit_to(
                 rules.follower_commit(self.commit_index, Index(m.commit_index), judged.verified)
             )
+            self._settle()
             reply.success, reply.match_index = True, judged.verified
         else:
             reply.next_index = judged.next_index
@@ -589,6 +608,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _on_append_reply(self, peer: MemberId, envelope: Envelope, m: AppendReply) -> None:
         if self._feeding is not None and envelope.term == self.term:
+            self._feeding.notice_disk(peer, envelope.disk_id)
             self._feeding.on_append_reply(peer, m)
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
@@ -631,6 +651,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _on_install_reply(self, peer: MemberId, envelope: Envelope, m: InstallReply) -> None:
         if self._feeding is not None and envelope.term == self.term:
+            self._feeding.notice_disk(peer, envelope.disk_id)
             self._feeding.on_install_reply(peer, m)
 
     def _on_install_snapshot(

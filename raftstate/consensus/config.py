@@ -23,7 +23,7 @@ class EngineConfig:
     election_max_s: float = 0.60
     append_bytes_max: int = 1 << 20
     window: int = 8
-    apply_max: int = 256
+    apply_bytes_max: int = 128 << 10
     compact_bytes: int = 64 << 20
     compact_entries: int = 0
     keep_entries: int = 1000

@@ -78,7 +78,8 @@ class LogJournal(Journal):  # type: ignore[misc]  # pysyncobj is untyped
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
         """Store term and vote; durable with the next commit of the log."""
         vote = MemberId(votedForNodeId) if votedForNodeId is not None else None
-        self.log.set_hard_state(HardState(Term(term), vote))
+        settled = self.log.hard_state.settled
+        self.log.set_hard_state(HardState(Term(term), vote, settled))
 
     def getCurrentTerm(self) -> int:  # noqa: N802
         """The stored term."""

@@ -148,6 +148,15 @@ class Feeding:
 
     # --- answers, of the leader's own term --------------------------------------
 
+    def notice_disk(self, peer: MemberId, disk_id: str) -> None:
+        """Begin anew with a follower that answers from another disk than before: what
+        it acknowledged is gone."""
+        progress = self.progress[peer]
+        if progress.disk_id and progress.disk_id != disk_id:
+            following = Index(self._log.last.index + 1)
+            progress = self.progress[peer] = Progress(next=following, heard=progress.heard)
+        progress.disk_id = disk_id
+
     def on_append_reply(self, peer: MemberId, m: AppendReply) -> None:
         """Take in what a follower says about AppendEntries."""
         progress = self.progress[peer]

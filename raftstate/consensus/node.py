@@ -72,6 +72,7 @@ class RaftNode:
             now=time.monotonic(),
             send=self._send,
             deliver=deliver,
+            flush=lambda: self._transport.flush(time.monotonic()),
             wall_ms=lambda: int(time.time() * 1000),
         )
         self._transport = PeerTransport(badge, listen, dial, self._replica, tls)

@@ -33,6 +33,7 @@ class Progress:
     match: Index = Index(0)
     mode: Mode = Mode.PROBE
     heard: float = 0.0
+    disk_id: str = ""
     in_flight: deque[Index] = field(default_factory=deque)
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0

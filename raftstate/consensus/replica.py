@@ -44,7 +44,8 @@ from raftstate.v1.store_pb2 import Command, LogEntry
 COMMANDS = b"\x00"
 INBOX_MAX = 256
 UNCOMMITTED_BYTES_MAX = 32 << 20
-BATCH_MAX = 4096
+# So much at most is taken up in one step: it is synced, and sent, at once.
+STEP_BYTES_MAX = 4 << 20
 NO_LEADER_ALARM_S = 5.0
 NO_OP_KIND = NO_OP[:1]
 
@@ -106,12 +107,14 @@ class _Proposed(NamedTuple):
 
     term: Term
     tickets: list[object]
+    size: int
 
 
 class Replica:
     """A member of the cluster. Not thread-safe: one owner calls everything.
 
-    `send` gets envelopes for connected peers, complete but for session and sequence;
+    `send` gets envelopes for connected peers, complete but for session and sequence, and
+    may keep them until `flush` or the end of the step;
     `deliver` gets each step's answers at once.
     """
 
@@ -126,6 +129,7 @@ class Replica:
         now: float,
         send: Callable[[MemberId, Envelope], None],
         deliver: Deliver,
+        flush: Callable[[], None] = lambda: None,
         wall_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self.config = config
@@ -134,6 +138,7 @@ class Replica:
         self._snapshots = snapshots
         self._send = send
         self._deliver = deliver
+        self._flush = flush
         self._wall_ms = wall_ms
         self._now = now
         self._identity = log.identity
@@ -147,6 +152,7 @@ class Replica:
         self._abandoned: list[object] = []
         self._broken: list[str] = []
         self._proposed: dict[Index, _Proposed] = {}
+        self._proposed_bytes = 0
         self._applied: list[Applied] = []
         self._gated: list[tuple[MemberId, Envelope]] = []
         self._answers: list[tuple[object, Answer]] = []
@@ -224,7 +230,8 @@ class Replica:
     @property
     def wake_at(self) -> float:
         """When a step is due without any new input."""
-        deadline = self._tenure.next_deadline() if self._serving else None
+        attends = self._serving and not self._handing_over
+        deadline = self._tenure.next_deadline() if attends else None
         wake = self.engine.wake_at
         return wake if deadline is None else min(wake, deadline)
 
@@ -237,6 +244,8 @@ class Replica:
         self._take_requests()
         self.engine.tick()
         self.engine.begin_read_round()
+        # What leaves before the commit leaves now: followers sync meanwhile.
+        self._flush()
 
         self._log.commit()
         self.engine.synced()
@@ -254,7 +263,7 @@ class Replica:
         return self._status
 
     def _is_full(self) -> bool:
-        return self.engine.leads and self.engine.uncommitted_bytes > UNCOMMITTED_BYTES_MAX
+        return self._proposed_bytes > UNCOMMITTED_BYTES_MAX
 
     def _release(self) -> None:
         """Let go of everything that reflects what is durable and applied now."""
@@ -323,17 +332,16 @@ class Replica:
         """Everything that waits becomes one log entry, or a few where that would be too
         large. Waiters come first: who waits for a free agent is proposed at once."""
         batch: list[tuple[Command, object]] = []
-        while self._proposals and not self._is_full():
+        size = 0
+        while self._proposals and size < STEP_BYTES_MAX and not self._is_full():
             command, ticket = self._proposals.popleft()
             if not _is_wait(command):
                 batch.append((command, ticket))
+                size += command.ByteSize()
             elif self._serving:
                 self._tenure.wait(command, ticket, self._now)
             else:
                 self._refuse([ticket])
-            if len(batch) >= BATCH_MAX:
-                self._append_all(batch)
-                batch = []
         if self._serving:
             batch = self._tenure.due(self._state.store, self._now) + batch
         self._append_all(batch)
@@ -358,10 +366,11 @@ class Replica:
             wall_time_ms=self._wall_ms(),
             commands=[command for command, _ in batch],
         )
-        position = self.engine.append(COMMANDS + entry.SerializeToString(deterministic=True))
-        self._proposed[position.index] = _Proposed(
-            position.term, [ticket for _, ticket in batch]
-        )
+        data = COMMANDS + entry.SerializeToString(deterministic=True)
+        position = self.engine.append(data)
+        tickets = [ticket for _, ticket in batch]
+        self._proposed[position.index] = _Proposed(position.term, tickets, len(data))
+        self._proposed_bytes += len(data)
 
     def _log_time(self) -> int:
         """Log time: the stamp of the newest entry and the own time since it came."""
@@ -398,6 +407,7 @@ class Replica:
         proposed = self._proposed.pop(entry.index, None)
         if proposed is None:
             return
+        self._proposed_bytes -= proposed.size
         # Leaving office answers everybody, so whoever still waits is of this term.
         assert proposed.term == entry.term, f"{proposed} waits for {entry.index}"
         self._answers.extend(
@@ -423,7 +433,7 @@ class Replica:
         unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
         for proposed in self._proposed.values():
             self._answers.extend((t, unknown) for t in proposed.tickets if t is not None)
-        self._proposed = {}
+        self._proposed, self._proposed_bytes = {}, 0
         waiting = [arrival.ticket for arrival in self.engine.reads.drop()]
         self._refuse([*waiting, *self._tenure.end()])
 

@@ -56,6 +56,22 @@ def grants_pre_vote(
     return campaign_term > my_term and up_to_date(its_last, my_last) and not led
 
 
+def may_elect(*, settled: bool, candidate_settled: bool) -> bool:
+    """Whether a member may vote for a candidate at all.
+
+    Who lost its disk and came back under its name has forgotten what it acknowledged:
+    its vote could elect a leader that lacks it. So until it is settled it votes only
+    for candidates that are not either, and those need everybody's vote, which they only
+    get where nobody holds anything: in a new cluster.
+    """
+    return settled or not candidate_settled
+
+
+def wins(voters: Collection[MemberId], votes: Collection[MemberId], *, settled: bool) -> bool:
+    """Whether a candidate has the votes that it needs (see `may_elect`)."""
+    return is_quorum(voters, votes) if settled else set(voters) <= set(votes)
+
+
 # --- log matching ------------------------------------------------------------
 
 

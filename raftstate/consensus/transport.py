@@ -28,6 +28,7 @@ from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
+from raftstate.consensus.names import Names
 from raftstate.core.types import MemberId
 from raftstate.v1.peer_pb2 import Envelope, Hello
 
@@ -163,6 +164,7 @@ class PeerTransport:
         self._sessions = badge.incarnation << 32
         self.refused: dict[str, int] = {}
         self._wrong_peer: tuple[float, str] | None = None
+        self._names = Names()
         self._listener = _listen(listen)
         self._selector.register(self._listener, selectors.EVENT_READ, None)
 
@@ -240,6 +242,7 @@ class PeerTransport:
                 self._selector.unregister(link.stream)
                 link.stream.close()
                 link.stream = None
+        self._names.close()
         self._selector.unregister(self._listener)
         self._listener.close()
         self._selector.close()
@@ -254,8 +257,13 @@ class PeerTransport:
                 self._dial(link, now)
 
     def _dial(self, link: _Link, now: float) -> None:
+        host, port = split_address(link.address)
+        address = self._names.address_of(host)
+        if address is None:
+            self._break(link, now, f"{host} is not resolved")
+            return
         try:
-            stream: TcpStream = _dial(link.address)
+            stream: TcpStream = _dial(address, port)
         except OSError as error:
             self._break(link, now, str(error))
             return
@@ -471,7 +479,9 @@ class PeerTransport:
         """Refuse what is not the next envelope of a member of this cluster, to us."""
         badge = self._badge
         if envelope.cluster_id != badge.cluster_id:
-            raise WrongPeer(f"of cluster {envelope.cluster_id[:64]!r}, not {badge.cluster_id!r}")
+            raise WrongPeer(
+                f"of cluster {envelope.cluster_id[:64]!r}, not {badge.cluster_id!r}"
+            )
         if envelope.cluster_epoch != badge.cluster_epoch:
             raise WrongPeer(f"of epoch {envelope.cluster_epoch}, not {badge.cluster_epoch}")
         if envelope.to_member != badge.member_id:
@@ -544,8 +554,7 @@ def _listen(address: str) -> socket.socket:
     return listener
 
 
-def _dial(address: str) -> socket.socket:
-    host, port = split_address(address)
+def _dial(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     stream = socket.socket(family, socket.SOCK_STREAM)
     _tune(stream)

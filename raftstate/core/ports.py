@@ -45,10 +45,16 @@ class Entry(NamedTuple):
 
 class HardState(NamedTuple):
     """What a member must not forget (Raft paper, figure 2): durable before any
-    message that reflects it."""
+    message that reflects it.
+
+    `settled` becomes true, for good, when an entry of a leader's own term is known to
+    be committed in this log. A member on a new folder does not know what it acknowledged
+    under its name before, so until then it elects nobody by majority.
+    """
 
     term: Term
     vote: MemberId | None
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

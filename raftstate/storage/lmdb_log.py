@@ -207,7 +207,9 @@ class LmdbLog:
             return
         if hard_state.term < self._hard_state.term:
             raise ValueError(f"{hard_state} is before {self._hard_state}")
-        record = disk_pb2.HardState(term=hard_state.term, vote=hard_state.vote or "")
+        record = disk_pb2.HardState(
+            term=hard_state.term, vote=hard_state.vote or "", settled=hard_state.settled
+        )
         with self._writing() as txn:
             _put(txn, self._meta, _HARD_STATE, record)
         self._hard_state = hard_state
@@ -268,7 +270,7 @@ class LmdbLog:
             base = _get(txn, _BASE, disk_pb2.LogBase())
             opened = _get(txn, _INCARNATION, disk_pb2.Incarnation())
         vote = MemberId(hard.vote) if hard.vote else None
-        self._hard_state = HardState(Term(hard.term), vote)
+        self._hard_state = HardState(Term(hard.term), vote, hard.settled)
         self._base = Base(Position(Index(base.index), Term(base.term)), base.snapshot)
         self._base_end = base.end_bytes
         self._load_end()

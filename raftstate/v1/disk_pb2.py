@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17raftstate/v1/disk.proto\x12\x0craftstate.v1\"m\n\x0c\x44iskIdentity\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rcluster_epoch\x18\x03 \x01(\x04\x12\x11\n\tmember_id\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\"\'\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04vote\x18\x02 \x01(\t\"K\n\x07LogBase\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x10\n\x08snapshot\x18\x03 \x01(\t\x12\x11\n\tend_bytes\x18\x04 \x01(\x04\"\x1c\n\x0bIncarnation\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17raftstate/v1/disk.proto\x12\x0craftstate.v1\"m\n\x0c\x44iskIdentity\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rcluster_epoch\x18\x03 \x01(\x04\x12\x11\n\tmember_id\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\"8\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04vote\x18\x02 \x01(\t\x12\x0f\n\x07settled\x18\x03 \x01(\x08\"K\n\x07LogBase\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x10\n\x08snapshot\x18\x03 \x01(\t\x12\x11\n\tend_bytes\x18\x04 \x01(\x04\"\x1c\n\x0bIncarnation\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISKIDENTITY']._serialized_start=41
   _globals['_DISKIDENTITY']._serialized_end=150
   _globals['_HARDSTATE']._serialized_start=152
-  _globals['_HARDSTATE']._serialized_end=191
-  _globals['_LOGBASE']._serialized_start=193
-  _globals['_LOGBASE']._serialized_end=268
-  _globals['_INCARNATION']._serialized_start=270
-  _globals['_INCARNATION']._serialized_end=298
+  _globals['_HARDSTATE']._serialized_end=208
+  _globals['_LOGBASE']._serialized_start=210
+  _globals['_LOGBASE']._serialized_end=285
+  _globals['_INCARNATION']._serialized_start=287
+  _globals['_INCARNATION']._serialized_end=315
 # @@protoc_insertion_point(module_scope)

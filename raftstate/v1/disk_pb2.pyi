@@ -19,12 +19,14 @@ class DiskIdentity(_message.Message):
     def __init__(self, format: _Optional[int] = ..., cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., member_id: _Optional[str] = ..., disk_id: _Optional[str] = ...) -> None: ...
 
 class HardState(_message.Message):
-    __slots__ = ("term", "vote")
+    __slots__ = ("term", "vote", "settled")
     TERM_FIELD_NUMBER: _ClassVar[int]
     VOTE_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     term: int
     vote: str
-    def __init__(self, term: _Optional[int] = ..., vote: _Optional[str] = ...) -> None: ...
+    settled: bool
+    def __init__(self, term: _Optional[int] = ..., vote: _Optional[str] = ..., settled: _Optional[bool] = ...) -> None: ...
 
 class LogBase(_message.Message):
     __slots__ = ("index", "term", "snapshot", "end_bytes")

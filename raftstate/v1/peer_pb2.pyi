@@ -85,18 +85,20 @@ class AppendReply(_message.Message):
     def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ...) -> None: ...
 
 class RequestVote(_message.Message):
-    __slots__ = ("last_index", "last_term", "pre_vote", "campaign_term", "transfer")
+    __slots__ = ("last_index", "last_term", "pre_vote", "campaign_term", "transfer", "settled")
     LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
     LAST_TERM_FIELD_NUMBER: _ClassVar[int]
     PRE_VOTE_FIELD_NUMBER: _ClassVar[int]
     CAMPAIGN_TERM_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     last_index: int
     last_term: int
     pre_vote: bool
     campaign_term: int
     transfer: bool
-    def __init__(self, last_index: _Optional[int] = ..., last_term: _Optional[int] = ..., pre_vote: _Optional[bool] = ..., campaign_term: _Optional[int] = ..., transfer: _Optional[bool] = ...) -> None: ...
+    settled: bool
+    def __init__(self, last_index: _Optional[int] = ..., last_term: _Optional[int] = ..., pre_vote: _Optional[bool] = ..., campaign_term: _Optional[int] = ..., transfer: _Optional[bool] = ..., settled: _Optional[bool] = ...) -> None: ...
 
 class VoteReply(_message.Message):
     __slots__ = ("granted", "pre_vote", "campaign_term")

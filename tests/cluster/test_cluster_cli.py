@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftstate.localcluster import LocalCluster
+from raftstate.localcluster import LocalCluster, exists
+from tests.cluster.neighbours import neighbour
 
 
 def run(folder: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -30,8 +31,9 @@ def run(folder: Path, command: str, *arguments: str) -> subprocess.CompletedProc
 
 def status(folder: Path) -> dict[str, object]:
     shown = run(folder, "status", "-o", "json")
-    assert shown.returncode == 0, shown.stderr
     document: dict[str, object] = json.loads(shown.stdout)
+    assert shown.returncode == (0 if document["healthy"] else 1), shown.stderr
+    assert shown.stderr == ""
     return document
 
 
@@ -64,6 +66,7 @@ def test_the_life_of_a_cluster_by_command(tmp_path: Path) -> None:
     assert "already runs" in again.stdout
     assert healthy["healthy"] is True
     assert healthy["leader"] in {"n1", "n2", "n3"}
+    assert table.returncode == 0
     assert all(name in table.stdout for name in ("n1", "n2", "n3", "leader", "running"))
     assert "n1: sent SIGKILL" in killed.stdout
     assert harmed["healthy"] is False
@@ -92,3 +95,27 @@ def test_failures_are_told_in_the_exit_status(tmp_path: Path) -> None:
     assert (unknown.returncode, "there are n1, n2, n3" in unknown.stderr) == (2, True)
     assert (other_size.returncode, "holds a cluster of 3" in other_size.stderr) == (2, True)
     assert wrong_size.returncode == 2
+
+
+def test_starting_on_the_ports_of_another_cluster_fails(tmp_path: Path) -> None:
+    """
+    `start` on ports where another cluster serves says which and whose, makes nothing, and
+    leaves that cluster alone; the same folder can then be started on other ports.
+    """
+    with neighbour(tmp_path / "c1") as (other, port):
+        folder = tmp_path / "c2"
+        refused = run(folder, "start", "--base-port", str(port))
+        made = exists(folder)
+        untouched = status(tmp_path / "c1")
+        try:
+            elsewhere = run(folder, "start", "--base-port", "0")
+        finally:
+            LocalCluster.attach(folder).stop()
+
+        for name, member in other.members.items():
+            for address in (member.api, member.raft, member.metrics):
+                assert f"{name} cannot listen on {address}" in refused.stderr
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert not made
+    assert untouched["healthy"] is True
+    assert (elsewhere.returncode, elsewhere.stderr) == (0, "")

@@ -12,10 +12,22 @@ from pathlib import Path
 import pytest
 
 import raftstate
+from raftstate import localcluster
 from raftstate.client import probe
 from raftstate.localcluster import LocalCluster, LocalClusterError
+from tests.cluster.neighbours import neighbour
+from tests.rpc.test_server import GARBAGE as HTTP_GARBAGE
+from tests.rpc.test_server import PREFACE
 
 STEPS = 30
+GARBAGE = {
+    **{("api", name): sent for name, sent in HTTP_GARBAGE.items()},
+    ("raft", "half a frame"): (100).to_bytes(4, "big") + b"half",
+    ("raft", "a huge length"): b"\xff" * 8,
+    **{(port, "bytes"): secrets.token_bytes(4_096) for port in ("api", "raft")},
+    **{(port, "nothing"): b"" for port in ("api", "raft")},
+}
+SETTINGS_FRAME = 4
 
 
 def address(text: str) -> tuple[str, int]:
@@ -133,28 +145,28 @@ def test_another_process_can_attach(cluster: LocalCluster) -> None:
     assert other.pid(follower) == cluster.pid(follower) is not None
 
 
-@pytest.mark.parametrize("garbage", ["bytes", "half a frame", "a huge length", "nothing"])
-@pytest.mark.parametrize("port", ["raft", "api"])
+@pytest.mark.parametrize(("port", "garbage"), GARBAGE)
 def test_garbage_on_a_port_leaves_the_node_alive(
     cluster: LocalCluster, port: str, garbage: str
 ) -> None:
     """
     Whatever a stranger sends to the raft or the API port, the node goes on serving, in
     the same process, under the same leader and term.
+
+    Method: what begins as HTTP/2 is held open until the server has answered in HTTP/2, so
+    that it is known to have come that far.
     """
     before = cluster.wait_leader()
     pid = cluster.pid(before)
-    sent = {
-        "bytes": secrets.token_bytes(4_096),
-        "half a frame": (100).to_bytes(4, "big") + b"half",
-        "a huge length": b"\xff" * 8,
-        "nothing": b"",
-    }[garbage]
+    sent = GARBAGE[port, garbage]
     for _ in range(5):
         with socket.create_connection(
             address(getattr(cluster.members[before], port)), 5
         ) as one:
             one.sendall(sent)
+            if sent.startswith(PREFACE):
+                head = one.recv(9, socket.MSG_WAITALL)
+                assert head[3] == SETTINGS_FRAME
 
     written = asyncio.run(
         write_steps(cluster.endpoints, f"{port}-{secrets.token_hex(4)}", 1, 3)
@@ -183,19 +195,88 @@ def test_every_node_killed_at_once_keeps_every_acknowledged_step(tmp_path: Path)
             assert asyncio.run(read_steps(cluster.endpoints, "a")) == acknowledged
 
 
-@pytest.mark.parametrize("port", ["api", "raft"])
-def test_a_port_in_use_is_named_with_the_end_of_the_log(tmp_path: Path, port: str) -> None:
+@pytest.mark.parametrize("port", ["api", "raft", "metrics"])
+def test_a_port_in_use_is_named_with_its_member(tmp_path: Path, port: str) -> None:
     """
-    A cluster that cannot start says which node failed and why, and nothing of it runs.
+    A cluster that cannot have one of its ports says which and whose it is, and nothing of
+    it runs.
     """
     cluster = LocalCluster.create(tmp_path / "c")
     taken = getattr(cluster.members["n2"], port)
-    with socket.create_server(address(taken)), pytest.raises(LocalClusterError) as caught:
-        cluster.start()
+    with socket.create_server(address(taken)):
+        with pytest.raises(LocalClusterError) as whole:
+            cluster.start()
+        with pytest.raises(LocalClusterError) as single:
+            cluster.start_node("n2")
 
-    assert "n2 ended with exit status 1 while starting" in str(caught.value)
-    assert taken.rpartition(":")[2] in str(caught.value)
+    expected = f"n2 cannot listen on {taken} (its {port} port): Address already in use"
+    assert str(whole.value) == str(single.value) == expected
     assert processes_of(tmp_path) == []
+
+
+def test_a_cluster_beside_another_on_its_ports_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The answers of another cluster are never taken for one's own: neither when its ports
+    are seen to be taken, nor when they are taken just after one has looked, nor when
+    one's own processes live and listen elsewhere.
+    """
+    with neighbour(tmp_path / "c1") as (other, port):
+        second = LocalCluster.create(tmp_path / "c2", base_port=port)
+        with pytest.raises(LocalClusterError) as taken:
+            second.start()
+        with pytest.raises(LocalClusterError, match=f"n2 cannot listen .*:{port + 1} "):
+            second.start_node("n2")
+
+        nowhere = {one: {"listen": "127.0.0.1:0"} for one in ("api", "raft", "metrics")}
+        third = LocalCluster.create(tmp_path / "c3", 1, port, overrides=nowhere)
+        with pytest.raises(LocalClusterError, match="n1 did not serve within 4 s"):
+            third.start(timeout=4)
+
+        monkeypatch.setattr(localcluster, "_check_free", lambda _: None)
+        with pytest.raises(LocalClusterError, match="ended with exit status 1 while starting"):
+            second.start()
+
+        left = [processes_of(one.folder) for one in (second, third)]
+        assert other.leader() in other.members
+
+    assert str(taken.value).count("cannot listen") == 9
+    assert left == [[], []]
+
+
+def test_another_that_answers_is_not_shown_as_a_member(tmp_path: Path) -> None:
+    """
+    While another cluster answers at a member's address, the member is silent.
+    """
+    with neighbour(tmp_path / "c1") as (other, port):
+        nowhere = {one: {"listen": "127.0.0.1:0"} for one in ("api", "raft", "metrics")}
+        second = LocalCluster.create(tmp_path / "c2", 1, port, overrides=nowhere)
+        second.start_node("n1", wait=False)
+        try:
+            (report,) = second.status()
+            answered = probe.status(report.member.api)
+        finally:
+            second.stop()
+
+    assert answered is not None
+    assert answered.header.cluster_id == other.cluster_id
+    assert (report.state, report.status) == ("running", None)
+
+
+def test_a_node_gets_no_variables_that_were_not_meant_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A node of a local cluster starts whatever is set here: none of it reaches its process.
+    """
+    monkeypatch.setenv("RAFTSTATE_RAFFT_HEARTBEAT_MS", "60")
+    monkeypatch.setenv("RAFTSTATE_API_LISTEN", "127.0.0.1:1")
+    with LocalCluster.create(tmp_path / "c", nodes=1) as cluster:
+        environment = Path(f"/proc/{cluster.pid('n1')}/environ").read_bytes()
+
+    assert environment
+    assert b"RAFTSTATE_" not in environment
 
 
 def test_a_data_folder_of_another_is_refused(tmp_path: Path) -> None:
@@ -210,7 +291,10 @@ def test_a_data_folder_of_another_is_refused(tmp_path: Path) -> None:
     original = config.read_text()
     own, others = (str(cluster.data_dir(name)) for name in ("n2", "n1"))
     refused = []
-    for wrong in (original.replace(own, others), original.replace('"local"', '"elsewhere"')):
+    for wrong in (
+        original.replace(own, others),
+        original.replace(f'"{cluster.cluster_id}"', '"elsewhere"'),
+    ):
         config.write_text(wrong)
         with pytest.raises(LocalClusterError, match="n2 ended with exit status 1") as caught:
             cluster.start_node("n2")
@@ -219,10 +303,8 @@ def test_a_data_folder_of_another_is_refused(tmp_path: Path) -> None:
     with cluster:
         kept = asyncio.run(read_steps(cluster.endpoints, "a"))
 
-    assert [owner in text for owner, text in zip(("n1", "local"), refused, strict=True)] == [
-        True,
-        True,
-    ]
+    owners = ("n1", cluster.cluster_id)
+    assert [owner in text for owner, text in zip(owners, refused, strict=True)] == [True, True]
     assert kept == [1, 2, 3]
 
 

@@ -47,8 +47,10 @@ def test_leader_and_followers_sync_at_the_same_time() -> None:
     nodes = []
     for me in MEMBERS:
         disk = SimDisk(
-            Identity("t", 1, me, f"disk-{me}"), after=lambda *_: None,
-            rng=random.Random(me), members=MEMBERS,
+            Identity("t", 1, me, f"disk-{me}"),
+            after=lambda *_: None,
+            rng=random.Random(me),
+            members=MEMBERS,
         )
         opened = disk.open(lambda: None)
         slow(opened.log)
@@ -57,11 +59,16 @@ def test_leader_and_followers_sync_at_the_same_time() -> None:
         )
         nodes.append(
             RaftNode(
-                config, log=opened.log, state=opened.state, snapshots=opened.snapshots,
+                config,
+                log=opened.log,
+                state=opened.state,
+                snapshots=opened.snapshots,
                 listen=f"127.0.0.1:{ports[me]}",
                 dial={m: f"127.0.0.1:{port}" for m, port in ports.items() if m != me},
-                tls=None, deliver=lambda _: answered.set(),
-                on_fatal=lambda error: print(repr(error)), waker=Waker(),
+                tls=None,
+                deliver=lambda _: answered.set(),
+                on_fatal=lambda error: print(repr(error)),
+                waker=Waker(),
             )
         )
     for node in nodes:

@@ -377,7 +377,7 @@ def justified(member: Member, envelope: Envelope) -> None:
 def _voted_for(member: Member, envelope: Envelope, candidate: MemberId) -> None:
     held = member.durable.hard_state
     must(
-        held.term > envelope.term or held == HardState(Term(envelope.term), candidate),
+        held.term > envelope.term or (held.term, held.vote) == (envelope.term, candidate),
         f"{member.member_id} votes for {candidate} in {envelope.term}; durable is {held}",
     )
 
