@@ -23,7 +23,7 @@ from __future__ import annotations
 import importlib.metadata
 import random
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import pysyncobj.syncobj as upstream
 from pysyncobj.config import SyncObjConf
@@ -34,6 +34,7 @@ from raftstate.consensus.compaction import Compaction
 from raftstate.consensus.config import Counters, EngineConfig, RaftViolation
 from raftstate.consensus.contracts import NO_OP, LogJournal, MemberNode, Wire
 from raftstate.consensus.feeding import Feeding
+from raftstate.consensus.host import Host
 from raftstate.consensus.read_index import ReadRounds
 from raftstate.core.ports import Entry, HardState, Log, SnapshotFailed, Snapshots
 from raftstate.core.types import Index, MemberId, Position, Term
@@ -93,30 +94,6 @@ if FOUND_VERSION != UPSTREAM_VERSION:
     raise ImportError(
         f"pysyncobj {FOUND_VERSION} is installed, and only {UPSTREAM_VERSION} is known inside"
     )
-
-
-class Host(Protocol):
-    """What the engine asks of the replica that it is part of."""
-
-    def send(self, peer: MemberId, envelope: Envelope, *, gated: bool) -> None:
-        """Let a message leave, at once or after the next commit of the log."""
-        ...
-
-    def apply(self, entry: Entry) -> None:
-        """Apply one committed entry, in order of index."""
-        ...
-
-    def installed(self, manifest: SnapshotManifest) -> None:
-        """Replace the state by a snapshot that the log's base names."""
-        ...
-
-    def left_office(self) -> None:
-        """This member leads no more."""
-        ...
-
-    def state_bytes(self) -> int:
-        """The size of the state."""
-        ...
 
 
 @dataclass(slots=True)

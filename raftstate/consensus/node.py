@@ -144,7 +144,7 @@ class RaftNode:
         try:
             while not (self._stopping.is_set() and self._may_leave()):
                 self._turn()
-        except BaseException as error:  # whatever it is, the process ends
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the process ends
             self._on_fatal(error)
 
     def _may_leave(self) -> bool:

@@ -7,8 +7,9 @@ can cut one direction alone, and there is no question which of two connections c
 A frame is a 4-byte length and an `Envelope`. The first envelope of a connection is a
 Hello; each names the cluster, its epoch, both members, the connection's session
 number and its own sequence number. A session is fenced by any later one of the same
-member, across its restarts, and a gap in the sequence ends the connection: what was in
-flight when a link broke never arrives afterwards.
+disk, across restarts, and a gap in the sequence ends the connection: what was in flight
+when a link broke never arrives afterwards. A member may come back on another disk, but
+not while the one before is still connected: two processes under one name are a mistake.
 
 Everything runs on the raft thread, driven by one selector. Nothing here raises for
 anything that a stranger can send: the connection is closed, counted and logged.
@@ -160,7 +161,7 @@ class PeerTransport:
         self._selector = selectors.DefaultSelector()
         self._links = {peer: _Link(peer, address) for peer, address in sorted(dial.items())}
         self._inbound: dict[int, _Inbound] = {}
-        self._newest: dict[MemberId, int] = {}
+        self._newest: dict[MemberId, tuple[str, int]] = {}
         self._sessions = badge.incarnation << 32
         self.refused: dict[str, int] = {}
         self._wrong_peer: tuple[float, str] | None = None
@@ -492,7 +493,7 @@ class PeerTransport:
             raise Refused("of another member or session than this connection")
         if envelope.sequence != inbound.sequence + 1:
             raise Refused(f"frame {envelope.sequence} after frame {inbound.sequence}")
-        if envelope.session != self._newest[inbound.peer]:
+        if envelope.session != self._newest[inbound.peer][1]:
             raise Refused(f"session {envelope.session} is fenced by a later one")
         inbound.sequence += 1
 
@@ -505,12 +506,16 @@ class PeerTransport:
             raise WrongPeer(f"{envelope.from_member[:64]!r} is no member")
         if isinstance(inbound.stream, ssl.SSLSocket):
             _demand_member(inbound.stream, peer)
-        if envelope.session <= self._newest.get(peer, 0):
-            raise Refused(f"session {envelope.session} of {peer} is not newer")
-        for other in list(self._inbound.values()):
-            if other.peer == peer:
-                self._forget(other)
-        self._newest[peer] = envelope.session
+        others = [other for other in self._inbound.values() if other.peer == peer]
+        disk_id, session = self._newest.get(peer, ("", 0))
+        if envelope.disk_id == disk_id:
+            if envelope.session <= session:
+                raise Refused(f"session {envelope.session} of {peer} is not newer")
+        elif others:
+            raise WrongPeer(f"{peer} is here already, on another disk")
+        for other in others:
+            self._forget(other)
+        self._newest[peer] = (envelope.disk_id, envelope.session)
         inbound.peer, inbound.session = peer, envelope.session
 
     def _drop_silent(self, now: float) -> None:

@@ -119,6 +119,17 @@ class Table:
         ]
         return max(ready, key=lambda replica: replica.status().term, default=None)
 
+    def lose_disk(self, member: MemberId) -> None:
+        """A member's process ends, and it comes back under its name on an empty disk."""
+        self.disks[member].crash(lose_unsynced=True)
+        self.disks[member].wipe()
+        self.replicas[member] = self._start(member)
+        for other in MEMBERS:
+            if other != member:
+                self.replicas[member].peer_connected(other)
+                self.replicas[other].peer_disconnected(member)
+                self.replicas[other].peer_connected(member)
+
     def isolate(self, member: MemberId) -> None:
         """Cut every link from and to a member."""
         for other in MEMBERS:

@@ -219,6 +219,31 @@ def test_a_later_session_fences_an_earlier_one(member: Member) -> None:
     assert [e.session for e in member.ear.received] == [5, 6]
 
 
+def test_a_member_comes_back_on_another_disk_but_not_beside_itself(member: Member) -> None:
+    """
+    A new disk numbers its sessions anew; two processes under one name are turned away.
+    """
+    with dial(member) as old:
+        old.sendall(frame(hello(session=9 << 32, disk_id="old")))
+        old.sendall(frame(probe(9 << 32, 2)))
+        until(lambda: member.ear.received, member)
+        with dial(member) as beside:
+            beside.sendall(frame(hello(session=1 << 32, disk_id="new")))
+            until(lambda: is_closed(beside), member)
+    ((name, message),) = member.transport.alarms(time.monotonic())
+    assert (name, "b is here already, on another disk" in message) == ("PEER_REFUSED", True)
+
+    def connected_anew() -> bool:
+        with dial(member) as new:
+            new.sendall(frame(hello(session=1 << 32, disk_id="new")))
+            new.sendall(frame(probe(1 << 32, 2)))
+            for _ in range(20):
+                member.turn()
+        return len(member.ear.received) == 2
+
+    until(connected_anew, member)
+
+
 def test_sessions_grow_across_restarts() -> None:
     """The incarnation is the high half of a session number."""
     port = free_port()

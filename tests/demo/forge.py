@@ -2,7 +2,7 @@
 
 Sixty small files, three agents killed, one stopped, two leaders killed: what the demo
 would have written, with invented times. `reseal` lets a test forge like somebody who
-knows about seals, so that the rules behind them are tested too.
+knows about seals and the manifest, so that the rules behind them are tested too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ from raftstate.examples.census.evidence import (
 from raftstate.examples.census.figures import outcome
 from raftstate.examples.census.judge import stored_event
 from raftstate.examples.census.ledger import Ledger, told
+from raftstate.examples.census.manifest import write_manifest
+from raftstate.examples.census.members import (
+    INSTALLED,
+    OPENED,
+    ROLE,
+    SERVING,
+    STOPPED,
+    STOPPING,
+    TAKEN,
+)
 from raftstate.examples.census.plan import AGENT_KILL, LEADER_KILL, Plan, Strike, draw
 from raftstate.examples.census.reference import reference
 from raftstate.examples.census.verify import load
@@ -55,12 +65,16 @@ class Forge:
         self.state = Ledger()
         self.hash, self.last_event = GENESIS, 0
         self.pids = {member: 900 + number for number, member in enumerate(MEMBERS)}
-        self.lives = {member: [pid] for member, pid in self.pids.items()}
+        self.logs: dict[str, list[Line]] = {member: [] for member in MEMBERS}
         self.taken = dict.fromkeys(MEMBERS, 0)
-        self.leader = "n1"
+        self.installed = dict.fromkeys(MEMBERS, 0)
+        self.leader, self.term, self.cut = "n1", 1, 1
 
     def run(self) -> None:
         """The whole run; afterwards the folder is complete."""
+        for member in MEMBERS:
+            self.open(member)
+        self.elect()
         before = self.sample()
         self.hire()
         self.hire()
@@ -162,15 +176,19 @@ class Forge:
         self.sample()
         done = self.state.next_index
         self.signal("kill", strike, dead, "SIGKILL", "killed by SIGKILL", done, role="leader")
-        self.leader = next(member for member in MEMBERS if member != dead)
+        self.leader, self.term = next(one for one in MEMBERS if one != dead), self.term + 1
         self.tick(ELECTION_S)
+        self.elect(but=dead)
         self.pids[dead] += 10
-        self.lives[dead].append(self.pids[dead])
-        self.taken[dead] = 0
+        self.taken[dead], self.installed[dead] = 0, 1
         self.kills.write(
             "restart", at=self.tick(), strike=strike.number, target=dead, pid=self.pids[dead]
         )
-        self.sample(installed=dead)
+        self.open(dead)
+        self.compact(but=dead)
+        self.say(dead, ROLE, role="follower", leader=self.leader)
+        self.say(dead, INSTALLED, first_index=self.cut)
+        self.sample()
 
     def pause(self, strike: Strike) -> None:
         """The active agent freezes inside a step; resumed, it is refused."""
@@ -202,11 +220,27 @@ class Forge:
         self.count[name] += 1
         self.bury(name, "exit 3")
 
-    def compact(self) -> None:
-        """Every member cuts its log."""
+    def compact(self, but: str = "") -> None:
+        """Every member that is up cuts its log."""
+        self.cut += 1
         for member in MEMBERS:
-            self.taken[member] += 1
-        self.sample()
+            if member != but:
+                self.taken[member] += 1
+                self.say(member, TAKEN, first_index=self.cut)
+        if not but:
+            self.sample()
+
+    def open(self, member: str) -> None:
+        """A process of a member begins."""
+        self.say(member, OPENED)
+        self.say(member, SERVING, pid=self.pids[member])
+
+    def elect(self, but: str = "") -> None:
+        """Every member that is up hears who leads."""
+        for member in MEMBERS:
+            if member != but:
+                role = "leader" if member == self.leader else "follower"
+                self.say(member, ROLE, role=role, leader=self.leader)
 
     def retire(self) -> None:
         """The active agent finds nothing left to do; its standby takes over."""
@@ -265,7 +299,12 @@ class Forge:
         )
         self.now -= 1.0  # the undertaker comes late and keeps nobody waiting
 
-    def sample(self, installed: str = "") -> dict[str, Line]:
+    def say(self, member: str, event: str, **fields: Any) -> None:
+        """One line in a member's own log."""
+        place = {"term": self.term, "commit_index": self.revision}
+        self.logs[member].append({"event": event, "node": member, **place, **fields})
+
+    def sample(self) -> dict[str, Line]:
         """What every member says of itself now."""
         return {
             member: self.statuses.write(
@@ -275,14 +314,15 @@ class Forge:
                 pid=self.pids[member],
                 role="leader" if member == self.leader else "follower",
                 leader=self.leader,
-                term=1,
+                term=self.term,
                 revision=self.revision,
+                commit_index=self.revision,
                 applied_index=self.revision,
-                first_index=1 + self.taken["n3"] * 10,
+                first_index=self.cut,
                 last_index=self.revision,
                 state_hash=f"{self.revision:032x}",
                 snapshots_taken=self.taken[member],
-                snapshots_installed=int(member == installed),
+                snapshots_installed=self.installed[member],
             )
             for member in MEMBERS
         }
@@ -292,9 +332,9 @@ class Forge:
         for journal in (self.kills, self.processes, self.statuses, self.events):
             journal.close()
         for member in MEMBERS:
-            said = [{"event": "serving", "pid": pid} for pid in self.lives[member]]
-            text = "".join(f"{json.dumps(line)}\n" for line in said)
-            (self.folder / "logs" / f"{member}.log").write_text(text)
+            self.say(member, STOPPING)
+            self.say(member, STOPPED)
+            write_log(self.folder, member, self.logs[member])
         write_json(self.folder / "plan.json", self.plan.to_dict())
         write_json(self.folder / "reference.json", self.reference)
         write_json(
@@ -302,7 +342,7 @@ class Forge:
         )
         write_json(self.folder / "status-before.json", before)
         write_json(self.folder / "status-after.json", after)
-        write_json(self.folder / "result.json", outcome(load(self.folder)[0]))
+        claim(self.folder)
 
 
 def _sources(root: Path) -> list[str]:
@@ -315,21 +355,35 @@ def _sources(root: Path) -> list[str]:
     return names
 
 
-def edit(path: Path, change: Callable[[list[Line]], object], *, reseal: bool) -> None:
-    """Change the lines of a journal; with `reseal`, number and seal them anew."""
+def write_log(folder: Path, member: str, lines: list[Line]) -> None:
+    """Write a member's log."""
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (folder / "logs" / f"{member}.log").write_text(text)
+
+
+def edit(
+    folder: Path, name: str, change: Callable[[list[Line]], object], *, reseal: bool
+) -> None:
+    """Change the lines of a journal, or of a log; with `reseal`, number and seal them anew,
+    and redo the manifest."""
+    path = folder / name
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     change(lines)
     seal = NO_SEAL
     for number, line in enumerate(lines, 1):
-        if reseal:
+        if reseal and path.suffix == ".jsonl":
             line["n"] = number
             line["seal"] = seal = seal_of(seal, line)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if reseal:
+        write_manifest(folder)
 
 
 def claim(folder: Path) -> None:
-    """Write the result that the changed evidence leads to, as a careful forger would."""
+    """Write the result that the changed evidence leads to, and the manifest anew, as a
+    careful forger would."""
     write_json(folder / "result.json", outcome(load(folder)[0]))
+    write_manifest(folder)
 
 
 def claimed(folder: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_real_evidence_turns_red_when_it_is_touched(
             (spoilt / f"{name}.jsonl").write_text("".join(changed))
             assert verify(spoilt)[1] != []
     (spoilt / f"{name}.jsonl").write_text((folder / f"{name}.jsonl").read_text())
-    edit(spoilt / "kills.jsonl", lambda lines: lines.pop(1), reseal=True)
+    edit(spoilt, "kills.jsonl", lambda lines: lines.pop(1), reseal=True)
     assert verify(spoilt)[1] != []
 
 

@@ -21,7 +21,7 @@ import hashlib
 import random
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from raftstate.core import keys, queries
@@ -567,6 +567,7 @@ class SimDisk:
         self.state = StateImage()
         self.snapshots: dict[str, SnapshotFile] = {}
         self.rebuilds = 0
+        self.wipes = 0
         self.spent_s = 0.0
         self.trap: tuple[str, BaseException] | None = None
         self._opened: Opened | None = None
@@ -614,6 +615,18 @@ class SimDisk:
         self.boot += 1
         if not self.state.clean:
             self._damage_state()
+
+    def wipe(self) -> None:
+        """The disk is lost: the folder is a new one, under the same name."""
+        assert self._opened is None, "the process still runs"
+        self.wipes += 1
+        disk_id = f"{self.identity.disk_id.split('.')[0]}.{self.wipes}"
+        self.identity = replace(self.identity, disk_id=disk_id)
+        self.durable = LogImage()
+        self.written.clear()
+        self.incarnation = 0
+        self.state = StateImage()
+        self.snapshots = {}
 
     def sync_log(self, log: SimLog) -> None:
         """Make what was written to the log durable."""

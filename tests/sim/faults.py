@@ -188,6 +188,19 @@ class Nemesis:
             self.counts["power_losses" if power else "crashes"] += 1
             node.crash(power=power)
 
+    def _wipe(self, seconds: float) -> None:
+        """One member loses its disk, and comes back under its name on an empty one.
+
+        Only while everybody is settled: before that, a second loss could be the loss of
+        a majority, which nothing survives.
+        """
+        nodes = self._nodes()
+        if all(node.disk.durable.hard_state.settled for node in nodes):
+            node = self._rng.choice(nodes)
+            self._down(node, power=True)
+            node.disk.wipe()
+            self.counts["wipes"] += 1
+
     def _blackout(self, seconds: float) -> None:
         """Every machine loses its power, within 50 ms."""
         self._all_down(power=True)

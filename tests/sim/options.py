@@ -24,6 +24,7 @@ FAULTS = {
     "crash": 4,
     "trap": 3,
     "power": 3,
+    "wipe": 2,
     "blackout": 2,
     "kill_all": 1,
     "pause": 3,

@@ -233,6 +233,7 @@ class World:
             "state_rebuilds": sum(node.disk.rebuilds for node in self.nodes.values()),
             "takeovers": self.checks.takeovers,
             "truncations": self.checks.truncations,
+            "wipes": counts["wipes"],
             "worker_kills": self.fleet.worker_kills,
         }
 

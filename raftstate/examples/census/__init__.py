@@ -10,6 +10,8 @@ was counted exactly once, and `verify` shows it again from the evidence alone.
 - `agent` is the process that does the job.
 - `plan` draws from a seed what will be killed, and when.
 - `evidence` is how processes write down what they saw.
+- `members` reads the servers' logs, and says what must be true of the cluster.
+- `manifest` lists every file of the evidence, so that a careless edit shows.
 - `figures` says what lost, doubled, takeover and gap mean.
 - `demo` runs it all; `view` shows it; `verify` recomputes the outcome.
 """

@@ -38,6 +38,8 @@ from raftstate.examples.census.crew import Crew, CrewError, Worker
 from raftstate.examples.census.evidence import Journal, Line, write_json
 from raftstate.examples.census.figures import outcome
 from raftstate.examples.census.judge import violations
+from raftstate.examples.census.manifest import write_manifest
+from raftstate.examples.census.members import read_logs
 from raftstate.examples.census.plan import draw
 from raftstate.examples.census.record import Record
 from raftstate.examples.census.reference import reference
@@ -95,19 +97,22 @@ class Demo:
             _journals(out) as journals,
         ):
             record = self._record(cluster, journals, view)
+        record.logs = read_logs(out / "logs")  # complete, now that the members have stopped
         figures = outcome(record)
         wrong = violations(record)
         write_json(out / "result.json", figures)
+        write_manifest(out)
         return figures, wrong + self._verified(figures, wrong)
 
     def _record(self, cluster: LocalCluster, journals: Journals, view: View) -> Record:
         """Everything until the last agent has left, and what there is to compare."""
         out = self.options.out
-        with Watch(cluster, journals.statuses) as watch:
-            before = watch.sample()
+        watch = Watch(cluster, journals.statuses)
+        before = watch.sample()  # before and after the thread runs: the first and the last
+        with watch:
             crew = self._work(cluster, journals, watch, view)
-            view.tell("every file is done; the members settle")
-            after = _settled(watch, self.options.nodes)
+        view.tell("every file is done; the members settle")
+        after = _settled(watch, self.options.nodes)
         view.tell("reading the event log through the SDK")
         events, stream = asyncio.run(_export(cluster.endpoints, journals.events))
         view.tell("counting again with a plain loop")

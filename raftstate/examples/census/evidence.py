@@ -135,9 +135,21 @@ def _parse(text: str) -> Line | None:
 
 def write_json(path: Path, value: object) -> None:
     """Write a value for people and for `read_json`."""
-    path.write_text(json.dumps(value, indent=1) + "\n")
+    path.write_text(_json_text(value))
 
 
 def read_json(path: Path) -> Any:
-    """Read back what `write_json` wrote."""
-    return json.loads(path.read_text())
+    """Read back what `write_json` wrote: exactly that, for a line more, such as a key
+    that is there twice, need not change what a lenient reader makes of it.
+
+    Raises ValueError if it is anything else.
+    """
+    text = path.read_text()
+    value = json.loads(text)
+    if text != _json_text(value):
+        raise ValueError(f"{path.name} is not as it was written")
+    return value
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value, indent=1) + "\n"

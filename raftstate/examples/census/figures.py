@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 from raftstate.examples.census.evidence import Line
 from raftstate.examples.census.ledger import untold
+from raftstate.examples.census.members import INSTALLED, TAKEN, counted
 from raftstate.examples.census.record import STALE, Record
 from raftstate.examples.census.reference import totals
 
@@ -34,8 +34,8 @@ def outcome(record: Record) -> dict[str, Any]:
         "takeover_ms": [takeover_ms(record, kill) for kill in agent_kills],
         "write_gap_ms": [write_gap_ms(record, kill) for kill in leader_kills],
         "stale_writes_refused": len(stale_refusals(record)),
-        "snapshots": sum(per_life(record.statuses, "snapshots_taken").values()),
-        "snapshot_installs": sum(per_life(record.statuses, "snapshots_installed").values()),
+        "snapshots": counted(record, TAKEN),
+        "snapshot_installs": counted(record, INSTALLED),
         "seed": record.plan["seed"],
     }
 
@@ -117,18 +117,6 @@ def holds(record: Record) -> list[tuple[Line, Line]]:
                 if line["kind"] == "resume" and line["pid"] == stop["pid"]
             ][:1]
     return pairs
-
-
-def per_life(statuses: Iterable[Line], counter: str) -> dict[tuple[str, int], int]:
-    """The largest value of a counter that each process of each member showed.
-
-    Counters live as long as the process; what a member did between its last
-    sample and its death is not counted."""
-    most: dict[tuple[str, int], int] = {}
-    for line in statuses:
-        life = (line["member"], line["pid"])
-        most[life] = max(most.get(life, 0), line[counter])
-    return most
 
 
 def _told(events: list[Line]) -> list[tuple[int, dict[str, Any]]]:

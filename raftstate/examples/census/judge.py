@@ -10,20 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
 
 from raftstate.client.audit import GENESIS, event_hash
+from raftstate.examples.census import members
 from raftstate.examples.census.analyse import event_type
 from raftstate.examples.census.evidence import Line
-from raftstate.examples.census.figures import holds, outcome, per_life, stale_refusals
+from raftstate.examples.census.figures import holds, outcome, stale_refusals
 from raftstate.examples.census.ledger import untold
 from raftstate.examples.census.plan import AGENT_KILL, LEADER_KILL, PAUSE, draw
 from raftstate.examples.census.record import SERVER, Record
 from raftstate.examples.census.reference import totals
 from raftstate.v1.event_service_pb2 import Event
-
-COMPACTIONS_MIN = 3
-INSTALLS_MIN = 1
 
 
 def violations(record: Record) -> list[str]:
@@ -43,9 +40,15 @@ def nothing_lost_doubled_or_different(record: Record) -> Iterator[str]:
 
 
 def the_reference_adds_up(record: Record) -> Iterator[str]:
-    """The reference's totals are the sums over its own rows."""
-    if totals(record.reference["rows"]) != record.reference["totals"]:
+    """The reference's totals are the sums over its own rows, each of a file of a size."""
+    rows, sizes = record.reference["rows"], record.reference["sizes"]
+    if totals(rows) != record.reference["totals"]:
         yield "the reference's totals are not the sums of its rows"
+    if len(sizes) != len(rows):
+        yield f"the reference has {len(sizes)} sizes for {len(rows)} files"
+    for row, size in zip(rows, sizes, strict=False):
+        if row.get("bytes", size) != size:
+            yield f"the reference has two sizes for {row['path']}"
 
 
 def the_plan_is_the_seeds(record: Record) -> Iterator[str]:
@@ -319,59 +322,6 @@ def the_past_was_refused(record: Record) -> Iterator[str]:
             yield f"{stop['target']}: the store itself was never asked to judge its step"
 
 
-# --- the cluster ---------------------------------------------------------------
-
-
-def the_log_was_cut_and_installed(record: Record) -> Iterator[str]:
-    """One member cut its log at least three times; a killed leader that was restarted
-    came back by snapshot install."""
-    taken: dict[str, int] = {}
-    for (member, _), count in per_life(record.statuses, "snapshots_taken").items():
-        taken[member] = taken.get(member, 0) + count
-    if max(taken.values(), default=0) < COMPACTIONS_MIN:
-        yield f"no member compacted its log {COMPACTIONS_MIN} times: {taken}"
-    if len({line["first_index"] for line in record.statuses}) <= COMPACTIONS_MIN:
-        yield "the beginning of the log moved too seldom"
-    restarted = {(ln["target"], ln["pid"]) for ln in record.kills if ln["kind"] == "restart"}
-    installed = per_life(record.statuses, "snapshots_installed")
-    if sum(installed.get(life, 0) for life in restarted) < INSTALLS_MIN:
-        yield "no restarted member came back by snapshot install"
-
-
-def leaders_were_restarted(record: Record) -> Iterator[str]:
-    """Every killed leader came back as another process, before the next one was killed."""
-    for kill in record.struck("kill", "leader"):
-        back = [
-            line
-            for line in record.kills
-            if line["kind"] == "restart"
-            and line["target"] == kill["target"]
-            and line["at"] > kill["done_at"]
-            and line["pid"] != kill["pid"]
-        ]
-        if not back:
-            yield f"leader {kill['target']} was not restarted"
-    if len([ln for ln in record.kills if ln["kind"] == "restart"]) != len(
-        record.struck("kill", "leader")
-    ):
-        yield "there are not as many restarts as killed leaders"
-    down = 0
-    for line in record.kills:
-        down += (line["kind"], line.get("role")) == ("kill", "leader")
-        down -= line["kind"] == "restart"
-        if down > 1:
-            yield f"{line['target']} was killed while another member was down"
-
-
-def members_agree(record: Record) -> Iterator[str]:
-    """At the end every member holds the same state, hash for hash."""
-    said: dict[str, Any] = record.status_after
-    if len(said) != len(record.status_before):
-        yield f"{len(said)} of {len(record.status_before)} members answered at the end"
-    if len({(line["revision"], line["state_hash"]) for line in said.values()}) != 1:
-        yield "the members do not hold the same state at the end"
-
-
 RULES: tuple[Callable[[Record], Iterator[str]], ...] = (
     nothing_lost_doubled_or_different,
     the_reference_adds_up,
@@ -386,7 +336,5 @@ RULES: tuple[Callable[[Record], Iterator[str]], ...] = (
     signals_hit_what_they_name,
     the_dead_stay_silent,
     the_past_was_refused,
-    the_log_was_cut_and_installed,
-    leaders_were_restarted,
-    members_agree,
+    *members.RULES,
 )

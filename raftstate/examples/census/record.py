@@ -20,7 +20,9 @@ kills.jsonl, written by the demo: `at` is the time just before the signal
 processes.jsonl, written by the demo
     born      name, pid
     ended     name, pid, wait_status, lines (how many its journal has)
-statuses.jsonl: status, with member, pid and what the member said of itself
+statuses.jsonl: status, with member, pid and what the member said of itself when asked;
+    status-before.json and status-after.json are each member's first and last
+logs/NAME.log, written by the member itself: what `members` says of them
 events.jsonl: event, with every field of the stored event
 """
 
@@ -49,6 +51,7 @@ class Record:
     processes: list[Line] = field(default_factory=list)
     statuses: list[Line] = field(default_factory=list)
     events: list[Line] = field(default_factory=list)
+    logs: dict[str, list[Line]] = field(default_factory=dict)
 
     def lines(self, kind: str) -> list[tuple[str, Line]]:
         """All agents' lines of one kind with the process that wrote them, in time."""

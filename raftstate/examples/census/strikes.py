@@ -110,7 +110,6 @@ class Strikes:
         it go on. What it then tries is its next ordinary step."""
         worker = yield from self._stop_inside_a_step(strike)
         self.crew.hire()
-        self.view.progress.pauses += 1
         self.view.tell(f"stopped {worker.name} (pid {worker.pid}) in the middle of a step")
         yield from until("a successor wrote", lambda: self._successor_wrote(worker))
         done = self.crew.files_done

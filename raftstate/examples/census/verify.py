@@ -3,10 +3,16 @@
     python -m raftstate.examples.census.verify DIR
 
 No server is asked and no summary is believed: the figures come from the agents'
-own journals, the signals, the exported events and what the members said of
-themselves. They must be those of `DIR/result.json`, and every rule of `judge` must
-hold. The last line of output is the recomputed object; the exit status is 0 if all
-is well, 1 if anything is not, 2 if there is no such folder.
+own journals, the signals, the exported events and the members' own logs. They must be
+those of `DIR/result.json`, and every rule of `judge` must hold.
+
+Before that every file must be as `DIR/manifest.json` lists it. Neither the manifest nor
+the seals of the journals have a key: they find accidents and careless edits. Who writes
+them anew is found by the rules as far as the story no longer fits, and one who invents
+another run without a contradiction is not found.
+
+The last line of output is the recomputed object; the exit status is 0 if all is well,
+1 if anything is not, 2 if there is no such folder.
 """
 
 from __future__ import annotations
@@ -20,6 +26,8 @@ from typing import Any
 from raftstate.examples.census.evidence import Line, read_journal, read_json
 from raftstate.examples.census.figures import outcome
 from raftstate.examples.census.judge import violations
+from raftstate.examples.census.manifest import differences
+from raftstate.examples.census.members import read_logs
 from raftstate.examples.census.record import Record
 
 # What odd but well-formed JSON makes of code that expects a record.
@@ -51,40 +59,23 @@ def load(folder: Path) -> tuple[Record, list[str]]:
     record.events = journal("events.jsonl", closed=True)
     for path in sorted((folder / "agents").glob("*.jsonl")):
         record.agents[path.stem] = journal(f"agents/{path.name}", closed=False)
-    wrong += _logs(folder, record)
+    record.logs = read_logs(folder / "logs")
     return record, wrong
-
-
-def _logs(folder: Path, record: Record) -> list[str]:
-    """Every process of a member that was ever heard of says so in that member's log."""
-    heard = {(line["member"], line["pid"]) for line in record.statuses}
-    heard |= {(name, line["pid"]) for name, line in record.status_before.items()}
-    told = {
-        (path.stem, line.get("pid"))
-        for path in (folder / "logs").glob("*.log")
-        for line in _log_lines(path)
-        if line.get("event") == "serving"
-    }
-    return [
-        f"logs: process {pid} of {member} is in no log" for member, pid in sorted(heard - told)
-    ]
-
-
-def _log_lines(path: Path) -> list[Line]:
-    """The lines of a member's log that are its own, not the interpreter's last words."""
-    texts = path.read_text(errors="replace").splitlines()
-    return [json.loads(text) for text in texts if text.startswith("{") and text.endswith("}")]
 
 
 def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The recomputed outcome, and everything that is wrong."""
     try:
-        record, wrong = load(folder)
+        wrong = differences(folder)
+    except (*MALFORMED, OSError) as error:
+        wrong = [f"the manifest cannot be read: {type(error).__name__}: {error}"]
+    try:
+        record, complaints = load(folder)
         recomputed = outcome(record)
-        wrong += violations(record)
+        wrong += complaints + violations(record)
         claimed = read_json(folder / "result.json")
     except (*MALFORMED, OSError) as error:
-        return {}, [f"the evidence cannot be read: {type(error).__name__}: {error}"]
+        return {}, [*wrong, f"the evidence cannot be read: {type(error).__name__}: {error}"]
     wrong += [
         f"result.json says {key} is {claimed.get(key)!r}, the evidence {recomputed.get(key)!r}"
         for key in sorted(recomputed.keys() | claimed.keys())

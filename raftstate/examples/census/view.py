@@ -34,7 +34,6 @@ class Progress:
     token: str = ""
     agent_kills: int = 0
     leader_kills: int = 0
-    pauses: int = 0
     refused: int = 0
     snapshots: int = 0
     installs: int = 0

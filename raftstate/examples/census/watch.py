@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from raftstate.examples.census.evidence import Journal, Line
 from raftstate.localcluster import LocalCluster, NodeReport
-from raftstate.v1.cluster_service_pb2 import ROLE_LEADER, Role
+from raftstate.v1.cluster_service_pb2 import Role
 
 EVERY_S = 0.25
 ANSWER_S = 0.5
@@ -77,7 +77,7 @@ def _fields(report: NodeReport) -> dict[str, Any]:
     return {
         "member": report.member.id,
         "pid": report.pid,
-        "role": "leader" if status.role == ROLE_LEADER else Role.Name(status.role).lower(),
+        "role": Role.Name(status.role).removeprefix("ROLE_").lower(),
         "ready": status.ready,
         "leader": status.leader_id,
         "term": status.header.term,

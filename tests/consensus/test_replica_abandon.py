@@ -1,7 +1,11 @@
-"""Review: a waiter that is abandoned in the step that takes it up waits for ever."""
+"""Who stops waiting before anybody looked is not granted anything later."""
 
-from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_IF_FREE, ACQUIRE_MODE_WAIT
-from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest, ReleaseOwnershipRequest
+from raftstate.v1.agent_service_pb2 import (
+    ACQUIRE_MODE_IF_FREE,
+    ACQUIRE_MODE_WAIT,
+    AcquireOwnershipRequest,
+    ReleaseOwnershipRequest,
+)
 from raftstate.v1.common_pb2 import RequestId
 from raftstate.v1.store_pb2 import Command
 from tests.consensus.bench import Table
@@ -26,7 +30,7 @@ def test_who_goes_away_before_the_step_is_not_granted_anything_later() -> None:
     opened = {}
     for name in ("owner", "ghost"):
         table.write(leader, name)
-        table.until(lambda n=name: n in table.answers)
+        table.until(lambda n=name: n in table.answers)  # type: ignore[misc]
         opened[name] = table.answers[name].revision  # type: ignore[union-attr]
     own = AcquireOwnershipRequest(
         request_id=request_id("owner", opened["owner"], 1),

@@ -1,4 +1,4 @@
-"""Review: UNCOMMITTED_BYTES_MAX no longer bounds what one step appends."""
+"""A step takes up a bounded number of bytes, however much waits."""
 
 from raftstate.consensus.replica import UNCOMMITTED_BYTES_MAX
 from raftstate.v1.session_service_pb2 import OpenSessionRequest

@@ -1,4 +1,4 @@
-"""Review: the leader's AppendEntries leave only after its own sync."""
+"""Followers sync while the leader does: AppendEntries leave before its own commit."""
 
 import random
 import socket

@@ -1,5 +1,6 @@
-"""Review: what the tenure proposes is not bounded by `entry_bytes_max`."""
+"""What the tenure proposes keeps the bound of a log entry."""
 
+from raftstate.core.types import Index
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command
 from tests.consensus.bench import Table
@@ -19,7 +20,7 @@ def test_many_expiries_at_once_keep_the_bound_of_an_entry() -> None:
         opening = OpenSessionRequest(session_id=name, ttl_ms=1000)
         leader.propose(Command(open_session=opening), name)
     table.run(0.5)
-    first = leader.status().last_index + 1
+    first = Index(leader.status().last_index + 1)
     table.run(1.5)
 
     sizes = [len(entry.data) for entry in leader._log.read(first, 1 << 30)]

@@ -1,4 +1,4 @@
-"""Review: a TLS link whose write fails takes the process with it."""
+"""A write that fails on a TLS link ends that link and nothing else."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""Review: host names are resolved on the raft thread."""
+"""Host names are never resolved on the raft thread."""
 
 import ipaddress
 import socket
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raftstate.consensus.transport import PeerTransport
-from tests.consensus.test_transport import B, A, Ear, badge, free_port
+from tests.consensus.test_transport import A, B, Ear, badge, free_port
 
 
 def test_a_name_is_not_resolved_on_the_raft_thread(monkeypatch: pytest.MonkeyPatch) -> None:

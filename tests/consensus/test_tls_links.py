@@ -1,4 +1,4 @@
-"""Review: what a dialled TLS link does when its handshake goes wrong."""
+"""A handshake that goes wrong ends its link and nothing else."""
 
 import socket
 import struct

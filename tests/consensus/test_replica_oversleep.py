@@ -1,4 +1,4 @@
-"""Review: a follower that slept until its own election timer takes that for a pause."""
+"""A follower that slept until its timer campaigns; that is no pause."""
 
 import random
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.core.ports import Identity
 from raftstate.v1.peer_pb2 import AppendEntries, Envelope
-from tests.consensus.bench import A, B, MEMBERS
+from tests.consensus.bench import MEMBERS, A, B
 from tests.sim.disk import SimDisk
 
 

@@ -1,0 +1,67 @@
+"""Members on new disks: nobody is elected by who forgot what it had acknowledged."""
+
+from raftstate.core import queries
+from raftstate.v1.store_pb2 import Outcome
+from tests.consensus.bench import MEMBERS, Table
+
+
+def test_an_acknowledged_write_survives_the_loss_of_one_disk() -> None:
+    """
+    Who lost its disk does not help to elect a leader that lacks what it acknowledged.
+
+    Method: leader and one follower acknowledge a write that the third does not have; the
+    follower loses its disk and comes back empty, and the leader is away.
+    """
+    table = Table()
+    leader = table.elect()
+    me = leader.config.member_id
+    wiped, behind = (m for m in MEMBERS if m != me)
+    table.isolate(behind)
+    table.write(leader, "acknowledged")
+    table.until(lambda: "acknowledged" in table.answers)
+    assert isinstance(table.answers["acknowledged"], Outcome)
+
+    # The disk of one member is replaced, and the leader's process goes away.
+    table.paused |= {me}
+    table.lose_disk(wiped)
+    table.cut.clear()
+    table.run(2.0)
+    assert table.leader() is None, "elected without the only member that has the write"
+
+    table.paused = set()
+    leader = table.elect()
+    table.until(
+        lambda: all(
+            queries.get_session(replica._state.store, "acknowledged")
+            for replica in table.replicas.values()
+        )
+    )
+    assert not leader.engine.alarms
+
+
+def test_a_new_cluster_needs_everybody_for_its_first_leader() -> None:
+    """Two empty members cannot tell a new cluster from one whose third holds everything."""
+    table = Table()
+    table.paused = {MEMBERS[2]}
+    table.run(3.0)
+    assert table.leader() is None
+
+    table.paused = set()
+    table.elect()
+
+
+def test_a_follower_on_another_disk_is_fed_from_the_start() -> None:
+    """Under the same leader: what the former disk had acknowledged counts no more."""
+    table = Table()
+    leader = table.elect()
+    for name in ("one", "two"):
+        table.write(leader, name)
+        table.until(lambda name=name: name in table.answers)  # type: ignore[misc]
+    member = next(m for m in MEMBERS if m != leader.config.member_id)
+    table.lose_disk(member)
+
+    fresh = table.replicas[member]
+    table.until(lambda: fresh.status().applied_index == leader.status().applied_index)
+
+    assert leader.status().role == "leader"
+    assert fresh.status().state_hash == leader.status().state_hash
