@@ -358,7 +358,8 @@ class LocalCluster:
     def _serves(self, node: _Node) -> bool:
         """Whether this very node, and no other at its address, says that it serves."""
         answer = self._ask(node) if probe.healthy(node.member.api) else None
-        return answer is not None and answer.ready
+        # Only with a committed entry can a new member take part in electing another leader.
+        return answer is not None and answer.ready and answer.commit_index > 0
 
     def _tails(self, nodes: Iterable[_Node]) -> str:
         return "\n".join(
@@ -637,10 +638,8 @@ def _check_free(ports: Iterable[tuple[str, str, str]]) -> None:
 
 
 def _why_taken(text: str) -> str | None:
-    """Why an address cannot be listened on now, or None if it can.
-
-    As a node does, this ignores connections that are still dying down (SO_REUSEADDR).
-    """
+    """Why an address cannot be listened on now, if so. As a node does, this ignores
+    connections that are still dying down (SO_REUSEADDR)."""
     address = configuration.parse_address(text)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as one:

@@ -178,6 +178,45 @@ def test_the_leader_is_the_ready_one_of_the_highest_term() -> None:
     assert localcluster.leader_of([report("n1", ROLE_FOLLOWER, 9), unready, silent]) is None
 
 
+@pytest.mark.parametrize(
+    ("cluster_id", "member_id", "ready", "commit_index", "serves"),
+    [
+        ("mine", "n1", True, 1, True),
+        ("other", "n1", True, 1, False),
+        ("mine", "n2", True, 1, False),
+        ("mine", "n1", False, 1, False),
+        ("mine", "n1", True, 0, False),
+    ],
+    ids=["serves", "another cluster", "another member", "not ready", "nothing committed yet"],
+)
+def test_who_counts_as_serving(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cluster_id: str,
+    member_id: str,
+    ready: bool,
+    commit_index: int,
+    serves: bool,
+) -> None:
+    """
+    Only this cluster's own member, ready, and able to elect another leader already.
+
+    Method: wait for a cluster of one with a living process, and with these answers.
+    """
+    cluster = LocalCluster.create(tmp_path / "c", nodes=1, cluster_id="mine")
+    answer = StatusResponse(role=ROLE_LEADER, ready=ready, commit_index=commit_index)
+    answer.header.cluster_id, answer.header.member_id = cluster_id, member_id
+    monkeypatch.setattr(localcluster._Node, "state", lambda _: "running")
+    monkeypatch.setattr(localcluster.probe, "healthy", lambda _: True)
+    monkeypatch.setattr(localcluster.probe, "status", lambda *_: answer)
+
+    if serves:
+        cluster.wait_serving(timeout=0.1)
+    else:
+        with pytest.raises(LocalClusterError, match="n1 did not serve within"):
+            cluster.wait_serving(timeout=0.1)
+
+
 def test_the_environment_of_a_node_holds_no_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

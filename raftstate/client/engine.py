@@ -15,6 +15,7 @@ from raftstate.client.options import Options, positive
 from raftstate.client.routing import Router
 from raftstate.client.session import Session, Sessions
 from raftstate.client.submit import Submitter
+from raftstate.client.turns import Turns
 from raftstate.errors import Closed, RaftStateError, SessionExpired
 from raftstate.v1.common_pb2 import RequestId
 
@@ -41,6 +42,7 @@ class Engine:
         self.submitter = Submitter(self.router)
         self.renewals = Beats(self.router, lambda peer: peer.agents.RenewOwnership())
         self.owned: set[Holding] = set()
+        self.turns = Turns()
         self.closed = False
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,6 +108,7 @@ class Engine:
         if self.closed:
             return
         self.closed = True
+        self.turns.close()
         for owned in list(self.owned):
             owned.lose("the store was closed")
         if self._tasks:

@@ -16,9 +16,9 @@ from raftstate.client.options import CLOSE_S, milliseconds
 from raftstate.client.ownership import LOST, AgentHandle
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
+from raftstate.client.turns import Turn
 from raftstate.errors import NoQuorum, Owned, OwnershipLost, RaftStateError
 from raftstate.v1.agent_service_pb2 import (
-    ACQUIRE_MODE_IF_FREE,
     ACQUIRE_MODE_WAIT,
     AcquireMode,
     AcquireOwnershipRequest,
@@ -30,7 +30,8 @@ from raftstate.v1.event_service_pb2 import ReadEventsRequest
 
 
 class _AskAgain(Exception):
-    """Ask under another request id: this one is too old, or its session has ended."""
+    """Ask under another request id: this one is too old, its session has ended, or a
+    block of this store that forces goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +53,27 @@ class Own:
         self._engine = engine
         self._claim = claim
         self._handle: AgentHandle | None = None
+        self._turn: Turn | None = None
         self._cancelling = 0
 
     async def __aenter__(self) -> AgentHandle:
         self._engine.check()
-        self._check_not_owned_here()
         task = asyncio.current_task()
         assert task is not None
-        handle = await self._acquire(deadline_in(self._claim.timeout))
+        turn = self._engine.turns.enter(self._claim.agent_id, self._claim.mode)
         try:
-            await self._fetch_rest(handle)
-            if handle.lost:
-                raise await handle.loss(definite=True)
+            handle = await self._acquire(turn, deadline_in(self._claim.timeout))
+            try:
+                await self._fetch_rest(handle)
+                if handle.lost:
+                    raise await handle.loss(definite=True)
+            except BaseException:
+                await self._release(handle)
+                raise
         except BaseException:
-            await self._release(handle)
+            turn.leave()
             raise
-        self._handle = handle
+        self._handle, self._turn = handle, turn
         self._cancelling = task.cancelling()
         handle.hold(task)
         return handle
@@ -79,11 +85,16 @@ class Own:
         trace: TracebackType | None,
     ) -> None:
         handle, self._handle = self._handle, None
+        turn, self._turn = self._turn, None
         assert handle is not None
-        if not handle.lost:
-            await self._release(handle)
-            return
-        handle.release()
+        assert turn is not None
+        try:
+            if not handle.lost:
+                await self._release(handle)
+                return
+            handle.release()
+        finally:
+            turn.leave()
         task = asyncio.current_task()
         assert task is not None
         ours = handle.cancelled and task.uncancel() <= self._cancelling
@@ -96,39 +107,40 @@ class Own:
 
     # --- acquiring ---
 
-    def _check_not_owned_here(self) -> None:
-        # The store would grant it: to the same session, which would so fence itself.
-        mine = {owned.agent_id for owned in self._engine.owned}
-        if self._claim.mode == ACQUIRE_MODE_IF_FREE and self._claim.agent_id in mine:
-            raise Owned(
-                f"agent {self._claim.agent_id} is owned by another block of this store",
-                definite=True,
-            )
-
-    async def _acquire(self, deadline: float) -> AgentHandle:
+    async def _acquire(self, turn: Turn, deadline: float) -> AgentHandle:
         waits = self._claim.mode == ACQUIRE_MODE_WAIT
+        refusals = 0
         while True:
             session: Session | None = None
             try:
-                session = await self._engine.sessions.get(deadline)
-                handle = await self._ask(session, deadline)
+                async with turn.asking(deadline):
+                    self._engine.check()
+                    session = await self._engine.sessions.get(deadline)
+                    handle = await self._ask(turn, session, deadline)
             except _AskAgain:
                 continue
             except RaftStateError as error:
+                pause = 0.0
                 # An ownership ends with its session, so that nothing is in doubt then.
                 if session is not None and session_gone(error):
                     self._engine.sessions.expired(session)
+                elif waits and isinstance(error, Owned):
+                    # Proposed when the agent was about to be free, which then it was
+                    # not. That answer stays with its id: stand in line under a new one.
+                    refusals += 1
+                    pause = self._engine.router.backoff(refusals)
                 elif not (waits and isinstance(error, NoQuorum)):
                     raise
-                if remaining(deadline) <= 0:
+                if remaining(deadline) <= pause:
                     raise
+                await asyncio.sleep(pause)
                 continue
             if await self._confirm(handle):
                 return handle
             if not waits:
                 raise await handle.loss()
 
-    async def _ask(self, session: Session, deadline: float) -> AgentHandle:
+    async def _ask(self, turn: Turn, session: Session, deadline: float) -> AgentHandle:
         """One request, under one id, until it is settled."""
         request_id = await session.begin(deadline)
         claim = self._claim
@@ -136,6 +148,8 @@ class Own:
         first_sent: list[float] = []
 
         async def attempt(peer: Peer, patience: float) -> AcquireOwnershipResponse:
+            if waits and turn.behind.is_set():
+                raise _AskAgain
             request = AcquireOwnershipRequest(
                 request_id=request_id,
                 agent_id=claim.agent_id,
@@ -150,7 +164,7 @@ class Own:
                 request, timeout=None if patience == float("inf") else patience
             )
             if waits:
-                return await self._wait(call, peer.address, session, request_id)
+                return await self._wait(call, peer.address, turn, session, request_id)
             answer: AcquireOwnershipResponse = await call
             return answer
 
@@ -172,19 +186,20 @@ class Own:
         return handle
 
     async def _wait(
-        self, call: Any, address: str, session: Session, request_id: RequestId
+        self, call: Any, address: str, turn: Turn, session: Session, request_id: RequestId
     ) -> AcquireOwnershipResponse:
         """The answer of a call that may take for ever, unless something says that it
         had better be asked elsewhere or again."""
         answer = asyncio.create_task(_answer(call))
         moved = asyncio.create_task(self._engine.router.moved_from(address))
         aged = asyncio.create_task(session.aged(request_id))
-        tasks = {answer, moved, aged}
+        behind = asyncio.create_task(turn.behind.wait())
+        tasks: set[asyncio.Task[Any]] = {answer, moved, aged, behind}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 return answer.result()
-            if aged.done():
+            if aged.done() or behind.done():
                 raise _AskAgain
             elsewhere = unanswered(address, "another member leads now")
             elsewhere.hint = self._engine.router.leader

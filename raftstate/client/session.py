@@ -74,7 +74,7 @@ class Session:
         self._next += 1
         self._unfinished[sequence] = None
         for old in [old for old in self._long if sequence - old > WINDOW // 2]:
-            self._long.pop(old).set_result(None)
+            _tell(self._long.pop(old))
         return RequestId(
             session_id=self.session_id,
             sequence=sequence,
@@ -86,9 +86,7 @@ class Session:
         """Nobody waits for this outcome any more."""
         del self._unfinished[request_id.sequence]
         while self._room:
-            room = self._room.pop()
-            if not room.done():
-                room.set_result(None)
+            _tell(self._room.pop())
 
     async def aged(self, request_id: RequestId) -> None:
         """Return when this request has become so old that it should make room for the
@@ -105,7 +103,7 @@ class Session:
         """A server said that this session is no more."""
         self.expired = True
         while self._long:
-            self._long.popitem()[1].set_result(None)
+            _tell(self._long.popitem()[1])
 
     # --- the beat ---
 
@@ -168,11 +166,13 @@ class Sessions:
         """A server said that `session` has ended."""
         if session.expired:
             return
-        session.end()
-        if session is self._session:
-            self._session = None
-            self._stop_beats(session)
-        self._ended(session)
+        try:
+            session.end()
+            if session is self._session:
+                self._session = None
+                self._stop_beats(session)
+        finally:
+            self._ended(session)  # said once only: its ownerships must learn of it
 
     async def close(self) -> None:
         """End the session: best effort, within a bounded time."""
@@ -247,6 +247,12 @@ class Sessions:
         except RaftStateError:
             # It ends by itself when its time is up: nothing depends on this.
             return
+
+
+def _tell(future: asyncio.Future[None]) -> None:
+    """Wake who waits, unless it was cancelled in this very turn of the loop."""
+    if not future.done():
+        future.set_result(None)
 
 
 def _seen(task: asyncio.Task[Session]) -> None:

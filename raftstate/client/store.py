@@ -132,6 +132,9 @@ class Store(Reads):
         not exist. `ttl` is how long the ownership outlives this process' last renewal;
         `holder` is a name for people. When the block ends, the agent is free at once.
 
+        Blocks of one store take turns too: one that waits for an agent that its own task
+        owns waits for itself.
+
         When the ownership is lost, the block is cancelled and raises OwnershipLost;
         `details` say who owns the agent now, as far as that could be learnt. It is
         definite unless a commit was under way whose outcome is unknown.

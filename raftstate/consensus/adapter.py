@@ -208,7 +208,15 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def in_office(self) -> bool:
         """Whether this member leads and an entry of its own term is applied: only then
         does it know all that is committed (dissertation, 6.4)."""
-        return self.leads and self.applied_index >= self._SyncObj__noopIDx
+        if not self.leads or self.founding:
+            return False
+        return bool(self.applied_index >= self._SyncObj__noopIDx)
+
+    @property
+    def founding(self) -> bool:
+        """Whether this member leads a new cluster in which not everybody is settled yet:
+        it does not serve before, since without it the others could elect nobody."""
+        return self._feeding is not None and self._feeding.founding
 
     @property
     def has_work(self) -> bool:
@@ -334,6 +342,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         if self._feeding is not None:
             self._commit_to(self._next_commit())
             self._settle()
+            self._feeding.end_founding(self_settled=self.log.hard_state.settled)
 
     def _settle(self) -> None:
         """Once an entry of the current leader's own term is committed here, this log
@@ -342,9 +351,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         The leader gets the vote of this term: a former disk may have given it, and
         another may not have it too.
         """
-        if self.log.hard_state.settled or not self.term:
-            return
-        if self.log.term_at(self.commit_index) != self.term:
+        if self.log.hard_state.settled or self.log.term_at(self.commit_index) != self.term:
             return
         leader = self.leader
         assert leader is not None, f"committed in term {self.term} without a leader"
@@ -438,6 +445,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._SyncObj__raftLeader = self._SyncObj__selfNode
         self._SyncObj__setState(LEADER)
         self._feeding = Feeding(self, self.config, self.log, self._snapshots, self._peers)
+        self._feeding.founding = not self.log.hard_state.settled
         # An entry of the own term, without which nothing older can be committed.
         self._SyncObj__noopIDx = self.append(NO_OP).index
         self._heartbeat_at = self.now
@@ -579,6 +587,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             log.add(entry.data, entry.index, entry.term)
 
     def _SyncObj__sendNextNodeIdx(self, peer: MemberId, reply: AppendReply) -> None:  # noqa: N802
+        reply.settled = self.log.hard_state.settled
         self._send(peer, Envelope(append_reply=reply), gated=True)
 
     # --- the log, as a leader -----------------------------------------------

@@ -64,6 +64,8 @@ class Feeding:
         self._log = log
         self._snapshots = snapshots
         following = Index(log.last.index + 1)
+        self.founding = False
+        self._settled: set[MemberId] = set()
         self.progress = {peer: Progress(next=following, heard=leader.now) for peer in peers}
 
     def heard(self) -> dict[MemberId, float]:
@@ -77,6 +79,11 @@ class Feeding:
     def snapshots_in_use(self) -> set[str]:
         """Names of the snapshots that are being sent."""
         return {progress.snapshot for progress in self.progress.values()} - {""}
+
+    def end_founding(self, *, self_settled: bool) -> None:
+        """A new cluster is founded once every member is settled."""
+        if self.founding and self_settled and len(self._settled) == len(self.progress):
+            self.founding = False
 
     # --- sending --------------------------------------------------------------
 
@@ -161,6 +168,8 @@ class Feeding:
         """Take in what a follower says about AppendEntries."""
         progress = self.progress[peer]
         progress.heard = self._leader.now
+        if m.settled:
+            self._settled.add(peer)
         if not m.success:
             if progress.mode is Mode.PROBE and m.prev_index <= progress.match != 0:
                 self._leader.alarms["PEER_LOST_LOG"] = (

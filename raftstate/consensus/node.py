@@ -186,7 +186,7 @@ def changes(before: NodeStatus, after: NodeStatus) -> Iterator[tuple[str, dict[s
         yield "snapshot taken", {**where, "first_index": after.first_index}
     if before.snapshots_installed != after.snapshots_installed:
         yield "snapshot installed", {**where, "first_index": after.first_index}
-    if before.alarms != after.alarms:
+    if [name for name, _ in before.alarms] != [name for name, _ in after.alarms]:
         yield "alarms", {**where, "alarms": dict(after.alarms)}
 
 

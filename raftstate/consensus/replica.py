@@ -253,6 +253,9 @@ class Replica:
             self._note_machine()
             self._state.commit()
             self._observe()
+        if self.engine.in_office and not self._serving:
+            self._serving = True
+            self._tenure.begin(self._state.store, now)
         self._serve_reads()
 
         self._release()
@@ -282,7 +285,7 @@ class Replica:
         if self._serving:
             for session_id in broken:
                 self._tenure.session_broken(session_id, self._now)
-        if not self.engine.leads or self._handing_over:
+        if not self.engine.leads or self._handing_over or self.engine.founding:
             self._turn_away()
             return
         self._take_arrivals()
@@ -444,15 +447,11 @@ class Replica:
     # --- after the commits ------------------------------------------------------
 
     def _observe(self) -> None:
-        """Tell the tenure what was applied; begin it when the own no-op is."""
+        """Tell the tenure what was applied, and pass on whom it answers."""
         applied, self._applied = self._applied, []
-        store = self._state.store
-        if self.engine.in_office and not self._serving:
-            self._serving = True
-            self._tenure.begin(store, self._now)
-        elif self._serving:
+        if self._serving:
             for one in applied:
-                self._answers.extend(self._tenure.observe(store, one, self._now))
+                self._answers.extend(self._tenure.observe(self._state.store, one, self._now))
 
     def _serve_reads(self) -> None:
         """Answer what a quorum round has confirmed and the state covers."""

@@ -73,16 +73,18 @@ class AppendEntries(_message.Message):
     def __init__(self, prev_index: _Optional[int] = ..., prev_term: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., commit_index: _Optional[int] = ...) -> None: ...
 
 class AppendReply(_message.Message):
-    __slots__ = ("success", "match_index", "next_index", "prev_index")
+    __slots__ = ("success", "match_index", "next_index", "prev_index", "settled")
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
     NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
     PREV_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     success: bool
     match_index: int
     next_index: int
     prev_index: int
-    def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ...) -> None: ...
+    settled: bool
+    def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ..., settled: _Optional[bool] = ...) -> None: ...
 
 class RequestVote(_message.Message):
     __slots__ = ("last_index", "last_term", "pre_vote", "campaign_term", "transfer", "settled")

@@ -105,6 +105,36 @@ async def test_a_standby_takes_over_when_the_owner_leaves() -> None:
 
 
 @asynchronous
+@pytest.mark.parametrize("wait", [True, False])
+async def test_two_tasks_of_one_store_take_turns_or_are_refused(wait: bool) -> None:
+    """
+    Both are of one session, which the store grants an agent again: they do not fence
+    each other. With `wait` the second works after the first, without it is refused.
+    """
+    log: list[str] = []
+
+    async def work(store: Store, name: str) -> None:
+        try:
+            async with store.own("a", wait=wait) as agent:
+                log.append(f"{name} in")
+                await agent.confirmed(5)
+                async with agent.step() as step:
+                    step.event("e")
+                log.append(f"{name} out")
+        except Owned:
+            log.append(f"{name} refused")
+
+    async with stores(1) as (_, (store,)), asyncio.TaskGroup() as group:
+        group.create_task(work(store, "one"))
+        group.create_task(work(store, "two"))
+
+    if wait:
+        assert log == ["one in", "one out", "two in", "two out"]
+    else:
+        assert log == ["two refused", "one in", "one out"]
+
+
+@asynchronous
 async def test_a_forced_takeover_fences_the_owner() -> None:
     """
     The old owner's step on its way is refused and leaves no trace; its block ends.

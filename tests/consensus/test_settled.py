@@ -1,6 +1,7 @@
 """Members on new disks: nobody is elected by who forgot what it had acknowledged."""
 
 from raftstate.core import queries
+from raftstate.core.ports import Unavailable
 from raftstate.v1.store_pb2 import Outcome
 from tests.consensus.bench import MEMBERS, Table
 
@@ -48,6 +49,30 @@ def test_a_new_cluster_needs_everybody_for_its_first_leader() -> None:
 
     table.paused = set()
     table.elect()
+
+
+def test_a_new_cluster_serves_once_everybody_is_settled() -> None:
+    """
+    Or else the others could elect nobody if its first leader went away at once.
+
+    Method: one member does not hear the leader from the moment it is elected.
+    """
+    table = Table()
+    table.until(lambda: any(r.status().role == "leader" for r in table.replicas.values()))
+    (founder,) = [r for r in table.replicas.values() if r.status().role == "leader"]
+    me = founder.config.member_id
+    deaf = next(member for member in MEMBERS if member != me)
+    table.cut = {(me, deaf)}
+    table.write(founder, "early")
+    table.run(0.2)
+    assert not founder.status().ready
+    assert isinstance(table.answers["early"], Unavailable)
+    assert table.answers["early"].definite
+
+    table.heal()
+    leader = table.elect()
+    table.paused = {leader.config.member_id}
+    table.until(lambda: table.leader() is not None)
 
 
 def test_a_follower_on_another_disk_is_fed_from_the_start() -> None:
