@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from raftstate import config as configuration
 from raftstate import localcluster
+from raftstate.client import probe
 from raftstate.cluster_cli import cluster as commands
 from raftstate.localcluster import LocalCluster, LocalClusterError, Member, NodeReport
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, ROLE_LEADER, Role, StatusResponse
@@ -207,8 +208,8 @@ def test_who_counts_as_serving(
     answer = StatusResponse(role=ROLE_LEADER, ready=ready, commit_index=commit_index)
     answer.header.cluster_id, answer.header.member_id = cluster_id, member_id
     monkeypatch.setattr(localcluster._Node, "state", lambda _: "running")
-    monkeypatch.setattr(localcluster.probe, "healthy", lambda _: True)
-    monkeypatch.setattr(localcluster.probe, "status", lambda *_: answer)
+    monkeypatch.setattr(probe, "healthy", lambda _: True)
+    monkeypatch.setattr(probe, "status", lambda *_: answer)
 
     if serves:
         cluster.wait_serving(timeout=0.1)

@@ -231,14 +231,16 @@ def test_a_cluster_beside_another_on_its_ports_does_not_start(
 
         nowhere = {one: {"listen": "127.0.0.1:0"} for one in ("api", "raft", "metrics")}
         third = LocalCluster.create(tmp_path / "c3", 1, port, overrides=nowhere)
-        with pytest.raises(LocalClusterError, match="n1 did not serve within 4 s"):
-            third.start(timeout=4)
-
-        monkeypatch.setattr(localcluster, "_check_free", lambda _: None)
-        with pytest.raises(LocalClusterError, match="ended with exit status 1 while starting"):
-            second.start()
-
-        left = [processes_of(one.folder) for one in (second, third)]
+        try:
+            with pytest.raises(LocalClusterError, match="n1 did not serve within 4 s"):
+                third.start(timeout=4)
+            monkeypatch.setattr(localcluster, "_check_free", lambda _: None)
+            with pytest.raises(LocalClusterError, match="ended with exit status 1 while"):
+                second.start()
+            left = [processes_of(one.folder) for one in (second, third)]
+        finally:
+            second.stop()
+            third.stop()
         assert other.leader() in other.members
 
     assert str(taken.value).count("cannot listen") == 9

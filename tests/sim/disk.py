@@ -561,6 +561,7 @@ class SimDisk:
         self.copy_s = 0.05
         self.copy_fails = 0.0
         self.durable = LogImage()
+        self.lost: LogImage | None = None  # what the disk before this one held at its end
         self.written: list[Change] = []  # handed to the kernel, not synced
         self.incarnation = 0
         self.boot = 1
@@ -622,6 +623,7 @@ class SimDisk:
         self.wipes += 1
         disk_id = f"{self.identity.disk_id.split('.')[0]}.{self.wipes}"
         self.identity = replace(self.identity, disk_id=disk_id)
+        self.lost = self.durable
         self.durable = LogImage()
         self.written.clear()
         self.incarnation = 0

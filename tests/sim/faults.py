@@ -126,16 +126,17 @@ class Nemesis:
 
         self._world.after(seconds, mend)
 
+    def _cut_between(self, group: set[MemberId], seconds: float) -> None:
+        """Cut a group off from everybody else."""
+        links = self._world.network.links
+        apart = [link for link in links if (link.source in group) != (link.target in group)]
+        self._cut(apart, seconds)
+
     def _split(self, seconds: float) -> None:
         """Two groups that do not hear each other."""
         members = list(self._world.nodes)
         self._rng.shuffle(members)
-        group = set(members[: self._rng.randint(1, len(members) - 1)])
-        links = self._world.network.links
-        self._cut(
-            [link for link in links if (link.source in group) != (link.target in group)],
-            seconds,
-        )
+        self._cut_between(set(members[: self._rng.randint(1, len(members) - 1)]), seconds)
 
     def _isolate(self, seconds: float) -> None:
         """One member that nobody hears, and that hears nobody."""
@@ -150,9 +151,7 @@ class Nemesis:
         others = [member for member in self._world.nodes if member != leader]
         self._rng.shuffle(others)
         far = set(others[self._rng.randint(0, len(others) // 2 - 1) :])
-        links = self._world.network.links
-        apart = [link for link in links if (link.source in far) != (link.target in far)]
-        self._cut(apart, seconds + 2 * self._world.options.election_max_s)
+        self._cut_between(far, seconds + 2 * self._world.options.election_max_s)
 
     def _one_way(self, seconds: float) -> None:
         """Links that work in one direction only."""
@@ -191,15 +190,35 @@ class Nemesis:
     def _wipe(self, seconds: float) -> None:
         """One member loses its disk, and comes back under its name on an empty one.
 
-        Only while everybody is settled: before that, a second loss could be the loss of
-        a majority, which nothing survives.
+        At the worst moment: just under half of the others are kept behind, somebody who
+        was not loses its disk, and then these meet without whoever is ahead. Together
+        they are a majority, and none of them holds what was committed last.
         """
-        nodes = self._nodes()
-        if all(node.disk.durable.hard_state.settled for node in nodes):
-            node = self._rng.choice(nodes)
-            self._down(node, power=True)
-            node.disk.wipe()
-            self.counts["wipes"] += 1
+        leader = self._victim()
+        others = [node for node in self._nodes() if node is not leader]
+        self._rng.shuffle(others)
+        half = len(others) // 2
+        behind = {node.member_id for node in others[:half]}
+        self._cut_between(behind, seconds)
+        meeting = behind | {others[half].member_id}
+        apart_s = self._rng.uniform(1, 3) * self._world.options.election_max_s
+
+        def lose() -> None:
+            if self._active and self._lose_disk(others[half]):
+                self._cut_between(meeting, apart_s)
+
+        self._world.after(seconds, lose)
+
+    def _lose_disk(self, node: SimNode) -> bool:
+        """Only while everybody is settled: before that, a second loss could be the loss
+        of a majority, which nothing survives."""
+        if not all(node.disk.durable.hard_state.settled for node in self._nodes()):
+            return False
+        self._down(node, power=True)
+        node.disk.wipe()
+        self.counts["wipes"] += 1
+        self._world.after(self._rng.uniform(0.0, 0.2), node.start)
+        return True
 
     def _blackout(self, seconds: float) -> None:
         """Every machine loses its power, within 50 ms."""

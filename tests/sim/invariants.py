@@ -51,6 +51,9 @@ class Member(Protocol):
     @property
     def durable(self) -> LogImage: ...
 
+    @property
+    def forgotten(self) -> LogImage | None: ...
+
 
 @dataclass(slots=True)
 class Seen:
@@ -288,17 +291,27 @@ def committed_is_kept(checks: Checks, log: SimLog, first: Index) -> None:
 
 def durable_on_a_quorum(checks: Checks, commit: Index, term: Term | None) -> None:
     """Commitment (5.3, 5.4.2): what a member calls committed is durable on a
-    majority, at that moment."""
+    majority, at that moment.
+
+    A disk may be lost while its acknowledgement is under way. It counts as long as its
+    member is not settled on the next one: until then the member elects nobody who could
+    lack what it has forgotten, so the rest of that majority is enough.
+    """
     holders = [
         member.member_id
         for member in checks.members
-        if member.durable.base.position.index >= commit
-        or member.durable.term_at(commit) == term
+        if holds(member.durable, commit, term)
+        or (member.forgotten is not None and holds(member.forgotten, commit, term))
     ]
     must(
         2 * len(holders) > len(checks.members),
         f"index {commit} of term {term} is called committed, and durable on {holders} only",
     )
+
+
+def holds(image: LogImage, index: Index, term: Term | None) -> bool:
+    """Whether a log holds an entry, or stands on a snapshot that covers it."""
+    return image.base.position.index >= index or image.term_at(index) == term
 
 
 # --- states ------------------------------------------------------------------

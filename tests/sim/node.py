@@ -149,6 +149,11 @@ class SimNode:
         return self.disk.durable
 
     @property
+    def forgotten(self) -> LogImage | None:
+        """The log of a disk that was lost, while the member is not settled since."""
+        return None if self.durable.hard_state.settled else self.disk.lost
+
+    @property
     def status(self) -> NodeStatus:
         """The status of the process that runs."""
         assert self.replica is not None, f"{self.member_id} is down"

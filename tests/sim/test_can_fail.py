@@ -153,6 +153,15 @@ def test_a_vote_for_everybody_is_found(monkeypatch: Plant) -> None:
     assert found_by(run, "one_leader_a_term", "leader_completeness")
 
 
+def test_a_vote_from_a_disk_that_forgot_is_found(monkeypatch: Plant) -> None:
+    """A member that lost its disk and votes at once: a leader without what was committed."""
+    monkeypatch.setattr(rules, "may_elect", lambda **_: True)
+
+    run = find(40)
+
+    assert found_by(run, "one_leader_a_term", "leader_completeness", "log_matching")
+
+
 def test_a_snapshot_without_sessions_is_found(monkeypatch: Plant) -> None:
     """A snapshot that leaves the remembered outcomes out: members differ."""
     decode = disk.decode_map

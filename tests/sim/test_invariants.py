@@ -26,6 +26,8 @@ class Still:
         )
     )
 
+    forgotten: LogImage | None = None
+
     @property
     def log(self) -> SimLog:
         raise NotImplementedError
