@@ -1,4 +1,3 @@
-# ruff: noqa: PT012  # what is raised by the end of a block needs the whole block
 """Several blocks of one store and one agent: they take turns, and leave none behind."""
 
 import asyncio
