@@ -171,7 +171,8 @@ class Feeding:
         if m.settled:
             self._settled.add(peer)
         if not m.success:
-            if progress.mode is Mode.PROBE and m.prev_index <= progress.match != 0:
+            # Answers come in order, so this is no late one from before it had the entry.
+            if progress.mode is not Mode.SNAPSHOT and m.prev_index <= progress.match != 0:
                 self._leader.alarms["PEER_LOST_LOG"] = (
                     f"{peer} acknowledged index {progress.match} and no longer holds it"
                 )

@@ -122,6 +122,10 @@ class Table:
         """A member's process ends, and it comes back under its name on an empty disk."""
         self.disks[member].crash(lose_unsynced=True)
         self.disks[member].wipe()
+        self.restart(member)
+
+    def restart(self, member: MemberId) -> None:
+        """A member whose process has ended starts again, and is connected."""
         self.replicas[member] = self._start(member)
         for other in MEMBERS:
             if other != member:

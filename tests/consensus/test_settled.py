@@ -90,3 +90,25 @@ def test_a_follower_on_another_disk_is_fed_from_the_start() -> None:
 
     assert leader.status().role == "leader"
     assert fresh.status().state_hash == leader.status().state_hash
+
+
+def test_an_older_copy_of_a_folder_raises_an_alarm() -> None:
+    """The leader that has a follower's later acknowledgement notices that it is gone."""
+    table = Table()
+    leader = table.elect()
+    member = next(m for m in MEMBERS if m != leader.config.member_id)
+    disk = table.disks[member]
+    older = disk.durable.copy()
+    table.write(leader, "s")
+    table.until(lambda: "s" in table.answers)
+    table.until(lambda: table.replicas[member].status().revision == 1)
+    assert leader.status().alarms == ()
+
+    disk.crash(lose_unsynced=True)
+    disk.durable = older
+    table.restart(member)
+
+    table.until(lambda: leader.status().alarms)
+    ((name, message),) = leader.status().alarms
+    assert name == "PEER_LOST_LOG"
+    assert f"{member} acknowledged index 2" in message

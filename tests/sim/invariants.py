@@ -133,6 +133,8 @@ class Checks:
     def after_step(self, member: Member, status: NodeStatus, now: float) -> None:
         """Every property of one member's status, and of what it newly committed."""
         seen = self.seen[member.member_id]
+        if status.commit_index > seen.commit:
+            committed_is_the_same(self, member, status)
         moves_forward(seen, status)
         if status.role == "leader":
             one_leader_a_term(self, status)
@@ -286,6 +288,19 @@ def committed_is_kept(checks: Checks, log: SimLog, first: Index) -> None:
         must(
             log.term_at(one.position.index) != one.position.term,
             f"{log.identity.member_id} removes the committed {one.position}",
+        )
+
+
+def committed_is_the_same(checks: Checks, member: Member, status: NodeStatus) -> None:
+    """State machine safety (5.4.3), in the log: what one member calls committed is what
+    any other called committed there. By log matching the last entry stands for all."""
+    common = Index(min(status.commit_index, checks.last_committed.index))
+    if common > member.log.base.position.index:
+        mine, truth = member.log.term_at(common), checks.committed[common - 1].position.term
+        must(
+            mine == truth,
+            f"{status.member_id} ({status.role}, term {status.term}) calls index {common} of "
+            f"term {mine} committed; there {truth} was",
         )
 
 
