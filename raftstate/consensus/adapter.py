@@ -57,32 +57,12 @@ UPSTREAM_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1c
 
 # Attributes and methods of SyncObj that are read, written or overridden below.
 PRIVATE = (
-    "applyLogEntries",
-    "connectedNodes",
-    "doApplyCommand",
-    "generateRaftTimeout",
-    "getCurrentLogIndex",
-    "getCurrentLogTerm",
-    "loadDumpFile",
-    "needLoadDumpFile",
-    "noopIDx",
-    "onBecomeLeader",
-    "onMessageReceived",
-    "raftCommitIndex",
-    "raftCurrentTerm",
-    "raftElectionDeadline",
-    "raftLastApplied",
-    "raftLeader",
-    "raftLog",
-    "raftState",
-    "selfNode",
-    "sendAppendEntries",
-    "sendNextNodeIdx",
-    "setCurrentTerm",
-    "setState",
-    "transport",
-    "tryLogCompaction",
-    "votedForNodeId",
+    *("applyLogEntries", "connectedNodes", "doApplyCommand", "generateRaftTimeout"),
+    *("getCurrentLogIndex", "getCurrentLogTerm", "loadDumpFile", "needLoadDumpFile"),
+    *("noopIDx", "onBecomeLeader", "onMessageReceived", "raftCommitIndex"),
+    *("raftCurrentTerm", "raftElectionDeadline", "raftLastApplied", "raftLeader"),
+    *("raftLog", "raftState", "selfNode", "sendAppendEntries", "sendNextNodeIdx"),
+    *("setCurrentTerm", "setState", "transport", "tryLogCompaction", "votedForNodeId"),
 )
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
@@ -289,7 +269,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             return None
         last = self.log.last.index
         matches = self._feeding.matches()
-        ready = [p for p in self._peers if self.connected_to(p) and matches[p] == last]
+        ready = [p for p in self._peers if self.connected_to(p) and matches.get(p) == last]
         if not ready:
             return None
         self._send(ready[0], Envelope(timeout_now=TimeoutNow()))
@@ -334,24 +314,31 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         if self._feeding is None:
             return self.commit_index
         durable = {**self._feeding.matches(), self.config.member_id: self._durable}
+        members, everybody = self.config.members, self._feeding.founding
         return rules.leader_commit(
-            self.commit_index, self.term, durable, self.config.members, self.log.term_at
+            self.commit_index,
+            self.term,
+            durable,
+            members,
+            self.log.term_at,
+            everybody=everybody,
         )
 
     def _advance_commit(self) -> None:
         if self._feeding is not None:
             self._commit_to(self._next_commit())
-            self._settle()
+            if self._feeding.founding:
+                self._settle(Index(self._SyncObj__noopIDx))
             self._feeding.end_founding(self_settled=self.log.hard_state.settled)
 
-    def _settle(self) -> None:
-        """Once an entry of the current leader's own term is committed here, this log
-        holds all that was ever committed (paper, 5.4.3), whatever disk it is on.
+    def _settle(self, settle_at: Index) -> None:
+        """This log holds all that was ever committed, whatever disk it is on, once it
+        has committed what the leader said (see feeding.py).
 
         The leader gets the vote of this term: a former disk may have given it, and
         another may not have it too.
         """
-        if self.log.hard_state.settled or self.log.term_at(self.commit_index) != self.term:
+        if self.log.hard_state.settled or not 0 < settle_at <= self.commit_index:
             return
         leader = self.leader
         assert leader is not None, f"committed in term {self.term} without a leader"
@@ -445,9 +432,10 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._SyncObj__raftLeader = self._SyncObj__selfNode
         self._SyncObj__setState(LEADER)
         self._feeding = Feeding(self, self.config, self.log, self._snapshots, self._peers)
-        self._feeding.founding = not self.log.hard_state.settled
         # An entry of the own term, without which nothing older can be committed.
         self._SyncObj__noopIDx = self.append(NO_OP).index
+        if not self.log.hard_state.settled:
+            self._feeding.found(Index(self._SyncObj__noopIDx))
         self._heartbeat_at = self.now
 
     def _step_down(self, term: Term) -> None:
@@ -569,7 +557,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self._commit_to(
                 rules.follower_commit(self.commit_index, Index(m.commit_index), judged.verified)
             )
-            self._settle()
+            self._settle(Index(m.settle_at))
             reply.success, reply.match_index = True, judged.verified
         else:
             reply.next_index = judged.next_index
@@ -629,8 +617,9 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def _on_read_probe_reply(
         self, peer: MemberId, envelope: Envelope, m: ReadProbeReply
     ) -> None:
-        if self._feeding is not None and envelope.term == self.term:
-            self._feeding.progress[peer].heard = self.now
+        if self._feeding is None or envelope.term != self.term:
+            return
+        if self._feeding.confirms(peer, envelope.disk_id):
             self.reads.agree(peer, m.round)
 
     # --- snapshots ----------------------------------------------------------
@@ -685,12 +674,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     # --- what is not used of PySyncObj --------------------------------------
 
-    def _applyCommand(  # noqa: N802
-        self,
-        command: bytes,
-        callback: object,
-        commandType: int | None = None,  # noqa: N803
-    ) -> None:
+    def _applyCommand(self, *command: object) -> None:  # noqa: N802
         raise AssertionError("commands are proposed with append, and never forwarded")
 
     def _checkCommandsToApply(self) -> None:  # noqa: N802

@@ -3,6 +3,13 @@
 One `Feeding` is one time in office. It decides by `progress.py` and sends by the
 engine; it holds no term of its own, since the engine stamps what leaves and drops what
 comes from another term.
+
+A follower that is not settled may have forgotten a later term that it was in on a disk it
+lost: to such a follower a deposed leader is as good as any. So it counts for nothing, not
+for commitment, reads or contact, until the leader has committed an entry that it appended
+after it had heard of the new disk, with settled members alone: then none of them, and no
+majority, was in a later term. In a new cluster nobody is settled; there its first leader
+counts everybody, and needs everybody.
 """
 
 from __future__ import annotations
@@ -11,9 +18,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from raftstate.consensus.config import EngineConfig, RaftViolation
+from raftstate.consensus.contracts import NO_OP
 from raftstate.consensus.progress import Mode, Progress
 from raftstate.core.ports import Log, Snapshots
-from raftstate.core.types import Index, MemberId
+from raftstate.core.types import Index, MemberId, Position
 from raftstate.v1.peer_pb2 import (
     AppendEntries,
     AppendReply,
@@ -43,6 +51,10 @@ class Leader(Protocol):
         """Whether messages to a peer can leave."""
         ...
 
+    def append(self, data: bytes) -> Position:
+        """Add an entry to the log."""
+        ...
+
     def tell(self, peer: MemberId, envelope: Envelope) -> None:
         """Send a message that claims nothing about the own disk."""
         ...
@@ -65,16 +77,35 @@ class Feeding:
         self._snapshots = snapshots
         following = Index(log.last.index + 1)
         self.founding = False
-        self._settled: set[MemberId] = set()
         self.progress = {peer: Progress(next=following, heard=leader.now) for peer in peers}
 
     def heard(self) -> dict[MemberId, float]:
-        """When each follower last answered in this term."""
-        return {peer: progress.heard for peer, progress in self.progress.items()}
+        """When each follower that counts last answered in this term."""
+        return {
+            peer: progress.heard
+            for peer, progress in self.progress.items()
+            if self.founding or progress.settled or not progress.disk_id
+        }
 
     def matches(self) -> dict[MemberId, Index]:
-        """How far each follower's log is known to match, durably."""
-        return {peer: progress.match for peer, progress in self.progress.items()}
+        """How far the log of each follower that counts is known to match, durably."""
+        return {
+            peer: progress.match
+            for peer, progress in self.progress.items()
+            if self.founding or progress.settled
+        }
+
+    def confirms(self, peer: MemberId, disk_id: str) -> bool:
+        """Whether a follower's word that this member leads counts; it was heard of."""
+        progress = self.progress[peer]
+        progress.heard = self._leader.now
+        return progress.settled and progress.disk_id == disk_id
+
+    def found(self, index: Index) -> None:
+        """This is the first leader of a new cluster; everybody settles at its first entry."""
+        self.founding = True
+        for progress in self.progress.values():
+            progress.settle_at = index
 
     def snapshots_in_use(self) -> set[str]:
         """Names of the snapshots that are being sent."""
@@ -82,7 +113,8 @@ class Feeding:
 
     def end_founding(self, *, self_settled: bool) -> None:
         """A new cluster is founded once every member is settled."""
-        if self.founding and self_settled and len(self._settled) == len(self.progress):
+        everybody = all(progress.settled for progress in self.progress.values())
+        if self.founding and self_settled and everybody:
             self.founding = False
 
     # --- sending --------------------------------------------------------------
@@ -96,7 +128,13 @@ class Feeding:
                 continue
             if not self._feed(peer, progress, batches) and heartbeat:
                 prev = Index(max(progress.next - 1, self._log.base.position.index))
-                self._leader.tell(peer, Envelope(append_entries=self._after(prev)))
+                self._tell(peer, progress, self._after(prev))
+
+    def _tell(self, peer: MemberId, progress: Progress, message: AppendEntries) -> None:
+        envelope = Envelope(append_entries=message)
+        if not progress.settled:
+            envelope.append_entries.settle_at = progress.settle_at
+        self._leader.tell(peer, envelope)
 
     def _feed(
         self, peer: MemberId, progress: Progress, batches: dict[Index, AppendEntries]
@@ -111,7 +149,7 @@ class Feeding:
             batch = batches.get(progress.next)
             if batch is None:
                 batch = batches[progress.next] = self._batch(progress.next)
-            self._leader.tell(peer, Envelope(append_entries=batch))
+            self._tell(peer, progress, batch)
             progress.sent_entries(Index(batch.entries[-1].index))
             fed = True
         return fed
@@ -168,8 +206,9 @@ class Feeding:
         """Take in what a follower says about AppendEntries."""
         progress = self.progress[peer]
         progress.heard = self._leader.now
-        if m.settled:
-            self._settled.add(peer)
+        progress.settled = progress.settled or m.settled
+        if not progress.settled and not progress.settle_at:
+            progress.settle_at = self._leader.append(NO_OP).index
         if not m.success:
             # Answers come in order, so this is no late one from before it had the entry.
             if progress.mode is not Mode.SNAPSHOT and m.prev_index <= progress.match != 0:

@@ -34,6 +34,8 @@ class Progress:
     mode: Mode = Mode.PROBE
     heard: float = 0.0
     disk_id: str = ""
+    settled: bool = False  # until it says so, it counts for nothing (see feeding.py)
+    settle_at: Index = Index(0)
     in_flight: deque[Index] = field(default_factory=deque)
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0

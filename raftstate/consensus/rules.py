@@ -156,14 +156,17 @@ def leader_commit(
     durable: Mapping[MemberId, Index],
     voters: Collection[MemberId],
     term_at: TermAt,
+    *,
+    everybody: bool = False,
 ) -> Index:
-    """The highest index that is durable on a quorum and of the leader's own term.
+    """The highest index that is durable on a quorum (or on everybody, in a new cluster)
+    and of the leader's own term.
 
     An entry of an earlier term is never committed by counting (paper, 5.4.2);
     `durable` holds the leader's own log too, as far as it is synced.
     """
     held = sorted((durable.get(voter, Index(0)) for voter in voters), reverse=True)
-    candidate = held[majority(len(voters)) - 1]
+    candidate = held[-1] if everybody else held[majority(len(voters)) - 1]
     if candidate > mine and term_at(candidate) == current:
         return candidate
     return mine

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17raftstate/v1/peer.proto\x12\x0craftstate.v1\"\xa6\x05\n\x08\x45nvelope\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcluster_epoch\x18\x02 \x01(\x04\x12\x13\n\x0b\x66rom_member\x18\x03 \x01(\t\x12\x11\n\tto_member\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\x04\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12\x0c\n\x04term\x18\x08 \x01(\x04\x12$\n\x05hello\x18\n \x01(\x0b\x32\x13.raftstate.v1.HelloH\x00\x12\x35\n\x0e\x61ppend_entries\x18\x0b \x01(\x0b\x32\x1b.raftstate.v1.AppendEntriesH\x00\x12\x31\n\x0c\x61ppend_reply\x18\x0c \x01(\x0b\x32\x19.raftstate.v1.AppendReplyH\x00\x12\x31\n\x0crequest_vote\x18\r \x01(\x0b\x32\x19.raftstate.v1.RequestVoteH\x00\x12-\n\nvote_reply\x18\x0e \x01(\x0b\x32\x17.raftstate.v1.VoteReplyH\x00\x12\x39\n\x10install_snapshot\x18\x0f \x01(\x0b\x32\x1d.raftstate.v1.InstallSnapshotH\x00\x12\x33\n\rinstall_reply\x18\x10 \x01(\x0b\x32\x1a.raftstate.v1.InstallReplyH\x00\x12-\n\nread_probe\x18\x11 \x01(\x0b\x32\x17.raftstate.v1.ReadProbeH\x00\x12\x38\n\x10read_probe_reply\x18\x12 \x01(\x0b\x32\x1c.raftstate.v1.ReadProbeReplyH\x00\x12/\n\x0btimeout_now\x18\x13 \x01(\x0b\x32\x18.raftstate.v1.TimeoutNowH\x00\x42\t\n\x07message\"\x07\n\x05Hello\"6\n\tRaftEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"v\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12(\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x17.raftstate.v1.RaftEntry\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\"l\n\x0b\x41ppendReply\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x02 \x01(\x04\x12\x12\n\nnext_index\x18\x03 \x01(\x04\x12\x12\n\nprev_index\x18\x04 \x01(\x04\x12\x0f\n\x07settled\x18\x05 \x01(\x08\"\x80\x01\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x15\n\rcampaign_term\x18\x04 \x01(\x04\x12\x10\n\x08transfer\x18\x05 \x01(\x08\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"E\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x10\n\x08pre_vote\x18\x02 \x01(\x08\x12\x15\n\rcampaign_term\x18\x03 \x01(\x04\"a\n\x0fInstallSnapshot\x12\x30\n\x08manifest\x18\x01 \x01(\x0b\x32\x1e.raftstate.v1.SnapshotManifest\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"J\n\x0cInstallReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x17\n\x0finstalled_index\x18\x03 \x01(\x04\"\xc3\x01\n\x10SnapshotManifest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rcluster_epoch\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0c\n\x04term\x18\x05 \x01(\x04\x12\x10\n\x08revision\x18\x06 \x01(\x04\x12\x0f\n\x07members\x18\x07 \x03(\t\x12\x12\n\nsize_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06\x64igest\x18\t \x01(\x0c\x12\x12\n\nstate_hash\x18\n \x01(\x0c\"\x1a\n\tReadProbe\x12\r\n\x05round\x18\x01 \x01(\x04\"\x1f\n\x0eReadProbeReply\x12\r\n\x05round\x18\x01 \x01(\x04\"\x0c\n\nTimeoutNowb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17raftstate/v1/peer.proto\x12\x0craftstate.v1\"\xa6\x05\n\x08\x45nvelope\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcluster_epoch\x18\x02 \x01(\x04\x12\x13\n\x0b\x66rom_member\x18\x03 \x01(\t\x12\x11\n\tto_member\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\x04\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12\x0c\n\x04term\x18\x08 \x01(\x04\x12$\n\x05hello\x18\n \x01(\x0b\x32\x13.raftstate.v1.HelloH\x00\x12\x35\n\x0e\x61ppend_entries\x18\x0b \x01(\x0b\x32\x1b.raftstate.v1.AppendEntriesH\x00\x12\x31\n\x0c\x61ppend_reply\x18\x0c \x01(\x0b\x32\x19.raftstate.v1.AppendReplyH\x00\x12\x31\n\x0crequest_vote\x18\r \x01(\x0b\x32\x19.raftstate.v1.RequestVoteH\x00\x12-\n\nvote_reply\x18\x0e \x01(\x0b\x32\x17.raftstate.v1.VoteReplyH\x00\x12\x39\n\x10install_snapshot\x18\x0f \x01(\x0b\x32\x1d.raftstate.v1.InstallSnapshotH\x00\x12\x33\n\rinstall_reply\x18\x10 \x01(\x0b\x32\x1a.raftstate.v1.InstallReplyH\x00\x12-\n\nread_probe\x18\x11 \x01(\x0b\x32\x17.raftstate.v1.ReadProbeH\x00\x12\x38\n\x10read_probe_reply\x18\x12 \x01(\x0b\x32\x1c.raftstate.v1.ReadProbeReplyH\x00\x12/\n\x0btimeout_now\x18\x13 \x01(\x0b\x32\x18.raftstate.v1.TimeoutNowH\x00\x42\t\n\x07message\"\x07\n\x05Hello\"6\n\tRaftEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x89\x01\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12(\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x17.raftstate.v1.RaftEntry\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12\x11\n\tsettle_at\x18\x05 \x01(\x04\"l\n\x0b\x41ppendReply\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x02 \x01(\x04\x12\x12\n\nnext_index\x18\x03 \x01(\x04\x12\x12\n\nprev_index\x18\x04 \x01(\x04\x12\x0f\n\x07settled\x18\x05 \x01(\x08\"\x80\x01\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x15\n\rcampaign_term\x18\x04 \x01(\x04\x12\x10\n\x08transfer\x18\x05 \x01(\x08\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"E\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x10\n\x08pre_vote\x18\x02 \x01(\x08\x12\x15\n\rcampaign_term\x18\x03 \x01(\x04\"a\n\x0fInstallSnapshot\x12\x30\n\x08manifest\x18\x01 \x01(\x0b\x32\x1e.raftstate.v1.SnapshotManifest\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"J\n\x0cInstallReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x17\n\x0finstalled_index\x18\x03 \x01(\x04\"\xc3\x01\n\x10SnapshotManifest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rcluster_epoch\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0c\n\x04term\x18\x05 \x01(\x04\x12\x10\n\x08revision\x18\x06 \x01(\x04\x12\x0f\n\x07members\x18\x07 \x03(\t\x12\x12\n\nsize_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06\x64igest\x18\t \x01(\x0c\x12\x12\n\nstate_hash\x18\n \x01(\x0c\"\x1a\n\tReadProbe\x12\r\n\x05round\x18\x01 \x01(\x04\"\x1f\n\x0eReadProbeReply\x12\r\n\x05round\x18\x01 \x01(\x04\"\x0c\n\nTimeoutNowb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +37,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_end=729
   _globals['_RAFTENTRY']._serialized_start=731
   _globals['_RAFTENTRY']._serialized_end=785
-  _globals['_APPENDENTRIES']._serialized_start=787
-  _globals['_APPENDENTRIES']._serialized_end=905
-  _globals['_APPENDREPLY']._serialized_start=907
-  _globals['_APPENDREPLY']._serialized_end=1015
-  _globals['_REQUESTVOTE']._serialized_start=1018
-  _globals['_REQUESTVOTE']._serialized_end=1146
-  _globals['_VOTEREPLY']._serialized_start=1148
-  _globals['_VOTEREPLY']._serialized_end=1217
-  _globals['_INSTALLSNAPSHOT']._serialized_start=1219
-  _globals['_INSTALLSNAPSHOT']._serialized_end=1316
-  _globals['_INSTALLREPLY']._serialized_start=1318
-  _globals['_INSTALLREPLY']._serialized_end=1392
-  _globals['_SNAPSHOTMANIFEST']._serialized_start=1395
-  _globals['_SNAPSHOTMANIFEST']._serialized_end=1590
-  _globals['_READPROBE']._serialized_start=1592
-  _globals['_READPROBE']._serialized_end=1618
-  _globals['_READPROBEREPLY']._serialized_start=1620
-  _globals['_READPROBEREPLY']._serialized_end=1651
-  _globals['_TIMEOUTNOW']._serialized_start=1653
-  _globals['_TIMEOUTNOW']._serialized_end=1665
+  _globals['_APPENDENTRIES']._serialized_start=788
+  _globals['_APPENDENTRIES']._serialized_end=925
+  _globals['_APPENDREPLY']._serialized_start=927
+  _globals['_APPENDREPLY']._serialized_end=1035
+  _globals['_REQUESTVOTE']._serialized_start=1038
+  _globals['_REQUESTVOTE']._serialized_end=1166
+  _globals['_VOTEREPLY']._serialized_start=1168
+  _globals['_VOTEREPLY']._serialized_end=1237
+  _globals['_INSTALLSNAPSHOT']._serialized_start=1239
+  _globals['_INSTALLSNAPSHOT']._serialized_end=1336
+  _globals['_INSTALLREPLY']._serialized_start=1338
+  _globals['_INSTALLREPLY']._serialized_end=1412
+  _globals['_SNAPSHOTMANIFEST']._serialized_start=1415
+  _globals['_SNAPSHOTMANIFEST']._serialized_end=1610
+  _globals['_READPROBE']._serialized_start=1612
+  _globals['_READPROBE']._serialized_end=1638
+  _globals['_READPROBEREPLY']._serialized_start=1640
+  _globals['_READPROBEREPLY']._serialized_end=1671
+  _globals['_TIMEOUTNOW']._serialized_start=1673
+  _globals['_TIMEOUTNOW']._serialized_end=1685
 # @@protoc_insertion_point(module_scope)

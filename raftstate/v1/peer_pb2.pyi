@@ -61,16 +61,18 @@ class RaftEntry(_message.Message):
     def __init__(self, index: _Optional[int] = ..., term: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class AppendEntries(_message.Message):
-    __slots__ = ("prev_index", "prev_term", "entries", "commit_index")
+    __slots__ = ("prev_index", "prev_term", "entries", "commit_index", "settle_at")
     PREV_INDEX_FIELD_NUMBER: _ClassVar[int]
     PREV_TERM_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_AT_FIELD_NUMBER: _ClassVar[int]
     prev_index: int
     prev_term: int
     entries: _containers.RepeatedCompositeFieldContainer[RaftEntry]
     commit_index: int
-    def __init__(self, prev_index: _Optional[int] = ..., prev_term: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., commit_index: _Optional[int] = ...) -> None: ...
+    settle_at: int
+    def __init__(self, prev_index: _Optional[int] = ..., prev_term: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., commit_index: _Optional[int] = ..., settle_at: _Optional[int] = ...) -> None: ...
 
 class AppendReply(_message.Message):
     __slots__ = ("success", "match_index", "next_index", "prev_index", "settled")

@@ -112,3 +112,39 @@ def test_an_older_copy_of_a_folder_raises_an_alarm() -> None:
     ((name, message),) = leader.status().alarms
     assert name == "PEER_LOST_LOG"
     assert f"{member} acknowledged index 2" in message
+
+
+def test_who_forgot_a_later_term_does_not_help_a_deposed_leader_to_commit() -> None:
+    """
+    A member on a new disk counts for nothing until settled members have confirmed its leader.
+
+    Method: a leader is paused and replaced; a follower of both loses its disk, and then
+    hears only the old leader, which does not know yet that it is deposed.
+    """
+    table = Table()
+    old = table.elect()
+    me = old.config.member_id
+    table.paused = {me}
+    table.until(lambda: table.leader() is not None)
+    new = table.leader()
+    assert new is not None
+    forgetful = next(m for m in MEMBERS if m not in (me, new.config.member_id))
+    table.write(new, "kept")
+    table.until(lambda: "kept" in table.answers)
+
+    old._inbox.clear()
+    table.isolate(new.config.member_id)
+    table.lose_disk(forgetful)
+    table.paused = set()
+    feeding = old.engine._feeding
+    assert feeding is not None
+    for progress in feeding.progress.values():
+        progress.heard = table.now  # the pause was shorter than it takes to notice
+    before = old.status().commit_index
+    table.write(old, "lost")
+    old.read_point("stale")
+    table.run(1.5)
+
+    assert old.status().commit_index == before
+    assert isinstance(table.answers["lost"], Unavailable)
+    assert isinstance(table.answers["stale"], Unavailable)

@@ -26,6 +26,7 @@ PINNED = [
     0x2A,
     0x3CB,  # pieces of a snapshot sent again and again over a slow link, faster than it is
     0xE7E,  # the same
+    0x99D5C4F,  # a lost disk made a follower forget a later term, and help a deposed leader
 ]
 FRESH = 60
 
