@@ -47,9 +47,10 @@ class HardState(NamedTuple):
     """What a member must not forget (Raft paper, figure 2): durable before any
     message that reflects it.
 
-    `settled` becomes true, for good, when an entry of a leader's own term is known to
-    be committed in this log. A member on a new folder does not know what it acknowledged
-    under its name before, so until then it elects nobody by majority.
+    `settled` becomes true, for good, once this log has committed what its leader said
+    (see consensus/feeding.py). A member on a new folder does not know what it
+    acknowledged, or which term it was in, under its name before: until then it elects
+    nobody by majority, and counts for nothing.
     """
 
     term: Term
