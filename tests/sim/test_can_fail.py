@@ -7,18 +7,20 @@ search is bounded: so many seeds, of fewer simulated seconds than usual.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from raftstate.consensus import replica, rules
 from raftstate.consensus.adapter import Engine
+from raftstate.consensus.feeding import Feeding
 from raftstate.consensus.read_index import ReadRounds
 from raftstate.core import ownership, sessions, tenure
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import HardState
 from raftstate.v1.store_pb2 import Reason
-from tests.sim import disk, invariants
+from tests.sim import disk, invariants, options, world
 from tests.sim.runs import Run, run_seed
 
 SECONDS = 30.0
@@ -130,7 +132,9 @@ def test_a_keep_alive_without_its_round_is_found(monkeypatch: Plant) -> None:
 def test_a_commit_without_a_majority_is_found(monkeypatch: Plant) -> None:
     """A leader that counts itself only: found when it calls an entry committed."""
 
-    def hasty(mine: Any, current: Any, durable: Any, voters: Any, term_at: Any) -> Any:
+    def hasty(
+        mine: Any, current: Any, durable: Any, voters: Any, term_at: Any, **_: Any
+    ) -> Any:
         held = max(durable.values())
         return held if held > mine and term_at(held) == current else mine
 
@@ -160,6 +164,33 @@ def test_a_vote_from_a_disk_that_forgot_is_found(monkeypatch: Plant) -> None:
     run = find(40)
 
     assert found_by(run, "one_leader_a_term", "leader_completeness", "log_matching")
+
+
+def test_a_deposed_leader_helped_by_a_disk_that_forgot_is_found(monkeypatch: Plant) -> None:
+    """A member that lost its disk counts at once, for whoever asks: a leader of the past
+    commits with it. Rare, so the runs have lost disks and little else."""
+    draw = options.draw
+
+    def narrow(rng: Any, nodes: Any, seconds: Any) -> options.Options:
+        drawn = draw(rng, nodes, seconds)
+        return replace(
+            drawn,
+            faults=("wipe", "orderly"),
+            fault_gap_s=3.0,
+            fault_len_s=2.0,
+            election_max_s=4 * drawn.election_min_s,
+        )
+
+    monkeypatch.setattr(world, "draw", narrow)
+    monkeypatch.setattr(
+        Feeding,
+        "matches",
+        lambda self: {peer: progress.match for peer, progress in self.progress.items()},
+    )
+
+    run = find(60, seconds=60.0)
+
+    assert found_by(run, "committed_is_the_same", "leader_completeness", "log_matching")
 
 
 def test_a_snapshot_without_sessions_is_found(monkeypatch: Plant) -> None:

@@ -24,9 +24,11 @@ from tests.sim.world import World
 PINNED = [
     0x1,  # a copy taken before the entries applied with it were committed to the state
     0x2A,
-    0x3CB,  # pieces of a snapshot sent again and again over a slow link, faster than it is
-    0xE7E,  # the same
+    0x443,  # pieces of a snapshot sent again and again over a slow link, faster than it is
+    0x736,  # the same
     0x99D5C4F,  # a lost disk made a follower forget a later term, and help a deposed leader
+    0xE9D,  # the same, by its acknowledgements
+    0x1301,  # the same, by its answer to a read round
 ]
 FRESH = 60
 
