@@ -107,7 +107,6 @@ async def _start(config: Config, stack: AsyncExitStack) -> tuple[RaftNode, RpcSe
         member_id=MemberId(config.node.id),
         boot_id=boot_id(),
         wake=waker.wake,
-        members=[MemberId(member.id) for member in config.members],
     )
     stack.callback(storage.close)
     logger.info("data folder opened", extra={"state": storage.recovered})

@@ -9,6 +9,7 @@ import pytest
 from raftstate.core.ports import NodeStatus, PeerStatus
 from raftstate.core.types import Index, MemberId, Revision, Term
 from raftstate.metrics import Listen, Metrics
+from raftstate.v1.membership_pb2 import Configuration
 from tests.test_serve import free_ports
 
 STATUS = NodeStatus(
@@ -31,6 +32,8 @@ STATUS = NodeStatus(
         PeerStatus(MemberId("n2"), True, Index(20)),
         PeerStatus(MemberId("n3"), False, Index(5)),
     ),
+    configuration=Configuration(),
+    quarantined=False,
     alarms=(("PEER_REFUSED", "n3: another cluster"), ("PEER_REFUSED", "n4: stranger")),
     snapshots_taken=2,
     snapshots_installed=1,

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Badge, PeerTransport, Tls
-from raftstate.core.ports import Deliver, Log, NodeStatus, Snapshots, State
+from raftstate.core.ports import Deliver, Log, MemberChange, NodeStatus, Snapshots, State
 from raftstate.core.types import MemberId
 from raftstate.v1.agent_service_pb2 import FenceQuery
 from raftstate.v1.peer_pb2 import Envelope
@@ -105,6 +105,14 @@ class RaftNode:
     def session_broken(self, session_id: str) -> None:
         """See `ports.Consensus.session_broken`."""
         self._ask(lambda replica: replica.session_broken(session_id))
+
+    def change_members(self, change: MemberChange, ticket: object) -> None:
+        """See `ports.Consensus.change_members`."""
+        self._ask(lambda replica: replica.change_members(change, ticket))
+
+    def transfer_leadership(self, to: MemberId | None, ticket: object) -> None:
+        """See `ports.Consensus.transfer_leadership`."""
+        self._ask(lambda replica: replica.transfer_leadership(to, ticket))
 
     def status(self) -> NodeStatus:
         """The member as it was after its last step."""

@@ -28,6 +28,7 @@ from raftstate.core.ports import (
     Entry,
     KeepAliveResult,
     Log,
+    MemberChange,
     NodeStatus,
     PeerStatus,
     ReadPoint,
@@ -38,6 +39,7 @@ from raftstate.core.ports import (
 from raftstate.core.tenure import Tenure
 from raftstate.core.types import Index, MemberId, Term
 from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, FenceQuery
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
 from raftstate.v1.store_pb2 import Command, LogEntry
 
@@ -159,6 +161,7 @@ class Replica:
         self._stamp_base = self._machine.log_time_ms
         self._stamp_at = now
         self._led_at = now
+        self._configuration = Configuration()
         self.engine = Engine(
             config.engine(), log, snapshots, rng, now, self, self._machine.applied.index
         )
@@ -205,6 +208,14 @@ class Replica:
     def session_broken(self, session_id: str) -> None:
         """See `ports.Consensus.session_broken`."""
         self._broken.append(session_id)
+
+    def change_members(self, change: MemberChange, ticket: object) -> None:
+        """See `ports.Consensus.change_members`."""
+        self._answers.append((ticket, Unavailable("NO_QUORUM", definite=True)))
+
+    def transfer_leadership(self, to: MemberId | None, ticket: object) -> None:
+        """See `ports.Consensus.transfer_leadership`."""
+        self._answers.append((ticket, Unavailable("NO_QUORUM", definite=True)))
 
     def hand_over(self) -> bool:
         """Begin an orderly end of office: propose nothing more, and ask the most
@@ -509,6 +520,8 @@ class Replica:
                 for peer in self.config.members
                 if peer != self.config.member_id
             ),
+            configuration=self._configuration,
+            quarantined=False,
             alarms=self._alarms(),
             snapshots_taken=engine.counters.snapshots_taken,
             snapshots_installed=engine.counters.snapshots_installed,

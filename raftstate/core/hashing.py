@@ -6,9 +6,10 @@ and add the new one, and a scan of the map, in slices if need be, must come to
 the same number. It finds damage and divergence; it is no defence against
 somebody who can choose what is stored.
 
-One key is left out: `!applied`. It holds the sum itself, and the position in the
-Raft log, which entries without commands advance at no revision. So two replicas
-at the same revision have the same hash, wherever they are in the log.
+Two keys are left out: `!applied` holds the sum itself, and the position in the
+Raft log; `!members` is who is in the cluster. Both are changed by log entries
+without commands, at no revision. So two replicas at the same revision have the
+same hash, wherever they are in the log.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def pair_hash(key: bytes, value: bytes) -> int:
 
 def sum_of(pairs: Iterable[tuple[bytes, bytes]]) -> int:
     """What some pairs add to the sum, so that a scrub can work in slices."""
-    return sum(pair_hash(key, value) for key, value in pairs if key != keys.APPLIED) & _MASK
+    return (
+        sum(pair_hash(key, value) for key, value in pairs if key not in keys.UNHASHED) & _MASK
+    )
 
 
 def digest(total: int) -> bytes:

@@ -7,6 +7,7 @@ sorts before every character of an id, so "a" with all its rows comes before
 "a/b" with its.
 
     !applied                      position and state hash       not in the hash
+    !members                      Configuration                 not in the hash
     !counters                     revision, times, last position
     a agent_id                    Agent
     c agent_id 0 checkpoint_id    Checkpoint, without data
@@ -29,6 +30,9 @@ from raftstate.core.limits import KEY_BYTES_MAX
 
 APPLIED = b"!applied"
 COUNTERS = b"!counters"
+MEMBERS = b"!members"
+# What log entries without commands change, at no revision: not in the state hash.
+UNHASHED = frozenset({APPLIED, MEMBERS})
 
 _AGENT = b"a"
 _CHECKPOINT = b"c"

@@ -38,6 +38,7 @@ from raftstate.core.hashing import HASH_BYTES, HashedStore
 from raftstate.core.ports import Reader, Store
 from raftstate.core.types import ORIGIN, Index, Position, Revision, Term
 from raftstate.core.validate import Violation, payload_violations
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome, Reason, Refusal
 
 
@@ -154,6 +155,14 @@ class StateMachine:
         context.store.put(keys.COUNTERS, _COUNTERS.pack(*after))
         self._store.put(keys.APPLIED, _MARK.pack(index, term, context.store.hashed))
         return Applied(outcomes, context.sessions, context.agents)
+
+    def configure(self, index: Index, term: Term, configuration: Configuration) -> None:
+        """Note who is in the cluster from a log entry on, and move past that."""
+        mark = read_mark(self._store)
+        if index > mark.position.index:
+            record = configuration.SerializeToString(deterministic=True)
+            self._store.put(keys.MEMBERS, record)
+            self._store.put(keys.APPLIED, _MARK.pack(index, term, mark.state_hash))
 
     def skip(self, index: Index, term: Term) -> None:
         """Move past an entry of the log that holds no commands.

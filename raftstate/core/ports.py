@@ -9,6 +9,7 @@ Threads. One raft thread owns `Log`, `State` (its write half) and `Snapshots`.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from raftstate.core.types import Index, MemberId, Position, Revision, Term
 from raftstate.v1.agent_service_pb2 import FenceQuery
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import SnapshotManifest
 from raftstate.v1.store_pb2 import Command, Outcome
 
@@ -23,9 +25,14 @@ from raftstate.v1.store_pb2 import Command, Outcome
 class StorageError(Exception):
     """A store cannot be trusted any more: stop the process, release nothing.
 
-    Raised for a failed commit, a failed sync, a record whose checksum is wrong.
-    What was not acknowledged before it is not acknowledged after it.
+    Raised for a failed commit, a failed sync, and, as `Damage`, for a record whose
+    checksum is wrong. What was not acknowledged before it is not acknowledged after it.
     """
+
+
+class Damage(StorageError):
+    """Something on disk is not what was written: a checksum is wrong, a record is
+    missing, a state hash is not that of the state. The member must quarantine itself."""
 
 
 class WrongStore(Exception):
@@ -291,6 +298,37 @@ class KeepAliveResult(NamedTuple):
     ttl_ms: int | None
 
 
+class ChangeKind(enum.Enum):
+    """A change of one member (dissertation, 4.1)."""
+
+    ADD = "add"
+    PROMOTE = "promote"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """One change of membership. Addresses matter to ADD only."""
+
+    kind: ChangeKind
+    member_id: MemberId
+    raft_address: str = ""
+    client_address: str = ""
+
+
+class ChangeRefused(NamedTuple):
+    """A change of membership that was not made, and never will be."""
+
+    reason: str  # CONFLICT, NOT_CAUGHT_UP, NOT_FOUND, LAST_VOTER, TOO_MANY
+    message: str
+
+
+class LeadershipTransferred(NamedTuple):
+    """The leader gave up its office, and this is who leads now."""
+
+    leader: MemberId
+
+
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
     """Another member, as this one sees it. Only a leader knows a match index."""
@@ -320,13 +358,26 @@ class NodeStatus:
     state_hash: bytes
     ready: bool
     peers: tuple[PeerStatus, ...]
+    # In force: the newest one in this member's log.
+    configuration: Configuration
+    # Damage was found here; it counts for nothing and serves nothing until it is mended.
+    quarantined: bool
     alarms: tuple[tuple[str, str], ...]  # (name, message)
     snapshots_taken: int
     snapshots_installed: int
     elections_started: int
 
 
-Answer = Outcome | ReadPoint | KeepAliveResult | Unavailable
+Answer = (
+    Outcome
+    | ReadPoint
+    | KeepAliveResult
+    | Unavailable
+    # of a change of membership: the configuration, committed and applied
+    | Configuration
+    | ChangeRefused
+    | LeadershipTransferred
+)
 
 
 class Consensus(Protocol):
@@ -365,6 +416,17 @@ class Consensus(Protocol):
 
     def session_broken(self, session_id: str) -> None:
         """The session's stream failed at the transport: start its grace."""
+        ...
+
+    def change_members(self, change: MemberChange, ticket: object) -> None:
+        """Change the membership by one member: a Configuration once it is applied. What
+        is so already is answered at once. ChangeRefused is definite."""
+        ...
+
+    def transfer_leadership(self, to: MemberId | None, ticket: object) -> None:
+        """Let another voter take over, the most advanced one if none is named:
+        LeadershipTransferred once it leads. Unavailable if that does not happen within
+        two election timeouts; this member may then lead on."""
         ...
 
     def status(self) -> NodeStatus: ...

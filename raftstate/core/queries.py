@@ -18,6 +18,7 @@ from raftstate.core.types import Position, Revision, token_key
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.event_service_pb2 import Event
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.session_service_pb2 import Session
 from raftstate.v1.store_pb2 import SessionRecord
 
@@ -37,6 +38,12 @@ class StreamHead(NamedTuple):
 def applied(reader: Reader) -> Position:
     """The last log entry that is in the state."""
     return read_mark(reader).position
+
+
+def configuration(reader: Reader) -> Configuration | None:
+    """Who is in the cluster; None before a configuration was applied."""
+    raw = reader.get(keys.MEMBERS)
+    return None if raw is None else Configuration.FromString(raw)
 
 
 def revision(reader: Reader) -> Revision:

@@ -22,6 +22,7 @@ from raftstate.core.ports import SnapshotFailed, StorageError
 from raftstate.core.types import Index, Position, Revision, Term
 from raftstate.storage.environment import DATA, MAP_BYTES, open_environment
 from raftstate.storage.lmdb_state import EnvironmentReader
+from raftstate.v1.membership_pb2 import Configuration
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
 _START_S = 60
@@ -34,6 +35,7 @@ class Found(NamedTuple):
     position: Position
     revision: Revision
     state_hash: bytes
+    configuration: Configuration | None
 
 
 def examine(folder: Path) -> Found:
@@ -56,19 +58,26 @@ def _examine(reader: EnvironmentReader) -> Found:
     kept, counted = queries.state_hash(reader), hashing.full_hash(reader)
     if kept != counted:
         raise SnapshotFailed(f"the state hash is {counted.hex()}, kept was {kept.hex()}")
-    return Found(queries.applied(reader), queries.revision(reader), kept)
+    configuration = queries.configuration(reader)
+    return Found(queries.applied(reader), queries.revision(reader), kept, configuration)
 
 
 def to_text(found: Found) -> str:
     """What the process that examines prints."""
     index, term = found.position
-    return json.dumps([index, term, found.revision, found.state_hash.hex()])
+    members = None
+    if found.configuration is not None:
+        members = found.configuration.SerializeToString(deterministic=True).hex()
+    return json.dumps([index, term, found.revision, found.state_hash.hex(), members])
 
 
 def _from_text(text: str) -> Found:
-    index, term, revision, state_hash = json.loads(text)
+    index, term, revision, state_hash, members = json.loads(text)
     position = Position(Index(index), Term(term))
-    return Found(position, Revision(revision), bytes.fromhex(state_hash))
+    configuration = None
+    if members is not None:
+        configuration = Configuration.FromString(bytes.fromhex(members))
+    return Found(position, Revision(revision), bytes.fromhex(state_hash), configuration)
 
 
 class Examiner:

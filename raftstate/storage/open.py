@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,15 +94,13 @@ def open_storage(
     member_id: MemberId,
     boot_id: str,
     wake: Callable[[], None],
-    members: Sequence[MemberId] = (),
     map_bytes: int = MAP_BYTES,
     sync_interval_s: float = SYNC_INTERVAL_S,
 ) -> Storage:
     """Open a member's data folder, or make it, by the rule above.
 
-    `members` is the configuration that snapshots will name. `wake` is called, on any
-    thread, when a snapshot is ready to be polled or the state has failed. Raises
-    WrongStore or StorageError, and then leaves nothing open.
+    `wake` is called, on any thread, when a snapshot is ready to be polled or the state
+    has failed. Raises WrongStore or StorageError, and then leaves nothing open.
     """
     opened = ExitStack()
     try:
@@ -113,7 +111,6 @@ def open_storage(
             member_id=member_id,
             boot_id=boot_id,
             wake=wake,
-            members=members,
             map_bytes=map_bytes,
             sync_interval_s=sync_interval_s,
         )
@@ -130,7 +127,6 @@ def _open(
     member_id: MemberId,
     boot_id: str,
     wake: Callable[[], None],
-    members: Sequence[MemberId],
     map_bytes: int,
     sync_interval_s: float,
 ) -> Storage:
@@ -158,7 +154,6 @@ def _open(
             data_dir / _SNAPSHOTS,
             state=state,
             identity=log.identity,
-            members=members,
             named=log.base.snapshot,
             wake=wake,
         )

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from raftstate.core.ports import Identity, SnapshotFailed, StorageError
-from raftstate.core.types import MemberId, Term
+from raftstate.core.types import Revision, Term
 from raftstate.storage import generations
 from raftstate.storage.environment import DATA
 from raftstate.storage.files import (
@@ -101,7 +101,6 @@ class LmdbSnapshots:
         *,
         state: LmdbState,
         identity: Identity,
-        members: Sequence[MemberId],
         named: str,
         wake: Callable[[], None],
     ) -> None:
@@ -109,7 +108,6 @@ class LmdbSnapshots:
         self._folder = folder
         self._state = state
         self._identity = identity
-        self._members = tuple(members)
         self._wake = wake
         self._lock = threading.Lock()
         self._copying = False
@@ -336,10 +334,10 @@ class LmdbSnapshots:
             index=index,
             term=term,
             revision=found.revision,
-            members=self._members,
             size_bytes=(folder / DATA).stat().st_size,
             digest=digest_of(folder / DATA),
             state_hash=found.state_hash,
+            configuration=found.configuration,
         )
 
     def _name(self, staged: Path, manifest: SnapshotManifest) -> SnapshotManifest:
@@ -388,7 +386,10 @@ class LmdbSnapshots:
         if fault := difference(staging.folder, manifest):
             raise SnapshotFailed(fault)
         found = self._examiner.examine(staging.folder)
-        claimed = (position_of(manifest), manifest.revision, manifest.state_hash)
+        named = manifest.configuration if manifest.HasField("configuration") else None
+        claimed = Found(
+            position_of(manifest), Revision(manifest.revision), manifest.state_hash, named
+        )
         if found != claimed:
             raise SnapshotFailed(f"it holds {found}, where the manifest says {claimed}")
         named = self._name(staging.folder, manifest)

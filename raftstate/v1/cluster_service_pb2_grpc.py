@@ -26,7 +26,11 @@ if _version_not_supported:
 
 
 class ClusterServiceStub:
-    """ClusterService tells operators and clients how the cluster is.
+    """ClusterService tells operators and clients how the cluster is, and changes who is in it.
+
+    Changes of membership need no request id: asking again for what is so already is
+    answered like the first time. One change is under way at a time; another one is
+    refused with CONFLICT until it is committed.
     """
 
     def __init__(self, channel):
@@ -40,15 +44,80 @@ class ClusterServiceStub:
                 request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusRequest.SerializeToString,
                 response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/raftstate.v1.ClusterService/ListMembers',
+                request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
+        self.AddMember = channel.unary_unary(
+                '/raftstate.v1.ClusterService/AddMember',
+                request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.AddMemberRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.AddMemberResponse.FromString,
+                _registered_method=True)
+        self.PromoteMember = channel.unary_unary(
+                '/raftstate.v1.ClusterService/PromoteMember',
+                request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.PromoteMemberRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.PromoteMemberResponse.FromString,
+                _registered_method=True)
+        self.RemoveMember = channel.unary_unary(
+                '/raftstate.v1.ClusterService/RemoveMember',
+                request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.RemoveMemberResponse.FromString,
+                _registered_method=True)
+        self.TransferLeadership = channel.unary_unary(
+                '/raftstate.v1.ClusterService/TransferLeadership',
+                request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.TransferLeadershipRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.TransferLeadershipResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServiceServicer:
-    """ClusterService tells operators and clients how the cluster is.
+    """ClusterService tells operators and clients how the cluster is, and changes who is in it.
+
+    Changes of membership need no request id: asking again for what is so already is
+    answered like the first time. One change is under way at a time; another one is
+    refused with CONFLICT until it is committed.
     """
 
     def Status(self, request, context):
         """Status says how the answering member sees the cluster. It asks nobody else,
         and answers whether or not there is a leader. It has no failures of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMembers(self, request, context):
+        """ListMembers says who is in the cluster: the configuration that is applied.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddMember(self, request, context):
+        """AddMember adds a learner: it is sent the log, and counts for nothing yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteMember(self, request, context):
+        """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
+        much of the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMember(self, request, context):
+        """RemoveMember takes a member out, the leader itself included. The last voter stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeadership(self, request, context):
+        """TransferLeadership asks the leader to let another voter take over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +131,31 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusRequest.FromString,
                     response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusResponse.SerializeToString,
             ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.ListMembersRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.ListMembersResponse.SerializeToString,
+            ),
+            'AddMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddMember,
+                    request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.AddMemberRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.AddMemberResponse.SerializeToString,
+            ),
+            'PromoteMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteMember,
+                    request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.PromoteMemberRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.PromoteMemberResponse.SerializeToString,
+            ),
+            'RemoveMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMember,
+                    request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.RemoveMemberResponse.SerializeToString,
+            ),
+            'TransferLeadership': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeadership,
+                    request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.TransferLeadershipRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.TransferLeadershipResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'raftstate.v1.ClusterService', rpc_method_handlers)
@@ -71,7 +165,11 @@ def add_ClusterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClusterService:
-    """ClusterService tells operators and clients how the cluster is.
+    """ClusterService tells operators and clients how the cluster is, and changes who is in it.
+
+    Changes of membership need no request id: asking again for what is so already is
+    answered like the first time. One change is under way at a time; another one is
+    refused with CONFLICT until it is committed.
     """
 
     @staticmethod
@@ -91,6 +189,141 @@ class ClusterService:
             '/raftstate.v1.ClusterService/Status',
             raftstate_dot_v1_dot_cluster__service__pb2.StatusRequest.SerializeToString,
             raftstate_dot_v1_dot_cluster__service__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.ClusterService/ListMembers',
+            raftstate_dot_v1_dot_cluster__service__pb2.ListMembersRequest.SerializeToString,
+            raftstate_dot_v1_dot_cluster__service__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.ClusterService/AddMember',
+            raftstate_dot_v1_dot_cluster__service__pb2.AddMemberRequest.SerializeToString,
+            raftstate_dot_v1_dot_cluster__service__pb2.AddMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.ClusterService/PromoteMember',
+            raftstate_dot_v1_dot_cluster__service__pb2.PromoteMemberRequest.SerializeToString,
+            raftstate_dot_v1_dot_cluster__service__pb2.PromoteMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.ClusterService/RemoveMember',
+            raftstate_dot_v1_dot_cluster__service__pb2.RemoveMemberRequest.SerializeToString,
+            raftstate_dot_v1_dot_cluster__service__pb2.RemoveMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeadership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.ClusterService/TransferLeadership',
+            raftstate_dot_v1_dot_cluster__service__pb2.TransferLeadershipRequest.SerializeToString,
+            raftstate_dot_v1_dot_cluster__service__pb2.TransferLeadershipResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ClusterServiceStub:
-    """ClusterService tells operators and clients how the cluster is."""
+    """ClusterService tells operators and clients how the cluster is, and changes who is in it.
+
+    Changes of membership need no request id: asking again for what is so already is
+    answered like the first time. One change is under way at a time; another one is
+    refused with CONFLICT until it is committed.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +42,53 @@ class ClusterServiceStub:
     """Status says how the answering member sees the cluster. It asks nobody else,
     and answers whether or not there is a leader. It has no failures of its own.
     """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.ListMembersRequest, _cluster_service_pb2.ListMembersResponse]
+    """ListMembers says who is in the cluster: the configuration that is applied."""
+    AddMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.AddMemberRequest, _cluster_service_pb2.AddMemberResponse]
+    """AddMember adds a learner: it is sent the log, and counts for nothing yet."""
+    PromoteMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.PromoteMemberRequest, _cluster_service_pb2.PromoteMemberResponse]
+    """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
+    much of the log.
+    """
+    RemoveMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.RemoveMemberRequest, _cluster_service_pb2.RemoveMemberResponse]
+    """RemoveMember takes a member out, the leader itself included. The last voter stays."""
+    TransferLeadership: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.TransferLeadershipRequest, _cluster_service_pb2.TransferLeadershipResponse]
+    """TransferLeadership asks the leader to let another voter take over."""
 
 @_typing.type_check_only
 class ClusterServiceAsyncStub(ClusterServiceStub):
-    """ClusterService tells operators and clients how the cluster is."""
+    """ClusterService tells operators and clients how the cluster is, and changes who is in it.
+
+    Changes of membership need no request id: asking again for what is so already is
+    answered like the first time. One change is under way at a time; another one is
+    refused with CONFLICT until it is committed.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Status: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.StatusRequest, _cluster_service_pb2.StatusResponse]  # type: ignore[assignment]
     """Status says how the answering member sees the cluster. It asks nobody else,
     and answers whether or not there is a leader. It has no failures of its own.
     """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.ListMembersRequest, _cluster_service_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """ListMembers says who is in the cluster: the configuration that is applied."""
+    AddMember: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.AddMemberRequest, _cluster_service_pb2.AddMemberResponse]  # type: ignore[assignment]
+    """AddMember adds a learner: it is sent the log, and counts for nothing yet."""
+    PromoteMember: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.PromoteMemberRequest, _cluster_service_pb2.PromoteMemberResponse]  # type: ignore[assignment]
+    """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
+    much of the log.
+    """
+    RemoveMember: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.RemoveMemberRequest, _cluster_service_pb2.RemoveMemberResponse]  # type: ignore[assignment]
+    """RemoveMember takes a member out, the leader itself included. The last voter stays."""
+    TransferLeadership: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.TransferLeadershipRequest, _cluster_service_pb2.TransferLeadershipResponse]  # type: ignore[assignment]
+    """TransferLeadership asks the leader to let another voter take over."""
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ClusterService tells operators and clients how the cluster is."""
+    """ClusterService tells operators and clients how the cluster is, and changes who is in it.
+
+    Changes of membership need no request id: asking again for what is so already is
+    answered like the first time. One change is under way at a time; another one is
+    refused with CONFLICT until it is committed.
+    """
 
     @_abc_1.abstractmethod
     def Status(
@@ -60,5 +99,47 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Status says how the answering member sees the cluster. It asks nobody else,
         and answers whether or not there is a leader. It has no failures of its own.
         """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _cluster_service_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.ListMembersResponse, _abc.Awaitable[_cluster_service_pb2.ListMembersResponse]]:
+        """ListMembers says who is in the cluster: the configuration that is applied."""
+
+    @_abc_1.abstractmethod
+    def AddMember(
+        self,
+        request: _cluster_service_pb2.AddMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.AddMemberResponse, _abc.Awaitable[_cluster_service_pb2.AddMemberResponse]]:
+        """AddMember adds a learner: it is sent the log, and counts for nothing yet."""
+
+    @_abc_1.abstractmethod
+    def PromoteMember(
+        self,
+        request: _cluster_service_pb2.PromoteMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.PromoteMemberResponse, _abc.Awaitable[_cluster_service_pb2.PromoteMemberResponse]]:
+        """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
+        much of the log.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveMember(
+        self,
+        request: _cluster_service_pb2.RemoveMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.RemoveMemberResponse, _abc.Awaitable[_cluster_service_pb2.RemoveMemberResponse]]:
+        """RemoveMember takes a member out, the leader itself included. The last voter stays."""
+
+    @_abc_1.abstractmethod
+    def TransferLeadership(
+        self,
+        request: _cluster_service_pb2.TransferLeadershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.TransferLeadershipResponse, _abc.Awaitable[_cluster_service_pb2.TransferLeadershipResponse]]:
+        """TransferLeadership asks the leader to let another voter take over."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,3 +1,4 @@
+from raftstate.v1 import membership_pb2 as _membership_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("cluster_id", "cluster_epoch", "from_member", "to_member", "disk_id", "session", "sequence", "term", "hello", "append_entries", "append_reply", "request_vote", "vote_reply", "install_snapshot", "install_reply", "read_probe", "read_probe_reply", "timeout_now")
+    __slots__ = ("cluster_id", "cluster_epoch", "from_member", "to_member", "disk_id", "session", "sequence", "term", "hello", "append_entries", "append_reply", "request_vote", "vote_reply", "install_snapshot", "install_reply", "read_probe", "read_probe_reply", "timeout_now", "dismissal", "hash_differs")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     FROM_MEMBER_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +27,8 @@ class Envelope(_message.Message):
     READ_PROBE_FIELD_NUMBER: _ClassVar[int]
     READ_PROBE_REPLY_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_NOW_FIELD_NUMBER: _ClassVar[int]
+    DISMISSAL_FIELD_NUMBER: _ClassVar[int]
+    HASH_DIFFERS_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     cluster_epoch: int
     from_member: str
@@ -44,11 +47,39 @@ class Envelope(_message.Message):
     read_probe: ReadProbe
     read_probe_reply: ReadProbeReply
     timeout_now: TimeoutNow
-    def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping]] = ...) -> None: ...
+    dismissal: Dismissal
+    hash_differs: HashDiffers
+    def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., hash_differs: _Optional[_Union[HashDiffers, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("raft_address",)
+    RAFT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    raft_address: str
+    def __init__(self, raft_address: _Optional[str] = ...) -> None: ...
+
+class Dismissal(_message.Message):
+    __slots__ = ("configuration_index", "reason")
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    configuration_index: int
+    reason: str
+    def __init__(self, configuration_index: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class HashMark(_message.Message):
+    __slots__ = ("index", "revision", "state_hash")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    revision: int
+    state_hash: bytes
+    def __init__(self, index: _Optional[int] = ..., revision: _Optional[int] = ..., state_hash: _Optional[bytes] = ...) -> None: ...
+
+class HashDiffers(_message.Message):
+    __slots__ = ("theirs",)
+    THEIRS_FIELD_NUMBER: _ClassVar[int]
+    theirs: HashMark
+    def __init__(self, theirs: _Optional[_Union[HashMark, _Mapping]] = ...) -> None: ...
 
 class RaftEntry(_message.Message):
     __slots__ = ("index", "term", "data")
@@ -75,18 +106,22 @@ class AppendEntries(_message.Message):
     def __init__(self, prev_index: _Optional[int] = ..., prev_term: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., commit_index: _Optional[int] = ..., settle_at: _Optional[int] = ...) -> None: ...
 
 class AppendReply(_message.Message):
-    __slots__ = ("success", "match_index", "next_index", "prev_index", "settled")
+    __slots__ = ("success", "match_index", "next_index", "prev_index", "settled", "hash", "low_on_space")
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
     NEXT_INDEX_FIELD_NUMBER: _ClassVar[int]
     PREV_INDEX_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    LOW_ON_SPACE_FIELD_NUMBER: _ClassVar[int]
     success: bool
     match_index: int
     next_index: int
     prev_index: int
     settled: bool
-    def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ..., settled: _Optional[bool] = ...) -> None: ...
+    hash: HashMark
+    low_on_space: bool
+    def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ..., settled: _Optional[bool] = ..., hash: _Optional[_Union[HashMark, _Mapping]] = ..., low_on_space: _Optional[bool] = ...) -> None: ...
 
 class RequestVote(_message.Message):
     __slots__ = ("last_index", "last_term", "pre_vote", "campaign_term", "transfer", "settled")
@@ -135,28 +170,28 @@ class InstallReply(_message.Message):
     def __init__(self, name: _Optional[str] = ..., next_offset: _Optional[int] = ..., installed_index: _Optional[int] = ...) -> None: ...
 
 class SnapshotManifest(_message.Message):
-    __slots__ = ("name", "cluster_id", "cluster_epoch", "index", "term", "revision", "members", "size_bytes", "digest", "state_hash")
+    __slots__ = ("name", "cluster_id", "cluster_epoch", "index", "term", "revision", "size_bytes", "digest", "state_hash", "configuration")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
-    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     cluster_id: str
     cluster_epoch: int
     index: int
     term: int
     revision: int
-    members: _containers.RepeatedScalarFieldContainer[str]
     size_bytes: int
     digest: bytes
     state_hash: bytes
-    def __init__(self, name: _Optional[str] = ..., cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., index: _Optional[int] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., members: _Optional[_Iterable[str]] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[bytes] = ..., state_hash: _Optional[bytes] = ...) -> None: ...
+    configuration: _membership_pb2.Configuration
+    def __init__(self, name: _Optional[str] = ..., cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., index: _Optional[int] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[bytes] = ..., state_hash: _Optional[bytes] = ..., configuration: _Optional[_Union[_membership_pb2.Configuration, _Mapping]] = ...) -> None: ...
 
 class ReadProbe(_message.Message):
     __slots__ = ("round",)

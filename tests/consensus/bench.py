@@ -39,7 +39,6 @@ class Table:
                 Identity("test", 1, member, f"disk-{member}"),
                 after=self.after,
                 rng=random.Random(member),
-                members=MEMBERS,
             )
             for member in MEMBERS
         }

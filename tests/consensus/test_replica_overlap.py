@@ -50,7 +50,6 @@ def test_leader_and_followers_sync_at_the_same_time() -> None:
             Identity("t", 1, me, f"disk-{me}"),
             after=lambda *_: None,
             rng=random.Random(me),
-            members=MEMBERS,
         )
         opened = disk.open(lambda: None)
         slow(opened.log)

@@ -19,7 +19,6 @@ def test_a_follower_campaigns_when_its_timer_says_so() -> None:
         Identity("test", 1, A, "disk"),
         after=lambda *_: None,
         rng=random.Random(1),
-        members=MEMBERS,
     )
     opened = disk.open(lambda: None)
     sent: list[Any] = []

@@ -13,8 +13,10 @@ from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import (
     Answer,
+    ChangeRefused,
     Deliver,
     KeepAliveResult,
+    MemberChange,
     NodeStatus,
     PeerStatus,
     Reader,
@@ -23,6 +25,7 @@ from raftstate.core.ports import (
 )
 from raftstate.core.types import Index, MemberId, Revision, Term
 from raftstate.v1.agent_service_pb2 import AcquireMode, FenceQuery
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.store_pb2 import Command, ExpireSession, LogEntry, Outcome
 
 EPOCH = 7
@@ -83,6 +86,12 @@ class FakeConsensus:
 
     # --- the port ------------------------------------------------------------------
 
+    def change_members(self, change: MemberChange, ticket: object) -> None:
+        self._answer(ticket, ChangeRefused("CONFLICT", f"{change.kind} is not for a fake"))
+
+    def transfer_leadership(self, to: MemberId | None, ticket: object) -> None:
+        self._answer(ticket, Unavailable("NO_QUORUM", definite=True))
+
     def propose(self, command: Command, ticket: object) -> None:
         assert not self.state.views_open, "a view is held while a command is proposed"
         if self.failing is not None:
@@ -139,6 +148,8 @@ class FakeConsensus:
             state_hash=self.machine.state_hash,
             ready=self.ready,
             peers=(PeerStatus(MemberId("n2"), True, index),),
+            configuration=Configuration(),
+            quarantined=False,
             alarms=(("PEER_REFUSED", "n3 is of another cluster"),),
             snapshots_taken=1,
             snapshots_installed=0,

@@ -498,10 +498,10 @@ class SimSnapshots:
             index=position.index,
             term=term,
             revision=queries.revision(reader),
-            members=disk.members,
             size_bytes=len(data),
             digest=digest(data),
             state_hash=queries.state_hash(reader),
+            configuration=queries.configuration(reader),
         )
         return SnapshotFile(manifest, data)
 
@@ -549,11 +549,9 @@ class SimDisk:
         *,
         after: After,
         rng: random.Random,
-        members: tuple[MemberId, ...] = (),
         watch: LogWatch | None = None,
     ) -> None:
         self.identity = identity
-        self.members = members
         self.after = after
         self.rng = rng
         self.watch = watch

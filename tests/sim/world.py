@@ -82,7 +82,6 @@ class World:
             Identity("sim", EPOCH, member_id, f"disk-{member_id}"),
             after=self.after,
             rng=rng,
-            members=members,
             watch=self.checks,
         )
         disk.commit_s = self.options.commit_s

@@ -81,7 +81,6 @@ class Member:
             member_id=member_id,
             boot_id=boot_id,
             wake=lambda: None,
-            members=MEMBERS,
             map_bytes=MAP_BYTES,
         )
         self.log = self.storage.log

@@ -15,7 +15,7 @@ from raftstate.core.types import Term
 from raftstate.storage import snapshots as snapshots_module
 from raftstate.storage.files import free_bytes
 from raftstate.v1.peer_pb2 import SnapshotManifest
-from tests.storage.member import MAP_BYTES, MEMBERS, Member, expected, until
+from tests.storage.member import MAP_BYTES, Member, expected, until
 
 
 @pytest.fixture
@@ -82,7 +82,6 @@ def test_a_snapshot_says_what_it_is(
         index=300,
         term=1,
         revision=300,
-        members=MEMBERS,
         size_bytes=len(image),
         digest=blake2b(image, digest_size=32).digest(),
         state_hash=state_hash,
