@@ -386,9 +386,9 @@ class LmdbSnapshots:
         if fault := difference(staging.folder, manifest):
             raise SnapshotFailed(fault)
         found = self._examiner.examine(staging.folder)
-        named = manifest.configuration if manifest.HasField("configuration") else None
+        members = manifest.configuration if manifest.HasField("configuration") else None
         claimed = Found(
-            position_of(manifest), Revision(manifest.revision), manifest.state_hash, named
+            position_of(manifest), Revision(manifest.revision), manifest.state_hash, members
         )
         if found != claimed:
             raise SnapshotFailed(f"it holds {found}, where the manifest says {claimed}")

@@ -17,7 +17,9 @@ from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.core import queries
 from raftstate.core.ports import (
     Answer,
+    ChangeRefused,
     KeepAliveResult,
+    LeadershipTransferred,
     NodeStatus,
     Reader,
     ReadPoint,
@@ -26,6 +28,7 @@ from raftstate.core.ports import (
 )
 from raftstate.core.types import MemberId
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.sim import invariants
@@ -47,7 +50,16 @@ class AgentRead(NamedTuple):
     revision: int
 
 
-Told = Outcome | Granted | AgentRead | KeepAliveResult | Unavailable
+Told = (
+    Outcome
+    | Granted
+    | AgentRead
+    | KeepAliveResult
+    | Unavailable
+    | Configuration
+    | ChangeRefused
+    | LeadershipTransferred
+)
 Kind = Literal["mutate", "read", "stale", "keep_session", "keep_ownership"]
 
 
