@@ -26,7 +26,7 @@ import click
 from raftstate import config as configuration
 from raftstate.cluster_cli import cluster
 
-EXIT_CONFIG = 2
+EXIT_REFUSED, EXIT_CONFIG = 1, 2
 
 Command = Callable[..., Any]
 
@@ -54,20 +54,21 @@ def cli() -> None:
 
 
 def _configured(command: Command) -> Command:
-    """Give a command `--config` and a flag for every key; it gets the Config."""
+    """Give a command `--config` and a flag for every key; it gets the Config, and what
+    other options it has."""
 
-    def run(config_path: Path | None, **flags: str | None) -> Any:
+    def run(config_path: Path | None, **options: Any) -> Any:
         given = {
             key: text
             for key in configuration.settable()
-            if (text := flags[_name(key)]) is not None
+            if (text := options.pop(_name(key))) is not None
         }
         try:
             config = configuration.load(config_path, flags=given)
         except configuration.ConfigError as error:
             click.echo(f"raftstate: {error}", err=True)
             sys.exit(EXIT_CONFIG)
-        return command(config)
+        return command(config, **options)
 
     run.__doc__ = command.__doc__
     decorated: Command = click.option(
@@ -108,6 +109,36 @@ def config_group() -> None:
 def check(config: configuration.Config) -> None:
     """Check a configuration and print all of it, as it would be in effect."""
     click.echo(config.effective(), nl=False)
+
+
+@cli.group("repair")
+def repair_group() -> None:
+    """Mend a node that does not run. The runbook says when, and what it costs."""
+
+
+@repair_group.command("skip")
+@click.option(
+    "--index",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="N",
+    help="The index of the entry, as the last line of the node's log names it.",
+)
+@_configured
+def skip(config: configuration.Config, index: int) -> None:
+    """Pass over one entry of the log, at which this node stops whenever it starts.
+
+    The same has to be done on every member before any of them starts again.
+    """
+    from raftstate import server
+
+    try:
+        done = server.skip_entry(config, index)
+    except server.CannotRepair as error:
+        click.echo(f"raftstate: nothing was changed: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    click.echo(f"{config.node.id} passes over entry {done.index} of term {done.term}")
+    click.echo(f"digest {done.digest.hex()}: it must be the same on every member")
 
 
 cli.add_command(cluster)

@@ -76,6 +76,10 @@ def _number(default: int, low: int, high: int) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def _flag(default: bool) -> Any:
+    return field(default=default, metadata={"flag": True})
+
+
 def _choice(default: str, *choices: str) -> Any:
     return field(default=default, metadata={"choices": choices})
 
@@ -92,14 +96,19 @@ _IS_TEXT = {"text": True}
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """Which cluster this is: members of another one are refused."""
+    """Which cluster this is: members of another one are refused.
+
+    With `join` this node waits to be added to a cluster that exists, and the member table
+    needs nobody but itself. Once its data folder knows who is a member, that alone counts.
+    """
 
     id: str = field(metadata=_IS_ID)
+    join: bool = _flag(False)
 
 
 @dataclass(frozen=True, slots=True)
 class MemberConfig:
-    """One voting member, as all members know it."""
+    """One of the members that a new cluster begins with, or this one."""
 
     id: str = field(metadata=_IS_ID)
     raft: str = field(metadata=_IS_ADDRESS)
@@ -128,7 +137,8 @@ class ApiConfig:
 
 @dataclass(frozen=True, slots=True)
 class RaftConfig:
-    """The port for the other members, and Raft's times."""
+    """The port for the other members, and Raft's times. `dial` says where a member is
+    reached from here, whatever the configuration of the cluster says."""
 
     listen: str = _address_or_none()
     heartbeat_ms: int = _number(50, 5, 60_000)
@@ -212,13 +222,9 @@ class Config:
         """Where the Prometheus port is bound, if there is one."""
         return parse_address(self.metrics.listen) if self.metrics.listen else None
 
-    def dial(self) -> dict[str, str]:
-        """Where each other member is reached: the overrides, then the table."""
-        return {
-            member.id: self.raft.dial.get(member.id, member.raft)
-            for member in self.members
-            if member.id != self.node.id
-        }
+    def peers(self) -> dict[str, str]:
+        """Where the member table says that each other member is reached."""
+        return {one.id: one.raft for one in self.members if one.id != self.node.id}
 
     def effective(self) -> str:
         """Every key and its value, in a form that `load` reads back."""
@@ -357,6 +363,8 @@ def _read(section: str, one: Field[Any], value: _Value) -> object:
     try:
         if "low" in one.metadata:
             return _read_number(one, value)
+        if "flag" in one.metadata:
+            return _read_flag(value)
         if "table" in one.metadata:
             return _read_addresses(value.raw)
         if not isinstance(value.raw, str):
@@ -378,10 +386,20 @@ def _read_number(one: Field[Any], value: _Value) -> int:
     return raw
 
 
+def _read_flag(value: _Value) -> bool:
+    spelt = {"true": True, "false": False}
+    raw = spelt.get(value.raw) if value.is_text and isinstance(value.raw, str) else value.raw
+    if not isinstance(raw, bool):
+        raise ValueError(f"{value.raw!r} is neither true nor false")
+    return raw
+
+
 def _read_addresses(raw: object) -> dict[str, str]:
     if not isinstance(raw, dict):
         raise ValueError("must be a table")
     for key, text in raw.items():
+        if not _ID.fullmatch(key):
+            raise ValueError(f"{key!r} must match {_ID.pattern}")
         if not isinstance(text, str):
             raise ValueError(f"{key} must be a text")
         _check_dialable(text)
@@ -438,10 +456,6 @@ def _check_members(config: Config, source: str) -> None:
     if config.node.id not in ids:
         raise ConfigError(
             f"{source}: node.id: {config.node.id!r} is no member: {', '.join(ids)}"
-        )
-    if strangers := sorted(set(config.raft.dial) - set(ids)):
-        raise ConfigError(
-            f"{source}: raft.dial: {strangers[0]!r} is no member: {', '.join(ids)}"
         )
 
 
@@ -502,8 +516,14 @@ def _render_table(title: str, value: Any) -> str:
     for one in fields(value):
         if "table" not in one.metadata:
             held = getattr(value, one.name)
-            lines.append(f"{one.name} = {_quote(held) if isinstance(held, str) else held}")
+            lines.append(f"{one.name} = {_render_value(held)}")
     return "\n".join(lines)
+
+
+def _render_value(held: object) -> str:
+    if isinstance(held, bool):
+        return "true" if held else "false"
+    return _quote(held) if isinstance(held, str) else str(held)
 
 
 def _quote(text: str) -> str:

@@ -1,14 +1,16 @@
 """One node, put together: storage, consensus, the API, metrics, and its end.
 
-Three ways to go:
+Four ways to go:
 
     a signal       health says NOT_SERVING, calls under way get a moment, a leader
                    hands over, the state is marked clean; exit status 0
     cannot start   one line on standard error says why, nothing was changed; 1
     crash-stop     the raft thread met an error it must not survive: nothing more is
                    acknowledged, the process ends at once; 4
+    dismissal      the cluster has said that this node is no member, or not on this data
+                   folder: it stops as on a signal; 5
 
-Start reading at `serve`.
+Start reading at `serve`. What can be mended on a node that does not run: `skip_entry`.
 """
 
 from __future__ import annotations
@@ -16,36 +18,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import sys
 import uuid
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
 
 from raftstate.config import Address, Config
+from raftstate.consensus.config import Dismissed
 from raftstate.consensus.node import RaftNode, Waker
-from raftstate.consensus.replica import ReplicaConfig
+from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Tls
-from raftstate.core.ports import StorageError, WrongStore
-from raftstate.core.types import MemberId
+from raftstate.core import queries
+from raftstate.core.poison import PoisonEntry
+from raftstate.core.ports import Entry, Log, StorageError, WrongStore
+from raftstate.core.types import Index, MemberId
 from raftstate.metrics import Certificates, Listen, Metrics
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.cluster import software_version
 from raftstate.rpc.frontend import Addresses
 from raftstate.rpc.server import PortUnavailable, RpcServer, Settings, TlsFiles, check_free
 from raftstate.storage.open import Storage, open_storage
+from raftstate.storage.repairs import Skip, record_skip, skipped
 
-EXIT_STOPPED, EXIT_CANNOT_START, EXIT_CRASH = 0, 1, 4
+EXIT_STOPPED, EXIT_CANNOT_START, EXIT_CRASH, EXIT_DISMISSED = 0, 1, 4, 5
 # How long calls under way may take, and a leader may look for a successor, at the end.
 GRACE_S = 0.5
 HAND_OVER_S = 2.0
 # How long a thread may run before another gets the interpreter: the raft thread and
 # the event loop take turns within one write, so the default of 5 ms is far too long.
 SWITCH_INTERVAL_S = 0.0005
+# How much of the log is read at a time where nobody waits for an answer.
+REPLAY_BYTES = 1 << 20
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -56,16 +66,19 @@ class CannotStart(Exception):
     """The node cannot start; the message says why."""
 
 
+class CannotRepair(Exception):
+    """What was asked for does not fit the data folder; nothing was changed."""
+
+
 def serve(config: Config) -> int:
     """Run a node until it is told to stop; the answer is the exit status."""
     configure_logging(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        asyncio.run(_run(config))
+        return asyncio.run(_run(config))
     except (CannotStart, PortUnavailable, WrongStore, StorageError) as error:
         print(f"raftstate: cannot start: {error}", file=sys.stderr)
         return EXIT_CANNOT_START
-    return EXIT_STOPPED
 
 
 def version() -> str:
@@ -73,11 +86,13 @@ def version() -> str:
     return software_version()
 
 
-async def _run(config: Config) -> None:
+async def _run(config: Config) -> int:
+    """Run the node to its end; the answer is the exit status."""
     _check_ports(config)
     async with AsyncExitStack() as stack:
-        node, rpc = await _start(config, stack)
-        stop = _stop_signals()
+        ending = _Ending(asyncio.get_running_loop())
+        node, rpc = await _start(config, stack, ending)
+        ending.heed_signals()
         logger.info(
             "serving",
             extra={
@@ -89,28 +104,24 @@ async def _run(config: Config) -> None:
                 "version": software_version(),
             },
         )
-        received = await stop
-        logger.info("stopping", extra={"signal": received})
+        status = await ending.wait()
         rpc.close()
         # Together: while calls come to their end the leadership goes to another.
         await asyncio.gather(rpc.stop(GRACE_S), asyncio.to_thread(_stop_node, node))
     logger.info("stopped")
+    return status
 
 
-async def _start(config: Config, stack: AsyncExitStack) -> tuple[RaftNode, RpcServer]:
+async def _start(
+    config: Config, stack: AsyncExitStack, ending: _Ending
+) -> tuple[RaftNode, RpcServer]:
     """Open and start everything, in order; the stack closes what is left open."""
     bridge = Bridge(asyncio.get_running_loop())
     waker = Waker()
-    storage = open_storage(
-        Path(config.node.data_dir),
-        cluster_id=config.cluster.id,
-        member_id=MemberId(config.node.id),
-        boot_id=boot_id(),
-        wake=waker.wake,
-    )
+    storage = _open_storage(config, waker.wake)
     stack.callback(storage.close)
     logger.info("data folder opened", extra={"state": storage.recovered})
-    node = _raft_node(config, storage, bridge, waker)
+    node = _raft_node(config, storage, bridge, waker, ending)
     metrics = Metrics(node.status, node.refused_connections)
     rpc = RpcServer(node, storage.state, bridge, _settings(config), metrics.observe)
     stack.push_async_callback(rpc.stop, 0)
@@ -122,7 +133,19 @@ async def _start(config: Config, stack: AsyncExitStack) -> tuple[RaftNode, RpcSe
     return node, rpc
 
 
-def _raft_node(config: Config, storage: Storage, bridge: Bridge, waker: Waker) -> RaftNode:
+def _open_storage(config: Config, wake: Callable[[], None]) -> Storage:
+    return open_storage(
+        Path(config.node.data_dir),
+        cluster_id=config.cluster.id,
+        member_id=MemberId(config.node.id),
+        boot_id=boot_id(),
+        wake=wake,
+    )
+
+
+def _raft_node(
+    config: Config, storage: Storage, bridge: Bridge, waker: Waker, ending: _Ending
+) -> RaftNode:
     tls = config.tls
     try:
         return RaftNode(
@@ -131,11 +154,14 @@ def _raft_node(config: Config, storage: Storage, bridge: Bridge, waker: Waker) -
             state=storage.state,
             snapshots=storage.snapshots,
             listen=str(config.raft_listen),
-            dial={MemberId(peer): address for peer, address in config.dial().items()},
+            advertised=config.self_member.raft,
+            peers={MemberId(peer): address for peer, address in config.peers().items()},
+            dial={MemberId(peer): address for peer, address in config.raft.dial.items()},
             tls=Tls(tls.cert, tls.key, tls.ca) if tls is not None else None,
             deliver=bridge.deliver,
-            on_fatal=crash_stop,
+            on_fatal=ending.fatal,
             waker=waker,
+            skipped=skipped(Path(config.node.data_dir)),
         )
     except OSError as error:
         raise CannotStart(f"address {config.raft_listen}: {error.strerror or error}") from error
@@ -144,9 +170,13 @@ def _raft_node(config: Config, storage: Storage, bridge: Bridge, waker: Waker) -
 def replica_config(config: Config) -> ReplicaConfig:
     """What consensus is told of the configuration."""
     raft, snapshot = config.raft, config.snapshot
+    members = {MemberId(member.id): (member.raft, member.api) for member in config.members}
+    known = {one.name for one in fields(ReplicaConfig)}
+    more = {"addresses": members, "join": config.cluster.join}
     return ReplicaConfig(
         member_id=MemberId(config.node.id),
-        members=tuple(MemberId(member.id) for member in config.members),
+        members=() if config.cluster.join else tuple(members),
+        **{name: value for name, value in more.items() if name in known},  # type: ignore[arg-type]
         heartbeat_s=raft.heartbeat_ms / 1_000,
         election_min_s=raft.election_timeout_min_ms / 1_000,
         election_max_s=raft.election_timeout_max_ms / 1_000,
@@ -189,19 +219,42 @@ def _check_ports(config: Config) -> None:
             check_free(str(address))
 
 
-def _stop_signals() -> asyncio.Future[str]:
-    """Resolved by the first signal that asks for an end; a second one ends at once."""
-    loop = asyncio.get_running_loop()
-    stop: asyncio.Future[str] = loop.create_future()
+class _Ending:
+    """Why the node comes to an end: whatever asks for it first."""
 
-    def received(number: signal.Signals) -> None:
-        if stop.done():
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._status: asyncio.Future[int] = loop.create_future()
+
+    async def wait(self) -> int:
+        """The exit status, once somebody asks for the end."""
+        return await self._status
+
+    def heed_signals(self) -> None:
+        """The first signal asks for an end; a second one ends at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._received, number)
+
+    def _received(self, number: signal.Signals) -> None:
+        if self._status.done():
             os._exit(128 + number)
-        stop.set_result(number.name)
+        logger.info("stopping", extra={"signal": number.name})
+        self._status.set_result(EXIT_STOPPED)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, received, number)
-    return stop
+    def fatal(self, error: BaseException) -> None:
+        """The raft thread has ended with this; called there."""
+        if not isinstance(error, Dismissed):
+            crash_stop(error)
+        logger.critical("dismissed", extra={"reason": error.reason})
+        try:
+            self._loop.call_soon_threadsafe(self._dismissed, error)
+        except RuntimeError:  # the loop has ended already: a signal was faster
+            logger.info("the node was stopping already")
+
+    def _dismissed(self, error: Dismissed) -> None:
+        if not self._status.done():
+            print(f"raftstate: dismissed: {error.reason}", file=sys.stderr)
+            self._status.set_result(EXIT_DISMISSED)
 
 
 def crash_stop(error: BaseException) -> NoReturn:
@@ -227,6 +280,66 @@ def boot_id() -> str:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return str(uuid.uuid4())
+
+
+# --- repairs ---------------------------------------------------------------------
+
+
+def skip_entry(config: Config, index: int) -> Skip:
+    """Record, on a node that does not run, that it passes over the entry at `index`.
+
+    Only the entry at which it stops can be meant. So the log is applied from where the
+    state is, and what that did is thrown away: the entry has to be the first to fail.
+    Raises CannotRepair; nothing was changed then.
+    """
+    data_dir = Path(config.node.data_dir)
+    try:
+        if not data_dir.is_dir() or not any(data_dir.iterdir()):
+            raise CannotRepair(f"{data_dir} holds no data")
+        with closing(_open_storage(config, wake=lambda: None)) as storage:
+            if index in skipped(data_dir):
+                raise CannotRepair(f"entry {index} is passed over already")
+            return record_skip(data_dir, _failing_entry(config, storage, index))
+    except (WrongStore, StorageError) as error:
+        raise CannotRepair(str(error)) from error
+
+
+def _failing_entry(config: Config, storage: Storage, index: int) -> Entry:
+    """The entry at `index`, which is the first that cannot be applied to the state."""
+    applied, last = queries.applied(storage.state.store).index, storage.log.last.index
+    if not applied < index <= last:
+        raise CannotRepair(
+            f"entry {index} does not wait to be applied: the state is at {applied},"
+            f" and the log ends at {last}"
+        )
+    replica = Replica(
+        replica_config(config),
+        log=storage.log,
+        state=storage.state,
+        snapshots=storage.snapshots,
+        rng=random.Random(),
+        now=0.0,
+        send=lambda _peer, _envelope: None,
+        deliver=lambda _answers: None,
+        skipped=skipped(Path(config.node.data_dir)),
+    )
+    for entry in _entries(storage.log, Index(applied + 1), index):
+        try:
+            replica.apply(entry)
+        except PoisonEntry as poison:
+            if entry.index == index:
+                return entry
+            raise CannotRepair(f"another comes before entry {index}: {poison}") from poison
+    raise CannotRepair(f"entry {index} can be applied: there is nothing to pass over")
+
+
+def _entries(log: Log, first: Index, last: int) -> Iterator[Entry]:
+    """The entries of a log from one index to another, a piece at a time."""
+    while first <= last:
+        for entry in log.read(first, REPLAY_BYTES):
+            if entry.index <= last:
+                yield entry
+            first = Index(entry.index + 1)
 
 
 # --- what is told ----------------------------------------------------------------

@@ -82,7 +82,8 @@ def test_defaults_fill_what_the_file_leaves_out(tmp_path: Path) -> None:
     assert config.snapshot.log_bytes == 64 << 20
     assert config.session.grace_ms == 300
     assert config.tls is None
-    assert config.dial() == {"n2": "127.0.0.1:7512"}
+    assert config.peers() == {"n2": "127.0.0.1:7512"}
+    assert config.cluster.join is False
 
 
 def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -129,11 +130,28 @@ def test_the_variables_of_scripts_are_those_that_scripts_use() -> None:
 
 def test_addresses_to_dial_can_be_overridden(tmp_path: Path) -> None:
     """
-    [raft.dial] sends one peer's messages elsewhere: through a proxy, say.
+    [raft.dial] sends one peer's messages elsewhere: through a proxy, say. It may name a
+    member that joins later.
     """
-    config = read(write(tmp_path, more='[raft.dial]\nn2 = "127.0.0.1:9"\n'))
+    config = read(write(tmp_path, more='[raft.dial]\nn9 = "127.0.0.1:9"\n'))
 
-    assert config.dial() == {"n2": "127.0.0.1:9"}
+    assert config.raft.dial == {"n9": "127.0.0.1:9"}
+
+
+def test_a_node_may_join_a_cluster_that_it_does_not_describe(tmp_path: Path) -> None:
+    """
+    With `join` the member table needs only the node itself; it is a flag in every source.
+    """
+    alone = FILE.replace(FILE[FILE.index('[[member]]\nid = "n2"') : FILE.index("[node]")], "")
+    path = write(tmp_path, alone.replace('id = "c1"', 'id = "c1"\njoin = true'))
+
+    assert read(path).cluster.join is True
+    assert read(path).peers() == {}
+    assert load(path, environment={"RAFTSTATE_CLUSTER_JOIN": "false"}).cluster.join is False
+    assert "join: 'yes' is neither true nor false" in refusal(path, cluster_join="yes")
+    path.write_text(path.read_text().replace("join = true", "join = 1"))
+    assert "join: 1 is neither true nor false" in refusal(path)
+    assert read(write(tmp_path), cluster_join="true").cluster.join is True
 
 
 # --- what cannot be ------------------------------------------------------------------
@@ -159,7 +177,7 @@ WRONG = {
     "none of the choices": ("[log]\nlevel = 'loud'\n", "debug, info, warning, error"),
     "no address": ("[api]\nlisten = '7411'\n", "api.listen: '7411' is not host:port"),
     "port too large": ("[api]\nlisten = '127.0.0.1:65536'\n", "at most 65535"),
-    "stranger to dial": ("[raft.dial]\nn9 = '127.0.0.1:1'\n", "raft.dial: 'n9' is no member"),
+    "bad name to dial": ("[raft.dial]\n'/' = '127.0.0.1:1'\n", "raft.dial: '/' must match"),
     "port zero to dial": ("[raft.dial]\nn2 = '127.0.0.1:0'\n", "the port must be at least 1"),
     "number to dial": ("[raft.dial]\nn2 = 1\n", "raft.dial: n2 must be a text"),
     "short election timeout": (
@@ -368,7 +386,7 @@ def test_what_is_no_address(text: str) -> None:
 IDS = st.from_regex(r"[a-z][a-z0-9._-]{0,8}", fullmatch=True)
 CONFIGS = st.builds(
     lambda cluster, folder, heartbeat, listen: Config(
-        cluster=ClusterConfig(id=cluster),
+        cluster=ClusterConfig(id=cluster, join=heartbeat % 2 == 0),
         members=(
             MemberConfig(id="n1", raft="127.0.0.1:1", api="127.0.0.1:2"),
             MemberConfig(id="n2", raft="127.0.0.1:3", api="127.0.0.1:4"),
@@ -467,4 +485,4 @@ def test_a_node_finds_its_own_row() -> None:
     config = Config(ClusterConfig("c"), members, NodeConfig("n1", "d"))
 
     assert config.self_member is members[0]
-    assert replace(config).dial() == {}
+    assert replace(config).peers() == {}

@@ -12,6 +12,15 @@ class RaftViolation(Exception):
     spread it."""
 
 
+class Dismissed(Exception):
+    """The cluster has told this member that it is none, or not on this data folder. It
+    must stop, in order, and stay away."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Timing in seconds, sizes in bytes. `members` are all voters, this one included."""

@@ -15,6 +15,9 @@ import threading
 
 logger = logging.getLogger("raftstate.names")
 
+# Peers say where they are reached, so others decide how many names there are.
+KNOWN_MAX = 256
+
 
 def is_literal(host: str) -> bool:
     """Whether a host is an address already."""
@@ -58,8 +61,10 @@ class Names:
         while (host := self._queue.get()) is not None:
             try:
                 found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+                if host not in self._known and len(self._known) >= KNOWN_MAX:
+                    del self._known[next(iter(self._known))]
                 self._known[host] = str(found[0][4][0])
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter: it cannot be a name
                 # The last known address stays: it may well be right still.
                 logger.info("name not resolved", extra={"host": host, "why": str(error)})
             self._asked.discard(host)

@@ -13,14 +13,16 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Badge, PeerTransport, Tls
 from raftstate.core.ports import Deliver, Log, MemberChange, NodeStatus, Snapshots, State
-from raftstate.core.types import MemberId
+from raftstate.core.types import Index, MemberId
 from raftstate.v1.agent_service_pb2 import FenceQuery
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope
 from raftstate.v1.store_pb2 import Command
 
@@ -31,6 +33,10 @@ REQUESTS_MAX = 4096
 
 class RaftNode:
     """One member of the cluster, on a thread of its own. Implements `Consensus`.
+
+    `peers` are dialled until the log says who is a member, and tell where those are whose
+    address the log lacks. `dial` wins over every other address of a peer. `advertised` is
+    where the others reach this one.
 
     `waker.wake` is what storage calls when background work is done. `on_fatal` is called on
     the raft thread, once, with the exception that stopped it: nothing that was not
@@ -45,11 +51,14 @@ class RaftNode:
         state: State,
         snapshots: Snapshots,
         listen: str,
-        dial: dict[MemberId, str],
+        advertised: str,
+        peers: Mapping[MemberId, str],
+        dial: Mapping[MemberId, str],
         tls: Tls | None,
         deliver: Deliver,
         on_fatal: Callable[[BaseException], None],
         waker: Waker,
+        skipped: Mapping[Index, bytes] = MappingProxyType({}),
     ) -> None:
         identity = log.identity
         badge = Badge(
@@ -74,8 +83,14 @@ class RaftNode:
             deliver=deliver,
             flush=lambda: self._transport.flush(time.monotonic()),
             wall_ms=lambda: int(time.time() * 1000),
+            skipped=skipped,
         )
-        self._transport = PeerTransport(badge, listen, dial, self._replica, tls)
+        self._peers = dict(peers)
+        self._transport = PeerTransport(
+            badge, listen, peers, self, tls, advertised=advertised, overrides=dial
+        )
+        self._configured = Configuration()
+        self._follow(self._replica.status().configuration)
         self._transport.watch(self._waker.fd)
         self._stop_by = 0.0
         self._thread = threading.Thread(target=self._run, name="raft", daemon=True)
@@ -155,10 +170,44 @@ class RaftNode:
         except BaseException as error:  # noqa: BLE001  # whatever it is, the process ends
             self._on_fatal(error)
 
+    # --- transport.Receiver, on the raft thread -----------------------------------
+
+    def receive(self, envelope: Envelope) -> None:
+        """See `transport.Receiver.receive`."""
+        self._replica.receive(envelope)
+
+    def admits(self, envelope: Envelope) -> bool:
+        """See `transport.Receiver.admits`."""
+        admits: Callable[[Envelope], bool] | None = getattr(self._replica, "admits", None)
+        return admits is not None and admits(envelope)
+
+    def peer_connected(self, peer: MemberId) -> None:
+        """See `transport.Receiver.peer_connected`."""
+        self._replica.peer_connected(peer)
+
+    def peer_disconnected(self, peer: MemberId) -> None:
+        """See `transport.Receiver.peer_disconnected`."""
+        self._replica.peer_disconnected(peer)
+
+    def _follow(self, configuration: Configuration) -> None:
+        """Have links to whoever is a member now."""
+        if configuration == self._configured:
+            return
+        self._configured = configuration
+        peers = {}
+        for member in configuration.members:
+            peer = MemberId(member.member_id)
+            if address := member.raft_address or self._peers.get(peer):
+                peers[peer] = address
+        self._transport.set_peers(peers)
+
+    # --- the thread -----------------------------------------------------------------
+
     def _may_leave(self) -> bool:
         """Leave once this member does not lead, or nobody took over in time."""
         replica = self._replica
-        alone = len(replica.config.members) == 1
+        voters = [one for one in self._configured.members if not one.learner]
+        alone = len(voters or replica.config.members) == 1
         if alone or not replica.engine.leads or time.monotonic() >= self._stop_by:
             return True
         # Asked in every turn: a moment ago nobody may have been up to date.
@@ -178,7 +227,10 @@ class RaftNode:
         before = replica.status()
         replica.step(time.monotonic())
         self._transport.flush(time.monotonic())
-        for event, details in changes(before, replica.status()):
+        after = replica.status()
+        if after.configuration is not before.configuration:
+            self._follow(after.configuration)
+        for event, details in changes(before, after):
             logger.info(event, extra=details)
 
     def _send(self, peer: MemberId, envelope: Envelope) -> None:
@@ -194,8 +246,18 @@ def changes(before: NodeStatus, after: NodeStatus) -> Iterator[tuple[str, dict[s
         yield "snapshot taken", {**where, "first_index": after.first_index}
     if before.snapshots_installed != after.snapshots_installed:
         yield "snapshot installed", {**where, "first_index": after.first_index}
+    if before.configuration.index != after.configuration.index:
+        yield "members", {**where, "members": _told(after.configuration)}
+    if before.quarantined != after.quarantined:
+        yield "quarantine", {**where, "quarantined": after.quarantined}
     if [name for name, _ in before.alarms] != [name for name, _ in after.alarms]:
         yield "alarms", {**where, "alarms": dict(after.alarms)}
+
+
+def _told(configuration: Configuration) -> dict[str, str]:
+    return {
+        one.member_id: "learner" if one.learner else "voter" for one in configuration.members
+    }
 
 
 class Waker:

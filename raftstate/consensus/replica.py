@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from raftstate.consensus.adapter import Engine
 from raftstate.consensus.config import EngineConfig
 from raftstate.consensus.contracts import NO_OP
 from raftstate.core.machine import Applied, StateMachine
+from raftstate.core.poison import PoisonEntry, entry_digest
 from raftstate.core.ports import (
     Answer,
     Deliver,
@@ -34,6 +36,7 @@ from raftstate.core.ports import (
     ReadPoint,
     Snapshots,
     State,
+    StorageError,
     Unavailable,
 )
 from raftstate.core.tenure import Tenure
@@ -117,7 +120,8 @@ class Replica:
 
     `send` gets envelopes for connected peers, complete but for session and sequence, and
     may keep them until `flush` or the end of the step;
-    `deliver` gets each step's answers at once.
+    `deliver` gets each step's answers at once. `skipped` are the digests of entries that
+    an operator decided to pass over (see core/poison.py).
     """
 
     def __init__(
@@ -133,8 +137,10 @@ class Replica:
         deliver: Deliver,
         flush: Callable[[], None] = lambda: None,
         wall_ms: Callable[[], int] = lambda: 0,
+        skipped: Mapping[Index, bytes] = MappingProxyType({}),
     ) -> None:
         self.config = config
+        self._skipped = skipped
         self._log = log
         self._state = state
         self._snapshots = snapshots
@@ -410,12 +416,18 @@ class Replica:
 
     def apply(self, entry: Entry) -> None:
         """Apply an entry to the machine, and note what its proposers are told."""
-        if entry.data[:1] == NO_OP_KIND:
+        wanted = self._skipped.get(entry.index)
+        if entry.data[:1] == NO_OP_KIND or (wanted and wanted == entry_digest(entry)):
             self._machine.skip(entry.index, entry.term)
             self._applied.append(Applied([], set(), set()))
             return
-        decoded = LogEntry.FromString(entry.data[1:])
-        applied = self._machine.apply(entry.index, entry.term, decoded)
+        try:
+            decoded = LogEntry.FromString(entry.data[1:])
+            applied = self._machine.apply(entry.index, entry.term, decoded)
+        except StorageError:
+            raise
+        except Exception as error:
+            raise PoisonEntry(entry, error) from error
         self._applied.append(applied)
         self._note_stamp(decoded.log_time_ms)
         proposed = self._proposed.pop(entry.index, None)

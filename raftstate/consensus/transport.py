@@ -1,4 +1,4 @@
-"""Frames between members: length-capped, protobuf, in order, members only.
+"""Frames between members: length-capped, protobuf, in order, of one cluster.
 
 Links are one way. A member dials every other and sends on the connections that it
 dialled; what it accepts it only reads. So each directed pair has one stream, a proxy
@@ -10,6 +10,12 @@ number and its own sequence number. A session is fenced by any later one of the 
 disk, across restarts, and a gap in the sequence ends the connection: what was in flight
 when a link broke never arrives afterwards. A member may come back on another disk, but
 not while the one before is still connected: two processes under one name are a mistake.
+
+Who is a member changes while the process runs: `set_peers`. A member that was away may be
+addressed by one that it has never heard of, its leader even (dissertation, 4.2.2). So a
+sender that is not known is not a stranger yet: it is dialled back, where its Hello says,
+as a *guest*, so that it can be answered. There are few guests at a time, each stays only
+while it is connected, and the first envelope that the receiver does not want ends it.
 
 Everything runs on the raft thread, driven by one selector. Nothing here raises for
 anything that a stranger can send: the connection is closed, counted and logged.
@@ -23,12 +29,13 @@ import selectors
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
+from raftstate.consensus import sockets
 from raftstate.consensus.names import Names
 from raftstate.core.types import MemberId
 from raftstate.v1.peer_pb2 import Envelope, Hello
@@ -46,9 +53,11 @@ REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
 # A link that has lasted so long was not refused.
 SETTLED_S = 0.5
 ALARM_S = 60.0
-UNACKNOWLEDGED_MS_MAX = 3000
 # Connections that have not said Hello yet: more are closed at once.
 STRANGERS_MAX = 32
+# Senders that no configuration names, at a time.
+GUESTS_MAX = 16
+ID_CHARS_MAX = 64
 
 TcpStream = socket.socket | ssl.SSLSocket
 
@@ -91,6 +100,10 @@ class Receiver(Protocol):
         """A vetted envelope has come, in order."""
         ...
 
+    def admits(self, envelope: Envelope) -> bool:
+        """Whether this of a sender that no configuration names is worth taking in."""
+        ...
+
     def peer_connected(self, peer: MemberId) -> None:
         """Messages to this peer can leave."""
         ...
@@ -115,6 +128,7 @@ class _Link:
 
     peer: MemberId
     address: str
+    guest: bool = False  # no configuration names it: it goes with its last connection
     stream: TcpStream | None = None
     up: bool = False
     connecting: bool = False
@@ -144,29 +158,39 @@ class _Inbound:
 
 
 class PeerTransport:
-    """The links of one member. `poll` does everything; `send` only queues."""
+    """The links of one member. `poll` does everything; `send` only queues.
+
+    `peers` are dialled until `set_peers` names others. `advertised` is where this member
+    says that it is reached. `overrides` win over every other address of a peer.
+    """
 
     def __init__(
         self,
         badge: Badge,
         listen: str,
-        dial: dict[MemberId, str],
+        peers: Mapping[MemberId, str],
         receiver: Receiver,
         tls: Tls | None = None,
+        *,
+        advertised: str = "",
+        overrides: Mapping[MemberId, str] | None = None,
     ) -> None:
         self._badge = badge
         self._receiver = receiver
+        self._advertised = advertised
+        self._overrides = dict(overrides or {})
         self._server_tls = tls.context(server=True) if tls else None
         self._client_tls = tls.context(server=False) if tls else None
         self._selector = selectors.DefaultSelector()
-        self._links = {peer: _Link(peer, address) for peer, address in sorted(dial.items())}
+        self._links: dict[MemberId, _Link] = {}
         self._inbound: dict[int, _Inbound] = {}
         self._newest: dict[MemberId, tuple[str, int]] = {}
         self._sessions = badge.incarnation << 32
         self.refused: dict[str, int] = {}
         self._wrong_peer: tuple[float, str] | None = None
         self._names = Names()
-        self._listener = _listen(listen)
+        self.set_peers(peers)
+        self._listener = sockets.listen(listen)
         self._selector.register(self._listener, selectors.EVENT_READ, None)
 
     @property
@@ -186,12 +210,60 @@ class PeerTransport:
         """Let `poll` return when this descriptor becomes readable."""
         self._selector.register(fd, selectors.EVENT_READ, fd)
 
+    # --- peers ------------------------------------------------------------------
+
+    def set_peers(self, peers: Mapping[MemberId, str]) -> None:
+        """Have a link to each of these, at these addresses, and to nobody else.
+
+        Who is named no more and is still connected stays as a guest: it may have to be
+        told so."""
+        wanted = {peer: peers[peer] for peer in sorted(peers) if peer != self._badge.member_id}
+        for link in list(self._links.values()):
+            if link.peer not in wanted and not link.guest:
+                link.guest = True
+                self._let_go(link.peer)
+        for peer, address in wanted.items():
+            self._have_link(peer, address).guest = False
+
+    def _have_link(self, peer: MemberId, address: str) -> _Link:
+        """The link to a peer, made if need be, and led to this address."""
+        address = self._overrides.get(peer, address)
+        link = self._links.get(peer)
+        if link is not None and link.address != address:
+            self._drop(link)
+            link = None
+        if link is None:
+            link = self._links[peer] = _Link(peer, address)
+        return link
+
+    def _let_go(self, peer: MemberId) -> None:
+        """Drop the link to a guest that has left."""
+        link = self._links.get(peer)
+        if link is None or not link.guest or self._is_here(peer):
+            return
+        self._drop(link)
+        self._newest.pop(peer, None)
+
+    def _drop(self, link: _Link) -> None:
+        del self._links[link.peer]
+        was_up, link.up, link.connecting = link.up, False, False
+        if link.stream is not None:
+            self._selector.unregister(link.stream)
+            link.stream.close()
+            link.stream = None
+        if was_up:
+            self._receiver.peer_disconnected(link.peer)
+
+    def _is_here(self, peer: MemberId) -> bool:
+        """Whether a connection of this peer's stands."""
+        return any(inbound.peer == peer for inbound in self._inbound.values())
+
     # --- sending --------------------------------------------------------------
 
     def send(self, peer: MemberId, envelope: Envelope) -> None:
-        """Queue an envelope on a link that is up; dropped on one that is not."""
-        link = self._links[peer]
-        if not link.up:
+        """Queue an envelope on a link that is up; dropped where there is none."""
+        link = self._links.get(peer)
+        if link is None or not link.up:
             return
         link.sequence += 1
         envelope.session, envelope.sequence = link.session, link.sequence
@@ -258,13 +330,13 @@ class PeerTransport:
                 self._dial(link, now)
 
     def _dial(self, link: _Link, now: float) -> None:
-        host, port = split_address(link.address)
+        host, port = sockets.split_address(link.address)
         address = self._names.address_of(host)
         if address is None:
             self._break(link, now, f"{host} is not resolved")
             return
         try:
-            stream: TcpStream = _dial(address, port)
+            stream: TcpStream = sockets.dial(address, port)
         except OSError as error:
             self._break(link, now, str(error))
             return
@@ -273,6 +345,8 @@ class PeerTransport:
         self._selector.register(stream, selectors.EVENT_WRITE, link)
 
     def _on_link(self, link: _Link, mask: int, now: float) -> None:
+        if link.stream is None:
+            return  # dropped since this event was noted
         if link.connecting:
             self._finish_dialling(link, now)
         elif mask & selectors.EVENT_READ:
@@ -310,7 +384,7 @@ class PeerTransport:
             stream = self._client_tls.wrap_socket(stream, do_handshake_on_connect=False)
             link.stream = stream
             self._selector.register(stream, selectors.EVENT_WRITE, link)
-        wanted = _shake_hands(stream)
+        wanted = sockets.shake_hands(stream)
         if wanted:
             self._selector.modify(stream, wanted, link)
             return False
@@ -325,7 +399,7 @@ class PeerTransport:
             from_member=badge.member_id,
             to_member=peer,
             disk_id=badge.disk_id,
-            hello=Hello(),
+            hello=Hello(raft_address=self._advertised),
         )
 
     def _write(self, link: _Link, now: float) -> None:
@@ -401,7 +475,7 @@ class PeerTransport:
             stream.close()
             self._count("strangers", "too many connections that have not said hello")
             return
-        _tune(stream)
+        sockets.tune(stream)
         wrapped: TcpStream = stream
         try:
             if self._server_tls is not None:
@@ -438,7 +512,7 @@ class PeerTransport:
     def _shake_inbound(self, inbound: _Inbound) -> bool:
         stream = inbound.stream
         assert isinstance(stream, ssl.SSLSocket)
-        wanted = _shake_hands(stream)
+        wanted = sockets.shake_hands(stream)
         self._selector.modify(stream, wanted or selectors.EVENT_READ, inbound)
         inbound.shaking = bool(wanted)
         return not inbound.shaking
@@ -455,6 +529,7 @@ class PeerTransport:
         for envelope in self._frames(inbound):
             self._vet(inbound, envelope)
             if not envelope.HasField("hello"):
+                self._admit(envelope)
                 self._receiver.receive(envelope)
         # TLS may hold decrypted bytes that no selector will report.
         return isinstance(inbound.stream, ssl.SSLSocket) and inbound.stream.pending() > 0
@@ -477,7 +552,7 @@ class PeerTransport:
                 raise Refused(f"not an envelope: {error}") from None
 
     def _vet(self, inbound: _Inbound, envelope: Envelope) -> None:
-        """Refuse what is not the next envelope of a member of this cluster, to us."""
+        """Refuse what is not the next envelope of somebody of this cluster, to us."""
         badge = self._badge
         if envelope.cluster_id != badge.cluster_id:
             raise WrongPeer(
@@ -502,8 +577,10 @@ class PeerTransport:
         peer = MemberId(envelope.from_member)
         if not envelope.HasField("hello"):
             raise Refused("the first envelope is no hello")
-        if peer not in self._links:
-            raise WrongPeer(f"{envelope.from_member[:64]!r} is no member")
+        if peer == self._badge.member_id:
+            raise WrongPeer(f"another process that is called {peer}")
+        if not 0 < len(peer) <= ID_CHARS_MAX:
+            raise Refused(f"{peer[:ID_CHARS_MAX]!r} is no name of a member")
         if isinstance(inbound.stream, ssl.SSLSocket):
             _demand_member(inbound.stream, peer)
         others = [other for other in self._inbound.values() if other.peer == peer]
@@ -513,10 +590,31 @@ class PeerTransport:
                 raise Refused(f"session {envelope.session} of {peer} is not newer")
         elif others:
             raise WrongPeer(f"{peer} is here already, on another disk")
+        self._welcome(peer, envelope.hello)
+        inbound.peer, inbound.session = peer, envelope.session
         for other in others:
             self._forget(other)
         self._newest[peer] = (envelope.disk_id, envelope.session)
-        inbound.peer, inbound.session = peer, envelope.session
+
+    def _welcome(self, peer: MemberId, hello: Hello) -> None:
+        """See that a sender can be answered: one that is not known is dialled back where
+        it says that it is reached."""
+        link = self._links.get(peer)
+        if link is not None and not link.guest:
+            return
+        address = hello.raft_address
+        if not sockets.is_address(address):
+            raise WrongPeer(f"{peer[:64]!r} is no member, and is reached at {address[:64]!r}")
+        guests = sum(one.guest for one in self._links.values())
+        if link is None and guests >= GUESTS_MAX:
+            raise Refused(f"{guests} senders that are no members are connected already")
+        self._have_link(peer, address).guest = True
+
+    def _admit(self, envelope: Envelope) -> None:
+        """Refuse a guest that says what nobody here wants."""
+        link = self._links[MemberId(envelope.from_member)]
+        if link.guest and not self._receiver.admits(envelope):
+            raise WrongPeer(f"{envelope.from_member[:64]!r} is no member")
 
     def _drop_silent(self, now: float) -> None:
         for inbound in list(self._inbound.values()):
@@ -528,6 +626,8 @@ class PeerTransport:
         if self._inbound.pop(inbound.stream.fileno(), None) is not None:
             self._selector.unregister(inbound.stream)
             inbound.stream.close()
+        if inbound.peer is not None:
+            self._let_go(inbound.peer)
 
     def _count(self, kind: str, why: str) -> None:
         self.refused[kind] = self.refused.get(kind, 0) + 1
@@ -535,61 +635,6 @@ class PeerTransport:
         if self.refused[kind].bit_count() == 1:
             count = self.refused[kind]
             logger.warning("refused", extra={"kind": kind, "why": why, "count": count})
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` as a pair."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _listen(address: str) -> socket.socket:
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # A restarted member must not wait for its predecessor's closing connections.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(64)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"{error.strerror}: raft address {address}") from None
-    listener.setblocking(False)
-    return listener
-
-
-def _dial(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    stream = socket.socket(family, socket.SOCK_STREAM)
-    _tune(stream)
-    try:
-        stream.connect((host, port))
-    except BlockingIOError:
-        pass  # under way; the selector says when it is done
-    except OSError:
-        stream.close()
-        raise
-    return stream
-
-
-def _tune(stream: socket.socket) -> None:
-    stream.setblocking(False)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # A host that went away without a word must not hold a link for minutes.
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
-
-
-def _shake_hands(stream: ssl.SSLSocket) -> int:
-    """Go on with a handshake: the events to wait for, or 0 when it is done."""
-    try:
-        stream.do_handshake()
-    except ssl.SSLWantReadError:
-        return selectors.EVENT_READ
-    except ssl.SSLWantWriteError:
-        return selectors.EVENT_WRITE
-    return 0
 
 
 def _demand_member(stream: ssl.SSLSocket, member: MemberId) -> None:

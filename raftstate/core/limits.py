@@ -17,6 +17,11 @@ FENCES_PER_CHECK_MAX = 128
 
 # --- names and words, in characters ------------------------------------------
 
+# The same as in a node's configuration.
+MEMBER_ID_CHARS_MAX = 64
+MEMBER_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
+ADDRESS_CHARS_MAX = 300
+ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):([0-9]{1,5})")
 AGENT_ID_CHARS_MAX = 200
 AGENT_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/-]{0,199}")
 SESSION_ID_CHARS_MAX = 64

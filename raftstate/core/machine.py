@@ -41,6 +41,9 @@ from raftstate.core.validate import Violation, payload_violations
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome, Reason, Refusal
 
+# What the machine makes of a log. Only members of one version are compared.
+MACHINE_VERSION = 1
+
 
 @dataclass(slots=True)
 class Applied:

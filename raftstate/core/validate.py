@@ -34,7 +34,14 @@ from raftstate.v1.checkpoint_service_pb2 import (
     ListCheckpointsRequest,
     NewCheckpoint,
 )
-from raftstate.v1.cluster_service_pb2 import StatusRequest
+from raftstate.v1.cluster_service_pb2 import (
+    AddMemberRequest,
+    ListMembersRequest,
+    PromoteMemberRequest,
+    RemoveMemberRequest,
+    StatusRequest,
+    TransferLeadershipRequest,
+)
 from raftstate.v1.common_pb2 import Label, RequestId
 from raftstate.v1.event_service_pb2 import (
     GetStreamRequest,
@@ -124,6 +131,21 @@ def _bad_agent_id(field: str, value: str) -> Violation:
     words = f"{_shown(value)} is no agent id"
     most = limits.AGENT_ID_CHARS_MAX
     return Violation(field, words, f"[a-zA-Z0-9][a-zA-Z0-9._/-]{{0,{most - 1}}}")
+
+
+def _member_id(value: str, field: str = "member_id") -> Iterator[Violation]:
+    if not limits.MEMBER_ID.fullmatch(value):
+        most = limits.MEMBER_ID_CHARS_MAX
+        words = f"{_shown(value)} is no member id"
+        yield Violation(field, words, f"[a-zA-Z0-9][a-zA-Z0-9._-]{{0,{most - 1}}}")
+
+
+def _address(field: str, value: str) -> Iterator[Violation]:
+    found = limits.ADDRESS.fullmatch(value) if len(value) <= limits.ADDRESS_CHARS_MAX else None
+    if found is None or not 1 <= int(found[1]) <= 65_535:
+        words = f"{_shown(value)} is no address"
+        most = f"port 1 to 65535, {limits.ADDRESS_CHARS_MAX} characters"
+        yield Violation(field, words, f"host:port or [ipv6]:port, {most}")
 
 
 def _shown(value: str) -> str:
@@ -302,6 +324,21 @@ def _stream_read(message: ReadEventsRequest | GetStreamRequest) -> Iterator[Viol
     yield from _consistency(message)
 
 
+def _add_member(message: AddMemberRequest) -> Iterator[Violation]:
+    yield from _member_id(message.member_id)
+    yield from _address("raft_address", message.raft_address)
+    yield from _address("client_address", message.client_address)
+
+
+def _named_member(message: PromoteMemberRequest | RemoveMemberRequest) -> Iterator[Violation]:
+    return _member_id(message.member_id)
+
+
+def _transfer(message: TransferLeadershipRequest) -> Iterator[Violation]:
+    if message.to_member_id:
+        yield from _member_id(message.to_member_id, "to_member_id")
+
+
 def _named_session(message: Any) -> Iterator[Violation]:
     return _session_id(message.session_id)
 
@@ -339,6 +376,11 @@ _RULES: dict[type[Message], Callable[[Any], Iterable[Violation]]] = {
     GetCheckpointRequest: _agent_read,
     ListCheckpointsRequest: _list_checkpoints,
     StatusRequest: _nothing,
+    ListMembersRequest: _consistency,
+    AddMemberRequest: _add_member,
+    PromoteMemberRequest: _named_member,
+    RemoveMemberRequest: _named_member,
+    TransferLeadershipRequest: _transfer,
     ExpireSession: _named_session,
     ExpireOwnership: _fenced,
 }

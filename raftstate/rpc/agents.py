@@ -8,7 +8,7 @@ from typing import Any
 
 from raftstate.core import queries
 from raftstate.core.ports import Answer, KeepAliveResult, Unavailable
-from raftstate.rpc.errors import not_found
+from raftstate.rpc.errors import Failure, not_found
 from raftstate.rpc.frontend import Frontend, command_of
 from raftstate.rpc.lane import Lane, end
 from raftstate.rpc.paging import page_size, page_start, page_token
@@ -167,7 +167,12 @@ class Agents(AgentServiceServicer):
 
 def add_bundle(frontend: Frontend, response: AcquireOwnershipResponse, agent_id: str) -> None:
     """Put what a successor needs beside a grant, read at or after the grant."""
-    with frontend.view() as (reader, _):
-        bundle = queries.takeover_bundle(reader, agent_id)
+    try:
+        with frontend.view() as (reader, _):
+            bundle = queries.takeover_bundle(reader, agent_id)
+    except Failure as failure:
+        # It was granted: only what is said of it is not to be had here.
+        unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
+        raise frontend.unavailable(unknown) from failure
     if bundle is not None:
         response.bundle.CopyFrom(bundle)

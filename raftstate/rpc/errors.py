@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from raftstate.core.ports import Unavailable
+from raftstate.core.ports import ChangeRefused, Unavailable
 from raftstate.core.types import token_text
 from raftstate.core.validate import Violation
 from raftstate.errors import DOMAIN
@@ -50,6 +50,12 @@ _CODES = {
     "NO_QUORUM": grpc.StatusCode.UNAVAILABLE,
     "OUTCOME_UNKNOWN": grpc.StatusCode.UNAVAILABLE,
     "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "QUARANTINED": grpc.StatusCode.UNAVAILABLE,
+    "DISK_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "NOT_CAUGHT_UP": grpc.StatusCode.FAILED_PRECONDITION,
+    "LAST_VOTER": grpc.StatusCode.FAILED_PRECONDITION,
+    "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "TOO_MANY": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "CORRUPT": grpc.StatusCode.DATA_LOSS,
     "INTERNAL": grpc.StatusCode.INTERNAL,
 }
@@ -61,6 +67,9 @@ _RETRY_MS = {
     "OUTCOME_UNKNOWN": 50,
     "OVERLOADED": 50,
     "OWNED": 200,
+    "QUARANTINED": 10,
+    "DISK_FULL": 5_000,
+    "NOT_CAUGHT_UP": 200,
 }
 
 
@@ -165,19 +174,17 @@ def session_expired(session_id: str) -> Failure:
     )
 
 
-def unavailable(
-    answer: Unavailable, leader: str | None, addresses: Mapping[str, str]
-) -> Failure:
-    """Consensus did not carry out the call; `leader` is who leads, if known."""
+def unavailable(answer: Unavailable, leader: str | None, address: str) -> Failure:
+    """Consensus did not carry out the call; `leader` is who leads, if known, and
+    `address` where clients reach it."""
     metadata = {}
-    hint = answer.leader or leader
-    if hint is not None:
-        metadata["leader"] = hint
-        metadata["leader_address"] = addresses.get(hint, "")
+    if leader is not None:
+        metadata["leader"] = leader
+        metadata["leader_address"] = address
     reason = answer.reason if answer.reason in _CODES else "OUTCOME_UNKNOWN"
     message = _UNAVAILABLE_TEXT.get(reason, str(answer))
-    if reason == "NOT_LEADER" and hint is not None:
-        message += f"; {hint} at {metadata['leader_address']} does"
+    if reason == "NOT_LEADER" and leader is not None:
+        message += f"; {leader} at {address} does"
     return Failure(reason, message, definite=answer.definite, metadata=metadata)
 
 
@@ -185,8 +192,20 @@ _UNAVAILABLE_TEXT = {
     "NOT_LEADER": "this member does not lead; nothing was proposed",
     "NO_QUORUM": "no leader is known, or no quorum answers; nothing was proposed",
     "OVERLOADED": "the queue of proposals is full; nothing was proposed",
+    "QUARANTINED": "this member's data is damaged: it serves nobody until it is mended",
+    "DISK_FULL": "the disk is nearly full: what makes the state grow is refused",
     "OUTCOME_UNKNOWN": "it may have happened, or may yet; send the same request id again",
 }
+
+
+def change_refused(answer: ChangeRefused, subject: str) -> Failure:
+    """A change of membership that was not made, and never will be."""
+    reason = answer.reason if answer.reason in _CODES else "CONFLICT"
+    details: list[Message] = []
+    if _CODES[reason] is grpc.StatusCode.FAILED_PRECONDITION:
+        details.append(_precondition(reason, f"member/{subject}", answer.message))
+    metadata = {"subject": subject}
+    return Failure(reason, answer.message, definite=True, metadata=metadata, details=details)
 
 
 def refused(outcome: Outcome, subject: str) -> Failure:

@@ -24,7 +24,9 @@ from raftstate.core.ports import Answer, Consensus, Reader, ReadPoint, State, Un
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.errors import Failure, invalid, refused, unavailable
 from raftstate.rpc.office import Office, OfficeLost
+from raftstate.v1.cluster_service_pb2 import Member
 from raftstate.v1.common_pb2 import Consistency, ResponseHeader
+from raftstate.v1.membership_pb2 import Configuration, ConfiguredMember
 from raftstate.v1.store_pb2 import Command, Outcome
 
 Request = TypeVar("Request")
@@ -40,7 +42,8 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where each member is reached, by id."""
+    """Where each member is reached, by id, as the member table of the file says. What
+    the cluster's configuration says goes before it."""
 
     client: Mapping[str, str] = field(default_factory=dict)
     raft: Mapping[str, str] = field(default_factory=dict)
@@ -80,9 +83,52 @@ class Frontend:
     # --- checks ----------------------------------------------------------------
 
     def check(self, request: Message) -> None:
+        """Raise Failure if the request breaks a rule that needs no state, or if this
+        member serves nobody."""
+        self.validate(request)
+        self.demand_sound()
+
+    def validate(self, request: Message) -> None:
         """Raise Failure if the request breaks a rule that needs no state."""
         if found := validate.violations(request):
             raise invalid(found)
+
+    def demand_sound(self) -> None:
+        """Raise Failure if what is stored here cannot be trusted."""
+        if self.consensus.status().quarantined:
+            raise self.unavailable(Unavailable("QUARANTINED", definite=True))
+
+    # --- who is where ------------------------------------------------------------
+
+    def members(self, configuration: Configuration) -> list[Member]:
+        """Everybody in a configuration in order of id, and how this member sees them. The
+        member table of the file stands in for what the configuration lacks."""
+        known, table = configuration.members, self.addresses
+        listed = known or [ConfiguredMember(member_id=one) for one in sorted(table.client)]
+        status = self.consensus.status()
+        peers = {str(peer.member_id): peer for peer in status.peers}
+        members = []
+        for one in listed:
+            name = one.member_id
+            member = Member(
+                member_id=name,
+                learner=one.learner,
+                client_address=one.client_address or table.client.get(name, ""),
+                raft_address=one.raft_address or table.raft.get(name, ""),
+            )
+            if name == status.member_id:
+                member.connected, member.match_index = True, status.last_index
+            elif peer := peers.get(name):
+                member.connected, member.match_index = peer.connected, peer.match_index
+            members.append(member)
+        return members
+
+    def client_address(self, member_id: str) -> str:
+        """Where clients reach a member; empty if that is not known."""
+        for one in self.consensus.status().configuration.members:
+            if one.member_id == member_id and one.client_address:
+                return one.client_address
+        return self.addresses.client.get(member_id, "")
 
     # --- mutations ---------------------------------------------------------------
 
@@ -122,7 +168,8 @@ class Frontend:
 
     def unavailable(self, answer: Unavailable) -> Failure:
         """What the client of a call that was not carried out is told."""
-        return unavailable(answer, self.consensus.status().leader, self.addresses.client)
+        leader = answer.leader or self.consensus.status().leader
+        return unavailable(answer, leader, self.client_address(leader) if leader else "")
 
     def header(self, revision: int, raft_index: int) -> ResponseHeader:
         """The header of an answer."""
@@ -156,6 +203,7 @@ class Frontend:
 
     async def read_point(self, consistency: Consistency) -> None:
         """Wait until a view may answer a read of this consistency."""
+        self.demand_sound()
         if consistency == Consistency.CONSISTENCY_STALE:
             return
         answer = await self.ask(self.consensus.read_point)
@@ -167,6 +215,7 @@ class Frontend:
     @contextmanager
     def view(self) -> Iterator[View]:
         """One look at the last committed state. Never hold it across an await."""
+        self.demand_sound()
         with self.state.view() as reader:
             revision, applied = queries.revision(reader), queries.applied(reader)
             yield View(reader, self.header(revision, applied.index))

@@ -4,6 +4,8 @@
     raftstate.read   the member may answer reads: as leader, any; else stale ones
     raftstate.write  the member leads, and has committed an entry of its own term
 
+A member that is in quarantine, or is about to stop, says NOT_SERVING to all three.
+
 Nothing is remembered, so nothing can be out of date. A watch looks regularly and
 sends what has changed.
 """
@@ -41,7 +43,8 @@ class Health:
         }
         if name not in serving:
             return None
-        healthy = serving[name] and not self._frontend.closing
+        sound = not status.quarantined and not self._frontend.closing
+        healthy = serving[name] and sound
         return _Status.SERVING if healthy else _Status.NOT_SERVING
 
     async def Check(self, request: Any, context: Any) -> Any:

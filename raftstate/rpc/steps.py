@@ -24,6 +24,7 @@ from raftstate.v1.step_service_pb2 import (
     SubmitResponse,
 )
 from raftstate.v1.step_service_pb2_grpc import StepServiceServicer
+from raftstate.v1.store_pb2 import Outcome
 
 # A response is closed when its results exceed this, so that even with one more
 # takeover bundle it stays below what clients receive by default (4 MiB).
@@ -78,12 +79,23 @@ class Steps(StepServiceServicer):
         """Propose a batch in order. A mutation that is invalid is answered alone; of
         a batch that is too large every mutation is refused."""
         batch_broken = violations(request)
+        unsound = self._unsound()
         for nonce, mutation in enumerate(request.mutations, request.first_nonce):
             asked = _Asked(nonce, _body(mutation))
             if broken := batch_broken or violations(mutation):
                 lane.put(asked, invalid(broken))
+            elif unsound is not None:
+                lane.put(asked, unsound)
             else:
                 self._frontend.consensus.propose(command_of(asked.body), lane.slot(asked))
+
+    def _unsound(self) -> Failure | None:
+        """Why this member takes no mutation, if it serves nobody."""
+        try:
+            self._frontend.demand_sound()
+        except Failure as failure:
+            return failure
+        return None
 
     def _responses(self, batch: list[Settled[_Asked]]) -> Iterator[SubmitResponse]:
         """The results of one turn, in as few responses as their size allows."""
@@ -106,17 +118,20 @@ class Steps(StepServiceServicer):
             if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
                 raise answer
             outcome = self._frontend.outcome(answer, asked.body)
+            self._fill(result, asked, outcome)
         except Failure as failure:
             result.error = failure.status().SerializeToString()
-            return result
+        return result
+
+    def _fill(self, result: MutationResult, asked: _Asked, outcome: Outcome) -> None:
+        """Put the outcome of an applied command into its result; raises Failure."""
         name = outcome.WhichOneof("result")
         assert name is not None, "an outcome without a result"
-        response = getattr(result, name)
-        response.CopyFrom(getattr(outcome, name))
+        response = getattr(outcome, name)
         response.header.CopyFrom(self._frontend.header(outcome.revision, outcome.raft_index))
         if isinstance(asked.body, AcquireOwnershipRequest):
             add_bundle(self._frontend, response, asked.body.agent_id)
-        return result
+        getattr(result, name).CopyFrom(response)
 
 
 def _body(mutation: Mutation) -> Message:

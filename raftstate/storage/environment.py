@@ -14,12 +14,14 @@ from pathlib import Path
 
 import lmdb
 
-from raftstate.core.ports import StorageError, WrongStore
+from raftstate.core.ports import Damage, StorageError, WrongStore
 
 DATA = "data.mdb"
 MAP_BYTES = 64 << 30
 _ENGINE = (0, 9)
 _FILE_MODE = 0o600
+# A page of another kind than the tree wants, one beyond the file's end, no LMDB file.
+_NOT_WHAT_WAS_WRITTEN = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
 
 
 def open_environment(
@@ -28,12 +30,16 @@ def open_environment(
     map_bytes: int,
     sync: bool = True,
     readonly: bool = False,
+    shared: bool = False,
     databases: int = 0,
     readers_max: int = 126,
 ) -> lmdb.Environment:
     """Open the environment in a folder that exists; its file is made if there is none.
 
-    Raises WrongStore for a file of another engine, StorageError for any other.
+    `shared`: to be read while another process writes to it.
+
+    Raises WrongStore for a file of another engine, Damage for one that is none of LMDB's,
+    StorageError for any other failure.
     """
     try:
         env = lmdb.open(
@@ -46,7 +52,7 @@ def open_environment(
             mode=_FILE_MODE,
             writemap=False,
             # Nobody else ever opens a copy that is only read, so it needs no lock file.
-            lock=not readonly,
+            lock=shared or not readonly,
             max_dbs=databases,
             max_readers=readers_max,
             max_spare_txns=4,
@@ -55,7 +61,7 @@ def open_environment(
     except lmdb.VersionMismatchError as error:
         raise WrongStore(f"{folder} has another LMDB file format: {error}") from error
     except lmdb.Error as error:
-        raise StorageError(f"cannot open {folder}: {error}") from error
+        raise failure(f"cannot open {folder}", error) from error
     if env.lib_version()[:2] != _ENGINE:
         env.close()
         raise StorageError(f"{folder} was opened by LMDB {env.lib_version()}, not {_ENGINE}")
@@ -65,3 +71,10 @@ def open_environment(
 def is_full(error: lmdb.Error) -> bool:
     """Whether a write failed for want of room, which leaves the old state whole."""
     return isinstance(error, lmdb.MapFullError) or error.code == errno.ENOSPC
+
+
+def failure(doing: str, error: lmdb.Error) -> StorageError:
+    """What an error of LMDB's is to those who do not know LMDB: damage, where it says that
+    the file does not hold what it should, a failed call otherwise."""
+    kind = Damage if isinstance(error, _NOT_WHAT_WAS_WRITTEN) else StorageError
+    return kind(f"{doing}: {error}")

@@ -20,24 +20,24 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import lmdb
 from google.protobuf.message import DecodeError, Message
 
-from raftstate.core.ports import Base, Entry, HardState, Identity, StorageError, WrongStore
+from raftstate.core.ports import Base, Damage, Entry, HardState, Identity, StorageError
 from raftstate.core.types import ORIGIN, Index, MemberId, Position, Term
-from raftstate.storage.environment import DATA, MAP_BYTES, open_environment
+from raftstate.storage.entry_cache import CACHE_BYTES, WARM_BYTES, EntryCache, Held
+from raftstate.storage.environment import DATA, MAP_BYTES, failure, open_environment
 from raftstate.storage.files import make_folder, remove_tree, rename_durably, sync_folder
+from raftstate.storage.identities import check_identity, identity_record
 from raftstate.storage.records import seal, unseal
 from raftstate.v1 import disk_pb2
 
-FORMAT = 1
-CACHE_BYTES = 16 << 20
-_WARM_BYTES = 1 << 20
 _SWEEP_RECORDS = 2_000
-# What an entry in memory takes beside its data.
-_ENTRY_BYTES = 200
+# How much a check reads under one view.
+_SLICE_BYTES = 1 << 20
+_SLICE_RECORDS = 2_000
 
 _ENTRIES = b"entries"
 _META = b"meta"
@@ -48,18 +48,6 @@ _INCARNATION = b"incarnation"
 
 _HEAD = struct.Struct(">QQ")
 _Record = TypeVar("_Record", bound=Message)
-
-
-class _Held(NamedTuple):
-    """An entry, and the total of data bytes up to and with it."""
-
-    entry: Entry
-    end_bytes: int
-
-    @property
-    def cost(self) -> int:
-        """About what it takes in memory."""
-        return len(self.entry.data) + _ENTRY_BYTES
 
 
 def _key(index: int) -> bytes:
@@ -80,7 +68,6 @@ class LmdbLog:
     ) -> None:
         """Open the log of a member. Raises WrongStore if the folder is another's."""
         self._folder = folder
-        self._cache_bytes_max = cache_bytes
         self._txn: lmdb.Transaction[bytes] | None = None
         self._writer = 0
         self._failed: str | None = None
@@ -90,18 +77,16 @@ class LmdbLog:
         self._last = ORIGIN
         self._last_end = 0
         self._garbage = False
-        self._cache_first = 1
-        self._cache: dict[int, _Held] = {}
-        self._cache_bytes = 0
+        self._cache = EntryCache(cache_bytes)
         if not (folder / DATA).exists():
             # LMDB would make an empty one, and this member would have forgotten its votes.
-            raise StorageError(f"{folder / DATA} is missing")
+            raise Damage(f"{folder / DATA} is missing")
         self._env = open_environment(folder, map_bytes=map_bytes, databases=2)
         try:
             self._load(cluster_id, member_id)
         except lmdb.Error as error:
             self._env.close()
-            raise StorageError(f"cannot read {folder}: {error}") from error
+            raise failure(f"cannot read {folder}", error) from error
         except BaseException:
             self._env.close()
             raise
@@ -117,7 +102,7 @@ class LmdbLog:
             env.open_db(_ENTRIES)
             meta = env.open_db(_META)
             with env.begin(meta, write=True) as txn:
-                _put(txn, meta, _IDENTITY, _identity_record(identity))
+                _put(txn, meta, _IDENTITY, identity_record(identity))
                 _put(txn, meta, _HARD_STATE, disk_pb2.HardState())
                 _put(txn, meta, _BASE, disk_pb2.LogBase())
                 _put(txn, meta, _INCARNATION, disk_pb2.Incarnation())
@@ -188,9 +173,9 @@ class LmdbLog:
         with self._writing() as txn:
             # In order, so pages fill up; LMDB says False where the key would not be the last.
             if not txn.put(key, record, append=True, db=self._entries):
-                raise StorageError(f"{self._folder} holds entries beyond {entry.index}")
+                raise Damage(f"{self._folder} holds entries beyond {entry.index}")
         self._last, self._last_end = Position(entry.index, entry.term), end
-        self._remember(_Held(entry, end))
+        self._cache.add(Held(entry, end))
 
     def truncate(self, first: Index) -> None:
         self._refuse_cut(first)
@@ -228,7 +213,7 @@ class LmdbLog:
             self.cut(base)
             return
         self._delete_from(Index(base.position.index + 1))
-        self._forget_all()
+        self._cache.restart(base.position.index + 1)
         self._set_base(base, 0)
         self._last, self._last_end = base.position, 0
 
@@ -258,14 +243,10 @@ class LmdbLog:
             self._entries = self._env.open_db(_ENTRIES, create=False)
             self._meta = self._env.open_db(_META, create=False)
         except lmdb.NotFoundError as error:
-            raise StorageError(f"{self._folder} is not a log: {error}") from error
+            raise Damage(f"{self._folder} is not a log: {error}") from error
         with self._env.begin(self._meta) as txn:
-            self._identity = _checked_identity(
-                _get(txn, _IDENTITY, disk_pb2.DiskIdentity()),
-                self._folder,
-                cluster_id,
-                member_id,
-            )
+            whose = _get(txn, _IDENTITY, disk_pb2.DiskIdentity())
+            self._identity = check_identity(whose, self._folder, cluster_id, member_id)
             hard = _get(txn, _HARD_STATE, disk_pb2.HardState())
             base = _get(txn, _BASE, disk_pb2.LogBase())
             opened = _get(txn, _INCARNATION, disk_pb2.Incarnation())
@@ -287,7 +268,7 @@ class LmdbLog:
             self._garbage = cursor.first() and int.from_bytes(cursor.key(), "big") <= base.index
             last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
             self._last, self._last_end = base, self._base_end
-            self._cache_first = base.index + 1
+            self._cache.restart(base.index + 1)
             if last <= base.index:
                 return
             held = self._record(txn, last)
@@ -297,26 +278,26 @@ class LmdbLog:
             self._warm(txn, last)
 
     def _warm(self, txn: lmdb.Transaction[bytes], last: int) -> None:
-        first, room = last, min(_WARM_BYTES, self._cache_bytes_max)
-        newest: list[_Held] = []
+        first, room = last, min(WARM_BYTES, self._cache.bytes_max)
+        newest: list[Held] = []
         while first > self._base.position.index and (room > 0 or not newest):
             newest.append(self._record(txn, first))
             room -= newest[-1].cost
             first -= 1
-        self._cache_first = first + 1
+        self._cache.restart(first + 1)
         for held in reversed(newest):
-            self._remember(held)
+            self._cache.add(held)
 
-    def _record(self, txn: lmdb.Transaction[bytes], index: int) -> _Held:
+    def _record(self, txn: lmdb.Transaction[bytes], index: int) -> Held:
         key = _key(index)
         stored = txn.get(key, db=self._entries)
         if stored is None:
-            raise StorageError(f"log entry {index} is missing in {self._folder}")
+            raise Damage(f"log entry {index} is missing in {self._folder}")
         value = unseal(key, stored, f"log entry {index} in {self._folder}")
         term, end = _HEAD.unpack_from(value)
-        return _Held(Entry(Index(index), Term(term), value[_HEAD.size :]), end)
+        return Held(Entry(Index(index), Term(term), value[_HEAD.size :]), end)
 
-    def _held(self, index: Index) -> _Held:
+    def _held(self, index: Index) -> Held:
         held = self._cache.get(index)
         if held is None:
             with self._reading() as txn:
@@ -330,13 +311,13 @@ class LmdbLog:
 
     def _from(self, first: Index) -> Generator[Entry, None, None]:
         """Entries from `first` on: cold ones out of LMDB, then those in memory."""
-        warm = max(first, self._cache_first)
+        warm = max(first, self._cache.first)
         if first < warm:
             with self._reading() as txn:
                 for index in range(first, min(warm, self._last.index + 1)):
                     yield self._record(txn, index).entry
         for index in range(warm, self._last.index + 1):
-            yield self._cache[index].entry
+            yield self._held(Index(index)).entry
 
     def _refuse_cut(self, first: Index) -> None:
         if first <= self._base.position.index:
@@ -352,9 +333,7 @@ class LmdbLog:
         with self._writing() as txn:
             _put(txn, self._meta, _BASE, record)
         self._garbage = True
-        while self._cache and self._cache_first <= base.position.index:
-            self._forget_oldest()
-        self._cache_first = max(self._cache_first, base.position.index + 1)
+        self._cache.cut(base.position.index)
         self._base, self._base_end = base, end_bytes
 
     def _delete_from(self, first: Index) -> None:
@@ -363,9 +342,7 @@ class LmdbLog:
             while found:
                 # Deleting moves the cursor to the next record, and says if there is one.
                 found = cursor.delete() and bool(cursor.key())
-        for index in range(max(first, self._cache_first), self._last.index + 1):
-            self._cache_bytes -= self._cache.pop(index).cost
-        self._cache_first = min(self._cache_first, first)
+        self._cache.truncate(first)
 
     def _sweep(self, txn: lmdb.Transaction[bytes]) -> None:
         """Delete some of the records that the base has overtaken."""
@@ -377,23 +354,6 @@ class LmdbLog:
                     self._garbage = False
                     return
                 found = cursor.delete() and bool(cursor.key())
-
-    # --- the cache -----------------------------------------------------------
-
-    def _remember(self, held: _Held) -> None:
-        """Keep the newest entry in memory, and drop the oldest beyond the bound."""
-        self._cache[held.entry.index] = held
-        self._cache_bytes += held.cost
-        while self._cache_bytes > self._cache_bytes_max and len(self._cache) > 1:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        self._cache_bytes -= self._cache.pop(self._cache_first).cost
-        self._cache_first += 1
-
-    def _forget_all(self) -> None:
-        self._cache.clear()
-        self._cache_bytes = 0
 
     # --- transactions --------------------------------------------------------
 
@@ -408,8 +368,11 @@ class LmdbLog:
         if self._txn is not None:
             yield self._txn
             return
-        with self._env.begin() as txn:
-            yield txn
+        try:
+            with self._env.begin() as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise failure(f"cannot read the log {self._folder}", error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[lmdb.Transaction[bytes]]:
@@ -423,7 +386,7 @@ class LmdbLog:
             yield self._txn
         except lmdb.Error as error:
             self._failed = str(error)
-            raise StorageError(f"cannot write to the log {self._folder}: {error}") from error
+            raise failure(f"cannot write to the log {self._folder}", error) from error
 
 
 def _put(
@@ -435,36 +398,91 @@ def _put(
 def _get(txn: lmdb.Transaction[bytes], name: bytes, record: _Record) -> _Record:
     stored = txn.get(name)
     if stored is None:
-        raise StorageError(f"the log's record {name.decode()} is missing")
+        raise Damage(f"the log's record {name.decode()} is missing")
     try:
         record.ParseFromString(unseal(name, stored, f"the log's record {name.decode()}"))
     except DecodeError as error:
-        raise StorageError(f"the log's record {name.decode()} is damaged: {error}") from error
+        raise Damage(f"the log's record {name.decode()} is damaged: {error}") from error
     return record
 
 
-def _identity_record(identity: Identity) -> disk_pb2.DiskIdentity:
-    return disk_pb2.DiskIdentity(
-        format=FORMAT,
-        cluster_id=identity.cluster_id,
-        cluster_epoch=identity.cluster_epoch,
-        member_id=identity.member_id,
-        disk_id=identity.disk_id,
+def read_owner(
+    folder: Path,
+) -> tuple[disk_pb2.DiskIdentity | None, disk_pb2.HardState | None]:
+    """What a log that may be damaged says of its owner: each record, if it is sound.
+
+    Raises StorageError or WrongStore if it cannot be opened at all, and may take the
+    process with it."""
+    env = open_environment(folder, map_bytes=MAP_BYTES, readonly=True, databases=2)
+    try:
+        with env.begin(env.open_db(_META, create=False)) as txn:
+            whose = _sound(txn, _IDENTITY, disk_pb2.DiskIdentity())
+            return whose, _sound(txn, _HARD_STATE, disk_pb2.HardState())
+    except lmdb.Error as error:
+        raise failure(f"cannot read {folder}", error) from error
+    finally:
+        env.close()
+
+
+def _sound(txn: lmdb.Transaction[bytes], name: bytes, record: _Record) -> _Record | None:
+    try:
+        return _get(txn, name, record)
+    except Damage:
+        return None
+
+
+def check_slices(folder: Path) -> Generator[int, None, None]:
+    """Read every record of a log that another process may be writing to, a slice at a
+    time; yields how many bytes each slice had, with no view of the log open.
+
+    Raises Damage for a wrong checksum, a gap, or what does not follow what is before it.
+    """
+    env = open_environment(
+        folder, map_bytes=MAP_BYTES, readonly=True, shared=True, databases=2
     )
+    try:
+        meta, entries = env.open_db(_META, create=False), env.open_db(_ENTRIES, create=False)
+        following, more = 1, True
+        while more:
+            with env.begin(entries) as txn:
+                base = _check_meta(txn, meta)
+                following = max(following, base + 1)
+                size, following, more = _check_slice(txn, following, str(folder))
+            yield size
+    except lmdb.NotFoundError as error:
+        raise Damage(f"{folder} is not a log: {error}") from error
+    except lmdb.Error as error:
+        raise failure(f"cannot read the log {folder}", error) from error
+    finally:
+        env.close()
 
 
-def _checked_identity(
-    record: disk_pb2.DiskIdentity, folder: Path, cluster_id: str, member_id: MemberId
-) -> Identity:
-    for what, found, wanted in (
-        ("format", record.format, FORMAT),
-        ("cluster", record.cluster_id, cluster_id),
-        ("member", record.member_id, member_id),
-    ):
-        if found != wanted:
-            raise WrongStore(
-                f"the data folder {folder.parent} belongs to {what} {found!r};"
-                f" wanted is {what} {wanted!r}"
-            )
-    found_member = MemberId(record.member_id)
-    return Identity(record.cluster_id, record.cluster_epoch, found_member, record.disk_id)
+def _check_meta(txn: lmdb.Transaction[bytes], meta: lmdb._Database) -> int:
+    """Read every record that is no entry; answer with the index of the base."""
+    with txn.cursor(meta) as cursor:
+        for name, stored in cursor:
+            unseal(name, stored, f"the log's record {name.decode('ascii', 'replace')}")
+    record = txn.get(_BASE, db=meta)
+    if record is None:
+        raise Damage("the log's record base is missing")
+    return disk_pb2.LogBase.FromString(unseal(_BASE, record)).index
+
+
+def _check_slice(
+    txn: lmdb.Transaction[bytes], first: int, folder: str
+) -> tuple[int, int, bool]:
+    """Check some entries; answer with their bytes, what follows them, and if there is more."""
+    size, following, end = 0, first, None
+    with txn.cursor() as cursor:
+        found = cursor.set_range(_key(first))
+        while found and size < _SLICE_BYTES and following - first < _SLICE_RECORDS:
+            key, stored = cursor.item()
+            if key != _key(following):
+                raise Damage(f"log entry {following} is missing in {folder}")
+            value = unseal(key, stored, f"log entry {following} in {folder}")
+            _, total = _HEAD.unpack_from(value)
+            if end is not None and total != end + len(value) - _HEAD.size:
+                raise Damage(f"log entry {following} in {folder} does not follow the one before")
+            size, following, end = size + len(stored), following + 1, total
+            found = cursor.next()
+    return size, following, found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import google_crc32c
 
-from raftstate.core.ports import StorageError
+from raftstate.core.ports import Damage
 
 CRC_BYTES = 4
 
@@ -25,8 +25,8 @@ def seal(key: bytes, value: bytes) -> bytes:
 
 
 def unseal(key: bytes, stored: bytes, what: str = "") -> bytes:
-    """The value that was sealed. Raises StorageError, naming `what` or the key."""
+    """The value that was sealed. Raises Damage, naming `what` or the key."""
     value = stored[CRC_BYTES:]
     if _crc(key, value) != stored[:CRC_BYTES]:
-        raise StorageError(f"{what or f'the record at key {key!r}'} is damaged: wrong checksum")
+        raise Damage(f"{what or f'the record at key {key!r}'} is damaged: wrong checksum")
     return value

@@ -1,6 +1,7 @@
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -45,3 +46,37 @@ class Incarnation(_message.Message):
     COUNT_FIELD_NUMBER: _ClassVar[int]
     count: int
     def __init__(self, count: _Optional[int] = ...) -> None: ...
+
+class SegmentHead(_message.Message):
+    __slots__ = ("layout", "number", "salt", "first_frame", "identity", "hard_state", "base", "incarnation", "last", "size_bytes")
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SALT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    HARD_STATE_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    layout: int
+    number: int
+    salt: bytes
+    first_frame: int
+    identity: DiskIdentity
+    hard_state: HardState
+    base: LogBase
+    incarnation: Incarnation
+    last: LogEnd
+    size_bytes: int
+    def __init__(self, layout: _Optional[int] = ..., number: _Optional[int] = ..., salt: _Optional[bytes] = ..., first_frame: _Optional[int] = ..., identity: _Optional[_Union[DiskIdentity, _Mapping]] = ..., hard_state: _Optional[_Union[HardState, _Mapping]] = ..., base: _Optional[_Union[LogBase, _Mapping]] = ..., incarnation: _Optional[_Union[Incarnation, _Mapping]] = ..., last: _Optional[_Union[LogEnd, _Mapping]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class LogEnd(_message.Message):
+    __slots__ = ("index", "term", "end_bytes")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    END_BYTES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    term: int
+    end_bytes: int
+    def __init__(self, index: _Optional[int] = ..., term: _Optional[int] = ..., end_bytes: _Optional[int] = ...) -> None: ...

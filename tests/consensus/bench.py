@@ -10,7 +10,7 @@ from typing import Any
 
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.core.ports import Answer, Identity
-from raftstate.core.types import MemberId
+from raftstate.core.types import Index, MemberId
 from raftstate.v1.peer_pb2 import Envelope
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command
@@ -31,6 +31,7 @@ class Table:
         self.paused: set[MemberId] = set()
         self.sent: list[tuple[MemberId, MemberId, Envelope]] = []
         self.answers: dict[object, Answer] = {}
+        self.skipped: dict[MemberId, dict[Index, bytes]] = {}
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._config = config
@@ -59,6 +60,7 @@ class Table:
             now=self.now,
             send=lambda peer, envelope: self._send(member, peer, envelope),
             deliver=self._deliver,
+            skipped=self.skipped.get(member, {}),
         )
 
     def _send(self, sender: MemberId, peer: MemberId, envelope: Envelope) -> None:

@@ -38,10 +38,16 @@ class Ear:
     received: list[Envelope] = field(default_factory=list)
     up: list[MemberId] = field(default_factory=list)
     down: list[MemberId] = field(default_factory=list)
+    # Senders that no configuration names, and that are worth hearing.
+    welcome: set[str] = field(default_factory=set)
 
     def receive(self, envelope: Envelope) -> None:
         """As `Receiver`."""
         self.received.append(envelope)
+
+    def admits(self, envelope: Envelope) -> bool:
+        """As `Receiver`."""
+        return envelope.from_member in self.welcome
 
     def peer_connected(self, peer: MemberId) -> None:
         """As `Receiver`."""
@@ -96,7 +102,9 @@ def frame(envelope: Envelope) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
-def hello(session: int = 1, sequence: int = 1, **changes: str) -> Envelope:
+def hello(
+    session: int = 1, sequence: int = 1, raft_address: str = "", **changes: str
+) -> Envelope:
     """A hello from b to a, or from somebody who says so."""
     envelope = Envelope(
         cluster_id="test",
@@ -105,16 +113,16 @@ def hello(session: int = 1, sequence: int = 1, **changes: str) -> Envelope:
         to_member=A,
         session=session,
         sequence=sequence,
-        hello=Hello(),
+        hello=Hello(raft_address=raft_address),
     )
     for name, value in changes.items():
         setattr(envelope, name, value)
     return envelope
 
 
-def probe(session: int, sequence: int) -> Envelope:
+def probe(session: int, sequence: int, **changes: str) -> Envelope:
     """Some message that follows a hello."""
-    envelope = hello(session, sequence)
+    envelope = hello(session, sequence, **changes)
     envelope.read_probe.CopyFrom(ReadProbe(round=sequence))
     return envelope
 
@@ -166,7 +174,12 @@ GARBAGE = {
     "bytes that are no envelope": LENGTH.pack(9) + b"\xff" * 9,
     "a message before the hello": frame(probe(1, 1)),
     "another cluster": frame(hello(cluster_id="other")),
-    "no member": frame(hello(from_member="mallory")),
+    "no member": frame(hello(from_member="mallory", raft_address="127.0.0.1:1"))
+    + frame(probe(1, 2, from_member="mallory")),
+    "no member, and nowhere to answer": frame(hello(from_member="mallory")),
+    "no name": frame(hello(from_member="", raft_address="127.0.0.1:1")),
+    "a name without end": frame(hello(from_member="m" * 65, raft_address="127.0.0.1:1")),
+    "ourselves": frame(hello(from_member="a", raft_address="127.0.0.1:1")),
     "meant for another": frame(hello(to_member="c")),
     "a gap in the sequence": frame(hello()) + frame(probe(1, 3)),
     "another session inside the connection": frame(hello()) + frame(probe(2, 2)),

@@ -12,9 +12,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from jepsen_like.checkers.exactly_once import Ending, StepOp
+from jepsen_like.checkers.fencing import Fact
+from jepsen_like.checkers.fencing import Kind as FactKind
+from jepsen_like.checkers.history import Recorder
 from raftstate.core.ports import KeepAliveResult, Unavailable
 from raftstate.core.types import MemberId, token_key
 from raftstate.v1 import agent_service_pb2 as agents
@@ -31,10 +34,11 @@ from raftstate.v1.session_service_pb2 import CloseSessionRequest, OpenSessionReq
 from raftstate.v1.step_service_pb2 import CommitStepRequest
 from raftstate.v1.store_pb2 import Command, Outcome, Reason, Refusal
 from tests.sim import invariants
-from tests.sim.node import AgentRead, Granted, Kind, Request, SimNode, Told
+from tests.sim.node import AgentRead, Granted, Kind, Request, Told
+from tests.sim.tasks import Place, Script, Task, Wait
 
 # A refusal that says nothing about whether an earlier attempt happened.
-_MUTE = {Reason.REASON_SESSION_EXPIRED, Reason.REASON_OUTCOME_FORGOTTEN}
+MUTE = {Reason.REASON_SESSION_EXPIRED, Reason.REASON_OUTCOME_FORGOTTEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Habits:
     agents: int
     workers: int
     readers: int
+    clerks: int  # see `registers`
     operator: bool
     think_s: float
     glance_s: float  # how often a reader looks
@@ -57,66 +62,6 @@ class Habits:
     delay_s: float
 
 
-class Wait:
-    """What a script waits for: an answer, or the end of a time."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.value: Told | None = None
-        self.over = False
-        self.then: Callable[[], None] = lambda: None
-
-    def give(self, value: Told | None) -> None:
-        """End the wait, unless it is over."""
-        if not self.over:
-            self.over, self.value = True, value
-            self.then()
-
-
-Script = Generator[Wait, None, Any]
-
-
-class Place(Protocol):
-    """Where clients live: the world."""
-
-    checks: invariants.Checks
-    nodes: dict[MemberId, SimNode]
-
-    @property
-    def now(self) -> float: ...
-
-    def after(self, seconds: float, action: Callable[[], None]) -> None: ...
-
-    def trace(self, *facts: object) -> None: ...
-
-
-class Task:
-    """A script under way."""
-
-    def __init__(self, place: Place, script: Script) -> None:
-        self._place = place
-        self._script = script
-        self.done = False
-
-    def resume(self) -> None:
-        """Run to the next wait."""
-        if self.done:
-            return
-        try:
-            wait = next(self._script)
-        except StopIteration:
-            self.done = True
-            return
-        wait.then = self.resume
-        self._place.after(wait.seconds, lambda: wait.give(None))
-
-    def kill(self) -> None:
-        """End the script where it stands."""
-        if not self.done:
-            self.done = True
-            self._script.close()
-
-
 @dataclass(slots=True)
 class Fleet:
     """All clients of a world, and what they were told."""
@@ -125,6 +70,8 @@ class Fleet:
     habits: Habits
     rng: random.Random
     ops: list[StepOp] = field(default_factory=list)
+    history: Recorder = field(default_factory=Recorder)
+    facts: list[Fact] = field(default_factory=list)
     known: dict[str, int] = field(default_factory=dict)  # agent -> head step told so far
     kept: dict[str, tuple[float, float]] = field(default_factory=dict)  # session: sent, ttl
     broken: set[str] = field(default_factory=set)
@@ -334,14 +281,21 @@ class Client:
     def read_head(self, agent_id: str) -> Generator[Wait, None, AgentRead | None]:
         """A linearizable read of an agent, judged by what was known before it."""
         floor = self.fleet.known.get(agent_id, 0)
+        asked = self.ask_register("read", f"{invariants.HEAD}{agent_id}", None)
         told, _ = yield from self.call("read", agent_id)
         if not isinstance(told, AgentRead):
+            self.fleet.history.complete(asked, "fail", self.place.now)
             return None
         step = told.agent.head.step if told.agent is not None else 0
+        self.fleet.history.complete(asked, "ok", self.place.now, step)
         invariants.read_is_fresh(agent_id, step, floor)
         self.fleet.learned(agent_id, step)
         self.fleet.reads += 1
         return told
+
+    def ask_register(self, kind: str, key: str, value: Any) -> int:
+        """Note that an operation on a register begins."""
+        return self.fleet.history.invoke(self.name, kind, key, value, self.place.now)
 
     # -- sessions --
 
@@ -467,8 +421,14 @@ class Worker(Client):
         _, _, told = yield from self.mutate(fill)
         if not isinstance(told, Granted):
             return None
+        self.fact("grant", told.outcome, told.outcome.acquire_ownership.ownership.fence)
         self.check_bundle(told)
         return told
+
+    def fact(self, kind: FactKind, outcome: Outcome, fence: FencingToken) -> None:
+        """Note what the log did under a token, and where."""
+        token, place = token_key(fence), outcome.revision
+        self.fleet.facts.append(Fact(kind, self.agent_id, self.session_id, token, place))
 
     def check_bundle(self, granted: Granted) -> None:
         """The bundle is whole: the checkpoint and the events after it make the head."""
@@ -503,26 +463,49 @@ class Worker(Client):
             return Command(commit_step=request)
 
         self.under_way = (payloads, fence)
+        asked = self.ask_to_step(head)
         outcome, definite, _ = yield from self.mutate(fill)
         self.under_way = None
         if outcome is None:
             self.note("fail" if definite else "info", payloads, fence)
+            self.fleet.history.complete(asked, "fail" if definite else "info", self.place.now)
             return False, None
         if outcome.HasField("commit_step"):
             step = outcome.commit_step.head.step
             position = outcome.commit_step.first_position
             self.note("ok", payloads, fence, step, position)
+            self.fact("write", outcome, fence)
+            said = step if head is None else True
+            self.fleet.history.complete(asked, "ok", self.place.now, said)
             return False, step
-        return self.refused(outcome.refusal, definite, payloads, fence)
+        return self.refused(asked, outcome.refusal, definite, payloads, fence)
+
+    def ask_to_step(self, head: int | None) -> int:
+        """Note that a step begins: it moves the register that counts them, if that is
+        what it is expected to be."""
+        key = f"{invariants.HEAD}{self.agent_id}"
+        if head is None:
+            return self.ask_register("add", key, 1)
+        return self.ask_register("cas", key, (max(0, head), max(0, head) + 1))
 
     def refused(
-        self, refusal: Refusal, definite: bool, payloads: tuple[bytes, ...], fence: FencingToken
+        self,
+        asked: int,
+        refusal: Refusal,
+        definite: bool,
+        payloads: tuple[bytes, ...],
+        fence: FencingToken,
     ) -> tuple[bool, int | None]:
         """Note a refusal: whether ownership is lost, and the head as it says."""
-        sure = definite or refusal.reason not in _MUTE
+        sure = definite or refusal.reason not in MUTE
         if refusal.reason == Reason.REASON_OUTCOME_FORGOTTEN:
             sure = False
-        self.note("fail" if sure else "info", payloads, fence)
+        ending: Ending = "fail" if sure else "info"
+        self.note(ending, payloads, fence)
+        if refusal.reason == Reason.REASON_CONFLICT:
+            self.fleet.history.complete(asked, "ok", self.place.now, False)
+        else:
+            self.fleet.history.complete(asked, ending, self.place.now)
         if refusal.reason == Reason.REASON_CONFLICT:
             return False, refusal.current_head.step
         self.fleet.refused_stale += refusal.reason == Reason.REASON_FENCED
@@ -538,7 +521,9 @@ class Worker(Client):
                 )
             )
 
-        yield from self.mutate(fill)
+        outcome, _, _ = yield from self.mutate(fill)
+        if outcome is not None and outcome.HasField("release_ownership"):
+            self.fact("end", outcome, fence)
 
     def renew(self, fence: FencingToken) -> Script:
         """Keep the ownership alive. Runs beside the script."""
@@ -654,7 +639,7 @@ def outcome_of(told: Told | None) -> Outcome | None:
 def same_again(heard: list[Outcome], told: Told) -> None:
     """Every answer to one request says the same, however often it is asked."""
     outcome = outcome_of(told)
-    if outcome is None or outcome.refusal.reason in _MUTE:
+    if outcome is None or outcome.refusal.reason in MUTE:
         return
     if heard:
         invariants.same_answer(heard[0], outcome)

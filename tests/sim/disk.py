@@ -5,9 +5,13 @@ What survives depends on how the member stopped:
 
 - a killed process loses its open transactions and every timer; what it had handed to
   the kernel stays, synced or not;
-- a power loss also loses what was never synced. The log syncs on every commit, so it
-  keeps all of it; the state never syncs, so nothing of it may be trusted; a snapshot is
-  synced before it gets its name.
+- a power loss also loses what was never synced. Of a commit of the log that was under
+  way, a log of segment files may keep a part: the first records, in order, and none
+  after the first that is missing or torn. A log in LMDB keeps all of it or nothing. The
+  state never syncs, so nothing of it may be trusted; a snapshot is synced before it gets
+  its name;
+- after a sync that failed nobody knows what is on the disk: the process must stop, and
+  what the next one finds is what a power loss could have left.
 
 `SimDisk.open` follows the product's rule for what a member may open after that. Work
 that the product does beside its raft thread (copies, verification) takes simulated
@@ -16,11 +20,10 @@ time here, and a commit may too: `spent_s` says how long the step under way has 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import random
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -38,6 +41,7 @@ from raftstate.core.ports import (
 )
 from raftstate.core.types import ORIGIN, Index, MemberId, Position, Term
 from raftstate.v1.peer_pb2 import SnapshotManifest
+from tests.sim.state import SimState, StateImage
 
 After = Callable[[float, Callable[[], None]], None]
 """Do something after so many simulated seconds."""
@@ -225,8 +229,9 @@ class SimLog:
         self._disk.reach("log.before")
         self._disk.written.extend(self._pending)
         self._pending = []
+        self._disk.reach("log.written")
         self._disk.sync_log(self)
-        self._disk.spend(self._disk.commit_s)
+        self._disk.spend(self._disk.commit_takes_s())
         self._disk.reach("log.after")
 
     def close(self) -> None:
@@ -240,128 +245,6 @@ class SimLog:
     def _tell_truncated(self, first: Index) -> None:
         if self._disk.watch is not None and first <= self.last.index:
             self._disk.watch.truncated(self, first)
-
-
-# --- the state ---------------------------------------------------------------
-
-
-class SimStore:
-    """The writable map. Remembers what this transaction overwrote."""
-
-    def __init__(self, below: MemoryStore) -> None:
-        self.below = below
-        self.overwritten: dict[bytes, bytes | None] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key, with this transaction's changes."""
-        return self.below.get(key)
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with start <= key < stop, in order."""
-        return self.below.scan(start, stop)
-
-    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with start <= key < stop, in reverse order."""
-        return self.below.scan_back(start, stop)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set a key."""
-        self.overwritten.setdefault(key, self.below.get(key))
-        self.below.put(key, value)
-
-    def delete(self, key: bytes) -> bool:
-        """Remove a key; say whether it was there."""
-        self.overwritten.setdefault(key, self.below.get(key))
-        return self.below.delete(key)
-
-    def roll_back(self) -> None:
-        """Undo this transaction."""
-        for key, value in self.overwritten.items():
-            if value is None:
-                self.below.delete(key)
-            else:
-                self.below.put(key, value)
-        self.overwritten.clear()
-
-
-class CommittedView:
-    """The map as the last commit left it, while a transaction may be open above it."""
-
-    def __init__(self, store: SimStore) -> None:
-        self._store = store
-
-    def get(self, key: bytes) -> bytes | None:
-        """The committed value of a key."""
-        if key in self._store.overwritten:
-            return self._store.overwritten[key]
-        return self._store.below.get(key)
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Committed pairs with start <= key < stop, in order."""
-        if not self._store.overwritten:
-            return self._store.below.scan(start, stop)
-        return iter(sorted(self._merged(start, stop)))
-
-    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Committed pairs with start <= key < stop, in reverse order."""
-        if not self._store.overwritten:
-            return self._store.below.scan_back(start, stop)
-        return iter(sorted(self._merged(start, stop), reverse=True))
-
-    def _merged(self, start: bytes, stop: bytes) -> list[tuple[bytes, bytes]]:
-        pairs: dict[bytes, bytes | None] = dict(self._store.below.scan(start, stop))
-        pairs |= {k: v for k, v in self._store.overwritten.items() if start <= k < stop}
-        return [(key, value) for key, value in pairs.items() if value is not None]
-
-
-@dataclass(slots=True)
-class StateImage:
-    """The state environment as it lies on the disk, and what its markers say."""
-
-    store: MemoryStore = field(default_factory=MemoryStore)
-    boot: int | None = None
-    clean: bool = True
-
-
-class SimState:
-    """The `State` port: committed at once, never synced."""
-
-    def __init__(self, disk: SimDisk) -> None:
-        self._disk = disk
-        self._store = SimStore(disk.state.store)
-
-    @property
-    def store(self) -> SimStore:
-        """The writable map, with this tick's changes."""
-        return self._store
-
-    def commit(self) -> None:
-        """Make this tick's changes visible to views."""
-        if not self._store.overwritten:
-            return
-        self._disk.reach("state.before")
-        self._store.overwritten.clear()
-        self._disk.reach("state.after")
-
-    @contextlib.contextmanager
-    def view(self) -> Iterator[Reader]:
-        """The last committed map."""
-        yield CommittedView(self._store)
-
-    @property
-    def size_bytes(self) -> int:
-        """A guess at the map's size: what decides about compaction in the product."""
-        return 64 * len(self._disk.state.store)
-
-    def close(self) -> None:
-        """A clean stop: sync, then mark the state as clean."""
-        self._store.roll_back()
-        self._disk.state.clean = True
-
-    def replace(self, store: MemoryStore) -> None:
-        """Show another generation from now on."""
-        self._disk.state.store = store
-        self._store = SimStore(store)
 
 
 # --- snapshots ---------------------------------------------------------------
@@ -556,6 +439,8 @@ class SimDisk:
         self.rng = rng
         self.watch = watch
         self.commit_s = 0.0
+        self.spike_s = 0.0  # how much longer the next commit takes
+        self.tears = False  # whether the log is one whose commits may survive in part
         self.copy_s = 0.05
         self.copy_fails = 0.0
         self.durable = LogImage()
@@ -565,6 +450,8 @@ class SimDisk:
         self.boot = 1
         self.state = StateImage()
         self.snapshots: dict[str, SnapshotFile] = {}
+        self.sync_failed = False
+        self.torn_tails = 0
         self.rebuilds = 0
         self.wipes = 0
         self.spent_s = 0.0
@@ -607,13 +494,14 @@ class SimDisk:
             self._opened.state.store.roll_back()
             self._opened.snapshots.close()
             self._opened = None
-        if not lose_unsynced:
-            self._flush()
-            return
-        self.written.clear()
-        self.boot += 1
-        if not self.state.clean:
-            self._damage_state()
+        doubtful, self.sync_failed = lose_unsynced or self.sync_failed, False
+        if doubtful:
+            self._tear()
+        self._flush()
+        if lose_unsynced:
+            self.boot += 1
+            if not self.state.clean:
+                self._damage_state()
 
     def wipe(self) -> None:
         """The disk is lost: the folder is a new one, under the same name."""
@@ -624,6 +512,7 @@ class SimDisk:
         self.lost = self.durable
         self.durable = LogImage()
         self.written.clear()
+        self.sync_failed = False
         self.incarnation = 0
         self.state = StateImage()
         self.snapshots = {}
@@ -639,11 +528,28 @@ class SimDisk:
         """The step under way takes so much longer."""
         self.spent_s += seconds
 
+    def commit_takes_s(self) -> float:
+        """How long the sync of a commit takes; longer once after a spike was planned."""
+        seconds, self.spike_s = self.commit_s + self.spike_s, 0.0
+        return seconds
+
     def reach(self, point: str) -> None:
         """A place where a trap may stop the process."""
         if self.trap is not None and self.trap[0] == point:
             error, self.trap = self.trap[1], None
+            self.sync_failed = point == "log.written" and isinstance(error, StorageError)
             raise error
+
+    def _tear(self) -> None:
+        """Decide what of an unsynced commit is on the disk; forget the rest."""
+        if not self.written:
+            return
+        if self.tears:
+            kept = self.rng.randint(0, len(self.written))
+        else:
+            kept = self.rng.choice((0, len(self.written)))
+        self.torn_tails += kept < len(self.written)
+        del self.written[kept:]
 
     def _flush(self) -> None:
         for change in self.written:

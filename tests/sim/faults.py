@@ -2,14 +2,16 @@
 
 Every fault undoes itself after a while, and `heal` undoes what is left. Faults
 overlap. Now and then one is aimed at the leader, which is where most bugs live.
+
+`Scripted` does what a story says instead: a list of strikes, each in plain words.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from raftstate.core.ports import StorageError
 from raftstate.core.types import MemberId
@@ -21,6 +23,7 @@ from tests.sim.options import FAULTS, Options
 
 TRAPS = (
     "log.before",
+    "log.written",
     "log.after",
     "state.before",
     "state.after",
@@ -68,6 +71,7 @@ class Nemesis:
         for node in self._nodes():
             node.disk.trap = None
             node.disk.commit_s = min(node.disk.commit_s, self._world.options.commit_s)
+            node.disk.spike_s = 0.0
             node.disk.copy_fails = 0.0
             node.paused_until = 0.0
             node.wake(0.0)
@@ -77,13 +81,12 @@ class Nemesis:
         """A member is down, for whatever reason: it comes back in a while."""
         node.restart_due += 1
         due = node.restart_due
-        if self._active:
-            mean = self._world.options.fault_len_s
-            self._world.after(
-                self._rng.uniform(0.02, 2 * mean), lambda: self._restart(node, due)
-            )
-        else:
-            self._world.after(0.05, lambda: self._restart(node, due))
+        away_s = self._away_s() if self._active else 0.05
+        self._world.after(away_s, lambda: self._restart(node, due))
+
+    def _away_s(self) -> float:
+        """How long a member that went down stays so."""
+        return self._rng.uniform(0.02, 2 * self._world.options.fault_len_s)
 
     def _restart(self, node: SimNode, due: int) -> None:
         if node.restart_due == due:
@@ -95,11 +98,14 @@ class Nemesis:
         if not self._active:
             return
         kind = self._rng.choices(self._kinds, self._weights)[0]
-        self.counts[kind] += 1
-        self._world.trace("fault", kind)
-        getattr(self, f"_{kind}")(self._rng.uniform(0.1, 2 * self._world.options.fault_len_s))
+        self._inflict(kind, self._rng.uniform(0.1, 2 * self._world.options.fault_len_s))
         gap = self._rng.expovariate(1.0 / self._world.options.fault_gap_s)
         self._world.after(min(gap, 10.0), self._strike)
+
+    def _inflict(self, kind: str, seconds: float) -> None:
+        self.counts[kind] += 1
+        self._world.trace("fault", kind)
+        getattr(self, f"_{kind}")(seconds)
 
     def _nodes(self) -> list[SimNode]:
         return list(self._world.nodes.values())
@@ -240,10 +246,10 @@ class Nemesis:
             node.disk.trap = (self._rng.choice(TRAPS), SimulatedCrash())
 
     def _disk_error(self, seconds: float) -> None:
-        """A commit fails: the process must stop, and release nothing."""
+        """A write or a sync fails: the process must stop, and release nothing."""
         node = self._victim()
         if node.is_up:
-            point = self._rng.choice(("log.before", "state.before"))
+            point = self._rng.choice(("log.before", "log.written", "state.before"))
             node.disk.trap = (point, StorageError("the disk says no"))
 
     def _orderly(self, seconds: float) -> None:
@@ -267,8 +273,85 @@ class Nemesis:
 
         self._world.after(seconds, recover)
 
+    def _stuck_disk(self, seconds: float) -> None:
+        """One commit takes very long, as when a device is reset or a queue is full."""
+        self._victim().disk.spike_s = self._rng.uniform(0.5, 3.0)
+
     # -- clients --
 
     def _kill_worker(self, seconds: float) -> None:
         """An agent process is killed."""
         self._world.fleet.kill_one()
+
+
+# --- stories -----------------------------------------------------------------
+
+
+class Strike(NamedTuple):
+    """One fault of a story. The victim is a member, or whoever leads then."""
+
+    at_s: float
+    kind: str
+    victim: str
+    seconds: float
+
+    def words(self) -> str:
+        """What happens, for people."""
+        return f"at {self.at_s:g} s: {WORDS[self.kind].format(self.victim, self.seconds)}"
+
+
+# What each kind of fault does to its victim {0}, for {1} seconds.
+WORDS = {
+    "split": "the cluster splits in two groups for {1:g} s",
+    "isolate": "{0} is cut off from everybody for {1:g} s",
+    "depose": "{0} keeps less than half of the others for {1:g} s and two elections",
+    "one_way": "links work in one direction only, some of {0}'s, for {1:g} s",
+    "stall": "links hold everything back for {1:g} s",
+    "crash": "{0} is killed, and is back after {1:g} s",
+    "trap": "{0} ends in the middle of a step, and is back after {1:g} s",
+    "power": "{0} loses its power, and is back after {1:g} s",
+    "wipe": "somebody beside {0} loses its disk, while others were kept behind for {1:g} s",
+    "blackout": "everybody loses power, and is back after {1:g} s",
+    "kill_all": "everybody is killed, and is back after {1:g} s",
+    "pause": "{0} stands still for {1:g} s",
+    "slow_disk": "{0} has a slow disk for {1:g} s",
+    "stuck_disk": "one commit of {0} takes seconds",
+    "disk_error": "a write or a sync of {0} fails; it is back after {1:g} s",
+    "orderly": "{0} is stopped in an orderly way, and is back after {1:g} s",
+    "kill_worker": "an agent process is killed",
+}
+
+
+class Scripted(Nemesis):
+    """Does what a story says, and nothing else.
+
+    What a strike leaves open is drawn from the strike itself, so that it does the same
+    in a story from which others were taken out.
+    """
+
+    def __init__(self, world: Patient, story: Sequence[Strike]) -> None:
+        super().__init__(world, random.Random(0))
+        self._story = story
+        self._now: Strike | None = None
+
+    def begin(self) -> None:
+        """Plan every strike."""
+        for strike in self._story:
+            self._world.after(strike.at_s, lambda strike=strike: self._do(strike))  # type: ignore[misc]
+
+    def _do(self, strike: Strike) -> None:
+        if self._active:
+            self._now = strike
+            self._rng = random.Random(repr(strike))
+            self._inflict(strike.kind, strike.seconds)
+
+    def _away_s(self) -> float:
+        return self._now.seconds if self._now is not None else 0.05
+
+    def _victim(self) -> SimNode:
+        nodes = self._nodes()
+        assert self._now is not None, "nothing strikes outside a story"
+        if self._now.victim == "the leader":
+            leaders = [node for node in nodes if node.is_up and node.status.role == "leader"]
+            return max(leaders, key=lambda node: node.status.term, default=nodes[0])
+        return self._world.nodes[MemberId(self._now.victim)]

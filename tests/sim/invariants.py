@@ -17,16 +17,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from jepsen_like.checkers import exactly_once, fencing, register
+from jepsen_like.checkers.exactly_once import StepOp, StoredEvent
+from jepsen_like.checkers.fencing import Fact
+from jepsen_like.checkers.history import Operation
+from raftstate.core import hashing, queries
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
-from raftstate.core.ports import Entry, HardState, NodeStatus
+from raftstate.core.ports import Base, Entry, HardState, NodeStatus, Reader
 from raftstate.core.types import ORIGIN, Index, MemberId, Position, Revision, Term, token_key
 from raftstate.v1.common_pb2 import FencingToken
-from raftstate.v1.peer_pb2 import Envelope
+from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome
-from tests.sim.disk import LogImage, SimLog
+from tests.sim.disk import BOTTOM, LogImage, SimLog
 
 COMMANDS = 0
+HEAD = "head of "  # how the register that counts an agent's steps is called
 
 
 class Violation(AssertionError):
@@ -54,6 +60,8 @@ class Member(Protocol):
     @property
     def forgotten(self) -> LogImage | None: ...
 
+    def manifest(self, name: str) -> SnapshotManifest | None: ...
+
 
 @dataclass(slots=True)
 class Seen:
@@ -65,6 +73,7 @@ class Seen:
     elections: int = 0
     taken: int = 0
     installed: int = 0
+    base: Base = BOTTOM
 
 
 class Committed(NamedTuple):
@@ -104,6 +113,7 @@ class Checks:
     elections: int = 0
     snapshots: int = 0
     installs: int = 0
+    membership_changes: int = 0
     oracle: StateMachine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,8 +126,9 @@ class Checks:
         log_matching(self, log, entry)
 
     def truncated(self, log: SimLog, first: Index) -> None:
-        """See `committed_is_kept`."""
+        """See `leader_append_only` and `committed_is_kept`."""
         self.truncations += 1
+        leader_append_only(self, log, first)
         committed_is_kept(self, log, first)
 
     def voted(self, log: SimLog, before: HardState, after: HardState) -> None:
@@ -141,6 +152,9 @@ class Checks:
         if status.commit_index > self.last_committed.index:
             self._commit(member, status.commit_index, now)
         state_machine_safety(self, status)
+        if member.log.base != seen.base:
+            seen.base = member.log.base
+            snapshot_is_of_the_log(self, member, seen.base)
         self._count(seen, status)
 
     @property
@@ -282,6 +296,16 @@ def log_matching(checks: Checks, log: SimLog, entry: Entry) -> None:
     must(known == fact, f"two entries at {entry.index} in term {entry.term}: {known}, {fact}")
 
 
+def leader_append_only(checks: Checks, log: SimLog, first: Index) -> None:
+    """Leader append-only (5.3): a leader never removes an entry of its log, nor replaces
+    one; neither does it in the rest of a term in which it was leader before a crash."""
+    who, term = log.identity.member_id, log.hard_state.term
+    must(
+        checks.leaders.get(term) != who,
+        f"{who} leads in term {term}, and removes its entries from {first} on",
+    )
+
+
 def committed_is_kept(checks: Checks, log: SimLog, first: Index) -> None:
     """State machine safety (5.4.3), in the log: a committed entry is never removed."""
     for one in checks.committed[first - 1 :]:
@@ -347,6 +371,33 @@ def state_machine_safety(checks: Checks, status: NodeStatus) -> None:
         (status.revision, status.state_hash) == (truth.revision, truth.state_hash),
         f"{who} differs at index {applied}: revision {status.revision}, hash "
         f"{status.state_hash.hex()}, and not {truth.revision}, {truth.state_hash.hex()}",
+    )
+
+
+def snapshot_is_of_the_log(checks: Checks, member: Member, base: Base) -> None:
+    """Log compaction (7): a log begins behind a committed entry, and the snapshot that
+    takes the place of what is gone is there, reaches at least as far, and holds what
+    applying the log up to its index gives."""
+    who, index = member.member_id, base.position.index
+    if index == 0:
+        return
+    must(
+        index <= len(checks.committed)
+        and checks.committed[index - 1].position == base.position,
+        f"{who} begins its log behind {base.position}, which is not committed",
+    )
+    manifest = member.manifest(base.snapshot)
+    must(manifest is not None, f"{who} has no snapshot {base.snapshot} under its log")
+    assert manifest is not None
+    must(
+        index <= manifest.index <= len(checks.committed),
+        f"{who}: snapshot {manifest.name} does not cover {base.position}, or is ahead of all",
+    )
+    truth = checks.committed[manifest.index - 1]
+    must(
+        (manifest.term, manifest.revision, manifest.state_hash)
+        == (truth.position.term, truth.revision, truth.state_hash),
+        f"{who}: snapshot {manifest.name} is not the state at {truth.position}",
     )
 
 
@@ -473,6 +524,47 @@ def expiry_is_not_early(session_id: str, since_s: float, ttl_s: float) -> None:
 
 
 # --- after the end -----------------------------------------------------------
+
+
+def registers_are_linearizable(history: Sequence[Operation]) -> None:
+    """Linearizable semantics (8; dissertation, 6.3 and 6.4), as clients saw them: one
+    order of all reads, writes and comparisons explains every answer."""
+    for verdict in register.check(history, initial=dict.fromkeys(_heads(history), 0)):
+        must(verdict.ok, str(verdict))
+
+
+def _heads(history: Sequence[Operation]) -> Iterable[str]:
+    """The registers that count the steps of an agent: they begin at 0."""
+    return (one.key for one in history if one.key.startswith(HEAD))
+
+
+def grants_fence(facts: Iterable[Fact]) -> None:
+    """Fencing, as clients saw it: grants are disjoint, tokens rise for ever, and nothing
+    of the past was accepted. Grants that nobody was told of are missing."""
+    wrong = fencing.check(facts, all_grants=False)
+    must(not wrong, f"{len(wrong)} wrong, such as {wrong[:3]}")
+
+
+def acknowledged_once(ops: Iterable[StepOp], who: MemberId, reader: Reader) -> None:
+    """Exactly once (dissertation, 6.3), as clients saw it: what was acknowledged is
+    stored once, what failed is not, and nothing else is."""
+    streams = {
+        agent.agent_id: [
+            StoredEvent(e.stream_id, e.seq, e.position, e.step, e.data)
+            for e in queries.read_events(reader, agent.agent_id, 1, 1 << 62, 1 << 62)
+        ]
+        for agent in queries.list_agents(reader, "", "", 1 << 30)
+    }
+    wrong = exactly_once.check(ops, streams)
+    must(not wrong, f"{who}: {len(wrong)} wrong, such as {wrong[:3]}")
+
+
+def state_hash_is_of_the_state(who: MemberId, reader: Reader) -> None:
+    """The additive hash that members compare is the hash of what they hold."""
+    must(
+        hashing.full_hash(reader) == queries.state_hash(reader),
+        f"{who}: the state hash is not the hash of the state",
+    )
 
 
 def converged(statuses: Iterable[NodeStatus]) -> bool:

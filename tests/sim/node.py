@@ -29,7 +29,7 @@ from raftstate.core.ports import (
 from raftstate.core.types import MemberId
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
 from raftstate.v1.membership_pb2 import Configuration
-from raftstate.v1.peer_pb2 import Envelope
+from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.sim import invariants
 from tests.sim.disk import LogImage, Opened, SimDisk, SimLog, SimulatedCrash
@@ -164,6 +164,11 @@ class SimNode:
     def forgotten(self) -> LogImage | None:
         """The log of a disk that was lost, while the member is not settled since."""
         return None if self.durable.hard_state.settled else self.disk.lost
+
+    def manifest(self, name: str) -> SnapshotManifest | None:
+        """What a snapshot on this machine's disk says it is."""
+        file = self.disk.snapshots.get(name)
+        return None if file is None else file.manifest
 
     @property
     def status(self) -> NodeStatus:

@@ -29,7 +29,8 @@ FAULTS = {
     "kill_all": 1,
     "pause": 3,
     "slow_disk": 1,
-    "disk_error": 1,
+    "stuck_disk": 2,
+    "disk_error": 2,
     "orderly": 1,
     "kill_worker": 3,
 }
@@ -56,6 +57,7 @@ class Options:
     grace_s: float
     turn_s: float  # how long a member takes to look at what has arrived
     commit_s: float
+    tears: bool  # whether a commit of the log may survive a power loss in part
     copy_s: float
     copy_fails: float
     habits: Habits
@@ -106,6 +108,7 @@ def draw(rng: random.Random, nodes: int | None, seconds: float) -> Options:
         grace_s=rng.choice((0.1, 0.3, 1.0)),
         turn_s=rng.choice((0.0, 0.001, 0.005)),
         commit_s=rng.choice((0.0, 0.0003, 0.003)),
+        tears=rng.random() < 0.5,
         copy_s=rng.choice((0.001, 0.05, 0.5)),
         copy_fails=rng.choice((0.0, 0.0, 0.1)),
         habits=_draw_habits(rng),
@@ -132,6 +135,7 @@ def _draw_habits(rng: random.Random) -> Habits:
         agents=agents,
         workers=agents * rng.choice((1, 2, 2, 3)),
         readers=rng.randint(1, 2),
+        clerks=rng.choice((1, 2, 3)),
         operator=rng.random() < 0.3,
         glance_s=rng.choice((0.05, 0.3, 1.0)),
         think_s=rng.choice((0.2, 0.4, 0.8)),

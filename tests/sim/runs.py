@@ -6,12 +6,25 @@ A module of its own: a pool of processes can only find what it can import by nam
 from __future__ import annotations
 
 import json
+import multiprocessing
 import traceback
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.sim.regressions import Case
 from tests.sim.world import SECONDS, NotConverged, World
+
+# What is rare in a cluster's life, and common here: the counts that people want to see.
+RARE = (
+    "elections",
+    "truncations",
+    "snapshot_installs",
+    "membership_changes",
+    "power_losses",
+)
 
 
 class Run(NamedTuple):
@@ -23,10 +36,41 @@ class Run(NamedTuple):
     numbers: dict[str, float]
     events: dict[str, int]
 
+    @property
+    def message(self) -> str:
+        """What is wrong, on one line."""
+        lines = self.report.splitlines()
+        named = [line for line in lines if line.startswith(("tests.sim", "Assertion"))]
+        return (named or lines or [""])[0]
+
 
 def run_seed(seed: int, *, nodes: int | None = None, seconds: float = SECONDS) -> Run:
     """One whole run from its seed."""
     return run_world(World(seed, nodes=nodes, seconds=seconds))
+
+
+def run_case(case: Case) -> Run:
+    """One whole run of a seed under its options."""
+    return run_seed(case.seed, nodes=case.nodes, seconds=case.seconds)
+
+
+def run_all(cases: Iterable[Case], jobs: int) -> Iterator[tuple[Case, Run]]:
+    """Run cases in processes of their own, and give each when it ends. Cases are drawn
+    only when there is room, so that an endless supply can end by the clock."""
+    if jobs == 1:
+        yield from ((case, run_case(case)) for case in cases)
+        return
+    supply = iter(cases)
+    under_way: dict[Future[Run], Case] = {}
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while True:
+            while len(under_way) < 2 * jobs and (case := next(supply, None)) is not None:
+                under_way[pool.submit(run_case, case)] = case
+            if not under_way:
+                return
+            ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in ended:
+                yield under_way.pop(future), future.result()
 
 
 def run_world(world: World) -> Run:
@@ -53,7 +97,7 @@ class Summary:
     failed: list[int] = field(default_factory=list)
 
     def add(self, run: Run) -> None:
-        """Count one run."""
+        """Take in one run."""
         self.seeds += 1
         self.numbers.update(run.numbers)
         self.events.update(run.events)
@@ -71,6 +115,7 @@ class Summary:
                 "simulated_s": round(self.numbers["simulated_s"], 1),
                 "acked": int(self.numbers["acked"]),
                 "reads_checked": int(self.numbers["reads_checked"]),
+                "operations_judged": int(self.numbers["operations"]),
                 "stale_writes_refused": int(self.numbers["stale_refused"]),
                 "failed_seeds": [f"{seed:#x}" for seed in sorted(self.failed)],
                 "events": dict(sorted(self.events.items())),
@@ -79,12 +124,23 @@ class Summary:
 
     def as_text(self, seconds: float) -> str:
         """A few lines for people."""
-        events = ", ".join(f"{n} {kind}" for kind, n in sorted(self.events.items()))
-        verdict = "all clean" if not self.failed else f"{len(self.failed)} WRONG"
-        simulated = self.numbers["simulated_s"]
+        others = ", ".join(
+            f"{self.events[kind]} {kind}" for kind in sorted(self.events) if kind not in RARE
+        )
         return (
-            f"{self.seeds} seeds, {verdict}: {simulated:.0f} simulated seconds in "
-            f"{seconds:.1f} s, {simulated / max(seconds, 1e-9):.0f} times real time\n"
-            f"{int(self.numbers['acked'])} steps acknowledged, "
-            f"{int(self.numbers['reads_checked'])} reads checked\n{events}"
+            f"{self.as_line(seconds)}\n"
+            f"{int(self.numbers['operations'])} operations on registers judged, "
+            f"{int(self.numbers['stale_refused'])} stale writes refused\n{others}"
+        )
+
+    def as_line(self, seconds: float) -> str:
+        """How it goes, on one line."""
+        verdict = "all clean" if not self.failed else f"{len(self.failed)} WRONG"
+        simulated, spent = self.numbers["simulated_s"], max(seconds, 1e-9)
+        rare = ", ".join(f"{self.events[kind]} {kind.replace('_', ' ')}" for kind in RARE)
+        return (
+            f"{self.seeds} seeds, {verdict}; {60 * self.seeds / spent:.1f} seeds a minute, "
+            f"{simulated / 3600:.2f} simulated hours ({simulated / spent:.0f} times real "
+            f"time), {int(self.numbers['acked'])} operations acknowledged, "
+            f"{int(self.numbers['reads_checked'])} reads checked; {rare}"
         )

@@ -8,7 +8,13 @@ import pytest
 
 from raftstate.core.ports import Entry, HardState
 from raftstate.core.types import Index, MemberId, Term
-from raftstate.v1.peer_pb2 import AppendReply, Envelope, RequestVote, VoteReply
+from raftstate.v1.peer_pb2 import (
+    AppendReply,
+    Envelope,
+    RequestVote,
+    SnapshotManifest,
+    VoteReply,
+)
 from tests.sim import invariants
 from tests.sim.disk import LogImage, SimLog
 from tests.sim.invariants import Violation
@@ -30,6 +36,9 @@ class Still:
 
     @property
     def log(self) -> SimLog:
+        raise NotImplementedError
+
+    def manifest(self, name: str) -> SnapshotManifest | None:
         raise NotImplementedError
 
 

@@ -15,28 +15,27 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from types import TracebackType
 from typing import Self
 
-from jepsen_like.checkers import exactly_once
-from jepsen_like.checkers.exactly_once import StoredEvent
-from raftstate.core import hashing, queries
 from raftstate.core.ports import Identity
 from raftstate.core.types import MemberId
 from tests.sim import invariants
 from tests.sim.clients import Fleet, Prober
 from tests.sim.disk import SimDisk
-from tests.sim.faults import PARTITIONS, Nemesis
-from tests.sim.invariants import Checks, must
+from tests.sim.faults import PARTITIONS, Nemesis, Scripted, Strike
+from tests.sim.invariants import Checks
 from tests.sim.network import InFlight, Link, Network
 from tests.sim.node import Clock, SimNode
-from tests.sim.options import Options, draw
+from tests.sim.options import FAULTS, Options, draw
+from tests.sim.registers import Registers
+from tests.sim.regressions import SECONDS
 
 EPOCH = 1
 SETTLE_S = 30.0
-SECONDS = 60.0
+PLANS_MAX = 50_000_000  # a run that wants more does not come to its end
 
 
 class World:
@@ -44,7 +43,12 @@ class World:
     says how to see it again."""
 
     def __init__(
-        self, seed: int, *, nodes: int | None = None, seconds: float = SECONDS
+        self,
+        seed: int,
+        *,
+        nodes: int | None = None,
+        seconds: float = SECONDS,
+        story: Sequence[Strike] | None = None,
     ) -> None:
         self.seed = seed
         self.now = 0.0
@@ -69,8 +73,12 @@ class World:
             self.nodes[member_id] = self._machine(member_id, members)
         self.checks.members = list(self.nodes.values())
         self.fleet = Fleet(self, self.options.habits, self._rng("clients"))
+        self.registers = Registers(self.fleet)
         self.checks.on_expiry = self.fleet.judge_expiry
-        self.nemesis = Nemesis(self, self._rng("faults"))
+        if story is None:
+            self.nemesis = Nemesis(self, self._rng("faults"))
+        else:
+            self.nemesis = Scripted(self, story)
 
     def _rng(self, branch: str) -> random.Random:
         """A generator of its own for each part, so that one does not disturb another."""
@@ -85,6 +93,7 @@ class World:
             watch=self.checks,
         )
         disk.commit_s = self.options.commit_s
+        disk.tears = self.options.tears
         disk.copy_s = self.options.copy_s
         disk.copy_fails = self.options.copy_fails
         clock = Clock(1.0 + rng.uniform(-1, 1) * self.options.drift, rng.uniform(0.0, 1e5))
@@ -110,7 +119,9 @@ class World:
     def reproduce(self) -> str:
         """The command that runs this again."""
         nodes = f" --nodes {self._forced_nodes}" if self._forced_nodes else ""
-        return f"./scripts/simulate --seed {self.seed:#x}{nodes}"
+        usual = self.options.seconds == SECONDS
+        seconds = "" if usual else f" --seconds {self.options.seconds:g}"
+        return f"./scripts/simulate --seed {self.seed:#x}{nodes}{seconds}"
 
     # -- time --
 
@@ -118,6 +129,8 @@ class World:
         """Do something later; what is planned first for one moment is done first."""
         assert seconds >= 0.0, f"{seconds} s ago is past"
         self._planned += 1
+        if self._planned > PLANS_MAX:
+            raise NotConverged(f"{PLANS_MAX} things were done, and time stands at {self.now}")
         heappush(self._heap, (self.now + seconds, self._planned, action))
 
     def trace(self, *facts: object) -> None:
@@ -150,6 +163,7 @@ class World:
         for node in self.nodes.values():
             self.after(0.0, node.start)
         self.fleet.begin()
+        self.registers.begin(self.options.habits.clerks)
         self.nemesis.begin()
         self._run_until(self.options.seconds)
 
@@ -190,28 +204,19 @@ class World:
     def judge(self) -> None:
         """Compare what the members hold with what the clients were told."""
         for node in self.nodes.values():
-            reader = node.reader()
-            must(
-                hashing.full_hash(reader) == queries.state_hash(reader),
-                f"{node.member_id}: the state hash is not the hash of the state",
-            )
-            streams = {
-                agent.agent_id: [
-                    StoredEvent(e.stream_id, e.seq, e.position, e.step, e.data)
-                    for e in queries.read_events(reader, agent.agent_id, 1, 1 << 62, 1 << 62)
-                ]
-                for agent in queries.list_agents(reader, "", "", 1 << 30)
-            }
-            wrong = exactly_once.check(self.fleet.ops, streams)
-            must(not wrong, f"{node.member_id}: {len(wrong)} wrong, such as {wrong[:3]}")
+            invariants.state_hash_is_of_the_state(node.member_id, node.reader())
+            invariants.acknowledged_once(self.fleet.ops, node.member_id, node.reader())
+        invariants.grants_fence(self.fleet.facts)
+        invariants.registers_are_linearizable(self.fleet.history.history())
 
     def numbers(self) -> dict[str, float]:
         """How much was done and checked."""
         return {
             "simulated_s": self.now,
             "settle_s": self.settled_s,
-            "acked": self.fleet.acked,
+            "acked": self.fleet.acked + self.registers.acked,
             "reads_checked": self.fleet.reads,
+            "operations": len(self.fleet.history),
             "stale_refused": self.fleet.refused_stale,
             "steps": sum(node.steps for node in self.nodes.values()),
         }
@@ -222,7 +227,8 @@ class World:
         return {
             "crashes": counts["crashes"],
             "elections": self.checks.elections,
-            "faults": sum(counts[kind] for kind in self.options.faults),
+            "membership_changes": self.checks.membership_changes,
+            "faults": sum(counts[kind] for kind in FAULTS),
             "partitions": sum(counts[kind] for kind in PARTITIONS),
             "pauses": counts["pause"],
             "power_losses": counts["power_losses"],
@@ -231,6 +237,7 @@ class World:
             "snapshots": self.checks.snapshots,
             "state_rebuilds": sum(node.disk.rebuilds for node in self.nodes.values()),
             "takeovers": self.checks.takeovers,
+            "torn_tails": sum(node.disk.torn_tails for node in self.nodes.values()),
             "truncations": self.checks.truncations,
             "wipes": counts["wipes"],
             "worker_kills": self.fleet.worker_kills,

@@ -14,6 +14,7 @@ from pathlib import Path
 from raftstate.core.ports import Base, Entry, Identity, Log
 from raftstate.core.types import Index, MemberId, Position, Term
 from raftstate.storage.lmdb_log import LmdbLog
+from raftstate.storage.segment_log import SegmentLog
 from tests.sim.disk import SimDisk, SimLog
 
 LogFactory = Callable[[Path], Log]
@@ -42,6 +43,26 @@ def open_cold_log(folder: Path) -> LmdbLog:
     return open_lmdb_log(folder, cache_bytes=1)
 
 
+def open_segment_log(
+    folder: Path, *, cache_bytes: int = 1 << 20, segment_bytes: int = 1 << 20
+) -> SegmentLog:
+    """The product's other log."""
+    if not (folder / "log").exists():
+        SegmentLog.create(folder / "log", IDENTITY, segment_bytes=segment_bytes)
+    return SegmentLog(
+        folder / "log",
+        cluster_id=CLUSTER,
+        member_id=MEMBER,
+        segment_bytes=segment_bytes,
+        cache_bytes=cache_bytes,
+    )
+
+
+def open_small_segments(folder: Path) -> SegmentLog:
+    """Cold as well, and a new file every few commits."""
+    return open_segment_log(folder, cache_bytes=1, segment_bytes=8192)
+
+
 _DISKS: dict[Path, SimDisk] = {}
 
 
@@ -59,6 +80,8 @@ def open_simulated_log(folder: Path) -> Log:
 LOG_FACTORIES: list[tuple[str, LogFactory]] = [
     ("lmdb", open_lmdb_log),
     ("lmdb-cold", open_cold_log),
+    ("segments", open_segment_log),
+    ("segments-small-cold", open_small_segments),
     ("simulated", open_simulated_log),
 ]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from raftstate.core.ports import HardState, Log, StorageError, WrongStore
 from raftstate.core.types import Index, MemberId, Term
-from raftstate.storage import lmdb_log
+from raftstate.storage import identities, lmdb_log
 from raftstate.storage.lmdb_log import LmdbLog
 from tests.storage.log_conformance import (
     CLUSTER,
@@ -419,7 +419,7 @@ def test_a_log_of_another_format_is_refused(
     The message names the format found and the one wanted.
     """
     open_and_close(tmp_path)
-    monkeypatch.setattr(lmdb_log, "FORMAT", 2)
+    monkeypatch.setattr(identities, "FORMAT", 2)
     with pytest.raises(WrongStore, match="belongs to format 1; wanted is format 2"):
         open_lmdb_log(tmp_path)
 
@@ -480,10 +480,10 @@ def test_the_memory_kept_for_entries_is_bounded(tmp_path: Path) -> None:
     """
     log = open_lmdb_log(tmp_path, cache_bytes=3000)
     fill(log, 1, 100, size=100)
-    assert log._cache_bytes <= 3000
+    assert log._cache.bytes <= 3000
     assert len(log._cache) == 10
     log.append(entry(101, size=5000))
-    assert list(log._cache) == [101]
+    assert (len(log._cache), log._cache.first) == (1, 101)
     log.commit()
     assert indexes(log, 1) == list(range(1, 102))
     log.close()

@@ -14,7 +14,8 @@ from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import State, StorageError
 from raftstate.storage import generations, lmdb_state
 from raftstate.storage.lmdb_state import LmdbState
-from tests.sim.disk import SimDisk, SimState
+from tests.sim.disk import SimDisk
+from tests.sim.state import SimState
 from tests.storage.log_conformance import IDENTITY
 from tests.storage.member import BOOT, MAP_BYTES, until
 

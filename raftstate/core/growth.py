@@ -1,0 +1,31 @@
+"""Which commands make the store larger for good: refused while a disk is nearly full.
+
+Every command takes a little room, in the log at least. What counts is what it is for.
+Those that end something are let through, from the reserve that is kept free for them:
+they are how room is made, and how an agent is stopped.
+"""
+
+from __future__ import annotations
+
+from raftstate.v1.store_pb2 import Command
+
+GROWS = {
+    "open_session": True,
+    "close_session": False,
+    "create_agent": True,
+    "update_agent": True,
+    "retire_agent": False,
+    "acquire_ownership": True,
+    "release_ownership": False,
+    "halt_agent": False,
+    "resume_agent": True,
+    "commit_step": True,
+    "expire_session": False,
+    "expire_ownership": False,
+}
+
+
+def grows(command: Command) -> bool:
+    """Whether a command is refused while a disk is nearly full."""
+    name = command.WhichOneof("body")
+    return name is None or GROWS[name]

@@ -1,0 +1,251 @@
+"""What the records of a segment log come to: applied at the opening, frame after frame.
+
+Kinds of record: `H` term and vote, at the head of each frame; `N` the incarnation; `E` an
+entry; `T` a truncation, with where the log ends then; `C` a base within the log; `R` a
+base from outside, which leaves no entry.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from raftstate.core.ports import Base, Damage, Entry, HardState
+from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.storage.entry_cache import Held
+from raftstate.storage.records import CRC_BYTES
+from raftstate.storage.segments import RECORD_HEADER_BYTES, open_record, record
+from raftstate.v1 import disk_pb2
+
+HARD_STATE, INCARNATION, ENTRY, TRUNCATION, CUT, RESET = b"H", b"N", b"E", b"T", b"C", b"R"
+# Index, term, running total of data bytes up to and with it.
+_ENTRY = struct.Struct(">QQQ")
+ENTRY_OVERHEAD_BYTES = RECORD_HEADER_BYTES + CRC_BYTES + _ENTRY.size
+
+_Message = TypeVar("_Message", bound=Message)
+
+
+class End(NamedTuple):
+    """Where a log ends, or begins, and the running total of data bytes there."""
+
+    position: Position
+    end_bytes: int
+
+
+class Place(NamedTuple):
+    """Where a record stands."""
+
+    segment: int
+    offset: int
+
+
+class EntryIndex:
+    """Term, end and place of each entry after `before`, 24 bytes an entry."""
+
+    def __init__(self, before: End) -> None:
+        self.before = before
+        self._terms = array("Q")
+        self._ends = array("Q")
+        self._places = array("Q")
+
+    @property
+    def last(self) -> End:
+        """Where the newest entry is; `before` where there is none."""
+        if not self._terms:
+            return self.before
+        index = self.before.position.index + len(self._terms)
+        return End(Position(Index(index), Term(self._terms[-1])), self._ends[-1])
+
+    def end_at(self, index: int) -> End | None:
+        """The end of the log if it ended with `index`; None outside."""
+        at = index - self.before.position.index - 1
+        if at == -1:
+            return self.before
+        if not 0 <= at < len(self._terms):
+            return None
+        return End(Position(Index(index), Term(self._terms[at])), self._ends[at])
+
+    def place_at(self, index: int) -> Place:
+        """Where the record of an entry stands."""
+        return Place(*divmod(self._places[index - self.before.position.index - 1], 1 << 32))
+
+    def size_at(self, index: int) -> int:
+        """The bytes of data of an entry."""
+        end, before = self.end_at(index), self.end_at(index - 1)
+        assert end is not None and before is not None
+        return end.end_bytes - before.end_bytes
+
+    def append(self, end: End) -> None:
+        """The log ends here now; the place of the entry is not known yet."""
+        self._terms.append(end.position.term)
+        self._ends.append(end.end_bytes)
+        self._places.append(0)
+
+    def put_place(self, index: int, place: Place) -> None:
+        """Say where the record of an entry stands, if the log has that entry."""
+        at = index - self.before.position.index - 1
+        if 0 <= at < len(self._places):
+            self._places[at] = (place.segment << 32) + place.offset
+
+    def truncate(self, end: End) -> None:
+        """Remove what follows an end."""
+        keep = end.position.index - self.before.position.index
+        if keep <= 0:
+            self.before = end
+        for column in self._columns():
+            del column[max(keep, 0) :]
+
+    def cut(self, before: End) -> None:
+        """Remove what stands up to and with `before`, unless it is gone already."""
+        gone = before.position.index - self.before.position.index
+        if gone > 0:
+            self.before = before
+            for column in self._columns():
+                del column[:gone]
+
+    def restart(self, before: End) -> None:
+        """Remove everything, and begin after `before`."""
+        self.before = before
+        for column in self._columns():
+            del column[:]
+
+    def _columns(self) -> tuple[array[int], array[int], array[int]]:
+        return self._terms, self._ends, self._places
+
+
+class Replay:
+    """What a log comes to, one record after the other. Raises Damage where a record does
+    not fit what stands before it."""
+
+    def __init__(self, head: disk_pb2.SegmentHead) -> None:
+        """Begin where the files before one come to an end."""
+        self.next_frame = head.first_frame
+        self.hard_state = hard_state_of(head.hard_state)
+        self.incarnation = head.incarnation.count
+        self.base = base_of(head.base)
+        self.base_end = End(self.base.position, head.base.end_bytes)
+        self.index = EntryIndex(end_of(head.last))
+
+    def agrees_with(self, head: disk_pb2.SegmentHead) -> bool:
+        """Whether a file's head says what the files before it came to."""
+        return (
+            self.next_frame == head.first_frame
+            and self.hard_state == hard_state_of(head.hard_state)
+            and self.incarnation == head.incarnation.count
+            and base_record(self.base, self.base_end.end_bytes) == head.base
+            and self.index.last == end_of(head.last)
+        )
+
+    def apply(self, kind: bytes, value: bytes, place: Place, where: str) -> None:
+        """Take in one record."""
+        if kind == ENTRY:
+            self._append(value, place, where)
+        elif kind == HARD_STATE:
+            self.hard_state = hard_state_of(_parse(disk_pb2.HardState(), value, where))
+        elif kind == INCARNATION:
+            self.incarnation = _parse(disk_pb2.Incarnation(), value, where).count
+        elif kind == TRUNCATION:
+            self._truncate(end_of(_parse(disk_pb2.LogEnd(), value, where)), where)
+        elif kind in {CUT, RESET}:
+            self._set_base(kind, _parse(disk_pb2.LogBase(), value, where), where)
+        else:
+            raise Damage(f"{where}: a record of unknown kind {kind!r}")
+
+    def _append(self, value: bytes, place: Place, where: str) -> None:
+        if len(value) < _ENTRY.size:
+            raise Damage(f"{where}: half an entry")
+        index, term, end_bytes = _ENTRY.unpack_from(value)
+        last, last_end = self.index.last
+        follows = index == last.index + 1 and term >= last.term
+        if not follows or end_bytes != last_end + len(value) - _ENTRY.size:
+            raise Damage(f"{where}: entry {index} of term {term} cannot follow {last}")
+        self.index.append(End(Position(Index(index), Term(term)), end_bytes))
+        self.index.put_place(index, place)
+
+    def _truncate(self, end: End, where: str) -> None:
+        index = end.position.index
+        known = self.index.end_at(index)
+        if index >= self.index.before.position.index and known != end:
+            raise Damage(f"{where}: the log is truncated to {end}, where it has {known}")
+        self.index.truncate(end)
+
+    def _set_base(self, kind: bytes, stored: disk_pb2.LogBase, where: str) -> None:
+        self.base = base_of(stored)
+        self.base_end = End(self.base.position, stored.end_bytes)
+        if kind == RESET:
+            self.index.restart(self.base_end)
+            return
+        index = self.base.position.index
+        known = self.index.end_at(index)
+        if index >= self.index.before.position.index and known != self.base_end:
+            raise Damage(f"{where}: the log is cut at {self.base_end}, where it has {known}")
+        self.index.cut(self.base_end)
+
+
+# --- records -----------------------------------------------------------------
+
+
+def entry_record(held: Held) -> bytes:
+    """An entry as it is stored."""
+    index, term, data = held.entry
+    return record(ENTRY, _ENTRY.pack(index, term, held.end_bytes) + data)
+
+
+def open_entry(stored: bytes, index: Index, where: str) -> Held:
+    """The entry that a record holds. Raises Damage if it is another one, or damaged."""
+    value = open_record(ENTRY, stored, where)
+    found, term, end_bytes = _ENTRY.unpack_from(value)
+    if found != index:
+        raise Damage(f"{where}: this is entry {found}")
+    return Held(Entry(index, Term(term), value[_ENTRY.size :]), end_bytes)
+
+
+def message_record(kind: bytes, message: Message) -> bytes:
+    """Anything but an entry, as it is stored."""
+    return record(kind, message.SerializeToString(deterministic=True))
+
+
+def hard_state_record(hard_state: HardState) -> disk_pb2.HardState:
+    """Term and vote as they are stored."""
+    return disk_pb2.HardState(
+        term=hard_state.term, vote=hard_state.vote or "", settled=hard_state.settled
+    )
+
+
+def hard_state_of(stored: disk_pb2.HardState) -> HardState:
+    """Term and vote as they were stored."""
+    vote = MemberId(stored.vote) if stored.vote else None
+    return HardState(Term(stored.term), vote, stored.settled)
+
+
+def base_record(base: Base, end_bytes: int) -> disk_pb2.LogBase:
+    """A base as it is stored."""
+    index, term = base.position
+    return disk_pb2.LogBase(index=index, term=term, snapshot=base.snapshot, end_bytes=end_bytes)
+
+
+def base_of(stored: disk_pb2.LogBase) -> Base:
+    """A base as it was stored."""
+    return Base(Position(Index(stored.index), Term(stored.term)), stored.snapshot)
+
+
+def end_record(end: End) -> disk_pb2.LogEnd:
+    """An end of the log as it is stored."""
+    index, term = end.position
+    return disk_pb2.LogEnd(index=index, term=term, end_bytes=end.end_bytes)
+
+
+def end_of(stored: disk_pb2.LogEnd) -> End:
+    """An end of the log as it was stored."""
+    return End(Position(Index(stored.index), Term(stored.term)), stored.end_bytes)
+
+
+def _parse(message: _Message, value: bytes, where: str) -> _Message:
+    try:
+        message.ParseFromString(value)
+    except DecodeError as error:
+        raise Damage(f"{where}: the record makes no sense: {error}") from error
+    return message

@@ -1,0 +1,93 @@
+"""Who may vote, for whom, and how votes are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from raftstate.consensus import rules
+from raftstate.consensus.adapter import Engine
+from raftstate.consensus.feeding import Feeding
+from raftstate.core.ports import HardState
+from raftstate.core.types import Index, MemberId, Position, Term
+from tests.sim import invariants
+from tests.sim.mutants.catalogue import mutant
+from tests.sim.mutants.seam import Patch
+
+
+@mutant(expects="one_leader_a_term", schedule="a_vote_that_arrives_twice")
+def count_votes_per_message(patch: Patch) -> None:
+    """A candidate counts granted votes, not voters. Connections deliver nothing twice, so
+    no random run shows it: in the schedule every message of one link arrives twice."""
+    real = Engine._count_vote
+
+    def count_vote(self: Engine, voter: MemberId) -> None:
+        assert self._campaign is not None, "a vote without a campaign"
+        votes = self._campaign.votes
+        if voter in votes:
+            votes.add(MemberId(f"{voter}, vote {len(votes)}"))
+        real(self, voter)
+
+    def wins(
+        voters: Collection[MemberId], votes: Collection[MemberId], *, settled: bool
+    ) -> bool:
+        return len(votes) >= (rules.majority(len(voters)) if settled else len(voters))
+
+    patch.replace(Engine, "_count_vote", count_vote)
+    patch.replace(rules, "wins", wins)
+
+
+@mutant(expects="one_leader_a_term leader_completeness", known=1)
+def vote_for_everybody(patch: Patch) -> None:
+    """Members vote for whoever asks, and nobody looks at their disks: two leaders in a
+    term, or one that lacks what was committed."""
+
+    def grants_vote(
+        mine: HardState, term: Term, candidate: MemberId, its_last: Position, my_last: Position
+    ) -> bool:
+        return True
+
+    def grants_pre_vote(
+        my_term: Term, campaign_term: Term, its_last: Position, my_last: Position, *, led: bool
+    ) -> bool:
+        return True
+
+    patch.replace(rules, "grants_vote", grants_vote)
+    patch.replace(rules, "grants_pre_vote", grants_pre_vote)
+    patch.silence(invariants, "justified", "votes_once")
+
+
+@mutant(expects="one_leader_a_term leader_completeness log_matching", known=1)
+def let_a_lost_disk_vote(patch: Patch) -> None:
+    """A member that lost its disk votes at once, though it has forgotten what it
+    acknowledged: a leader that lacks what was committed."""
+
+    def may_elect(*, settled: bool, candidate_settled: bool) -> bool:
+        return True
+
+    patch.replace(rules, "may_elect", may_elect)
+
+
+@mutant(
+    expects="committed_is_the_same leader_completeness log_matching durable_on_a_quorum",
+    schedule="a_lost_disk_meets_a_deposed_leader",
+)
+def let_a_lost_disk_count(patch: Patch) -> None:
+    """A member that lost its disk counts at once, for whoever leads it: a deposed leader
+    commits with it. Too rare for random runs: everything must meet in one election
+    timeout."""
+
+    def matches(self: Feeding) -> dict[MemberId, Index]:
+        return {peer: progress.match for peer, progress in self.progress.items()}
+
+    patch.replace(Feeding, "matches", matches)
+
+
+@mutant(expects="converged", known=1)
+def never_campaign(patch: Patch) -> None:
+    """Nobody asks for votes: nothing unsafe ever happens, and the bound on liveness
+    finds it."""
+
+    def canvass(self: Engine, *, pre: bool, transfer: bool) -> None:
+        return None
+
+    patch.replace(Engine, "_canvass", canvass)
