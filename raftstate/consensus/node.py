@@ -158,10 +158,9 @@ class RaftNode:
     def _may_leave(self) -> bool:
         """Leave once this member does not lead, or nobody took over in time."""
         replica = self._replica
-        alone = len(replica.config.members) == 1
+        alone = not replica.engine.membership.other_voters()
         if alone or not replica.engine.leads or time.monotonic() >= self._stop_by:
             return True
-        # Asked in every turn: a moment ago nobody may have been up to date.
         replica.hand_over()
         return False
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1draftstate/v1/membership.proto\x12\x0craftstate.v1\"O\n\rConfiguration\x12\r\n\x05index\x18\x01 \x01(\x04\x12/\n\x07members\x18\x02 \x03(\x0b\x32\x1e.raftstate.v1.ConfiguredMember\"u\n\x10\x43onfiguredMember\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x0f\n\x07learner\x18\x02 \x01(\x08\x12\x14\n\x0craft_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1draftstate/v1/membership.proto\x12\x0craftstate.v1\"d\n\rConfiguration\x12\r\n\x05index\x18\x01 \x01(\x04\x12/\n\x07members\x18\x02 \x03(\x0b\x32\x1e.raftstate.v1.ConfiguredMember\x12\x13\n\x0b\x63luster_key\x18\x03 \x01(\t\"u\n\x10\x43onfiguredMember\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x0f\n\x07learner\x18\x02 \x01(\x08\x12\x14\n\x0craft_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftstate.v1.membership_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONFIGURATION']._serialized_start=47
-  _globals['_CONFIGURATION']._serialized_end=126
-  _globals['_CONFIGUREDMEMBER']._serialized_start=128
-  _globals['_CONFIGUREDMEMBER']._serialized_end=245
+  _globals['_CONFIGURATION']._serialized_end=147
+  _globals['_CONFIGUREDMEMBER']._serialized_start=149
+  _globals['_CONFIGUREDMEMBER']._serialized_end=266
 # @@protoc_insertion_point(module_scope)

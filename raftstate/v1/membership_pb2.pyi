@@ -7,12 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Configuration(_message.Message):
-    __slots__ = ("index", "members")
+    __slots__ = ("index", "members", "cluster_key")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_KEY_FIELD_NUMBER: _ClassVar[int]
     index: int
     members: _containers.RepeatedCompositeFieldContainer[ConfiguredMember]
-    def __init__(self, index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ConfiguredMember, _Mapping]]] = ...) -> None: ...
+    cluster_key: str
+    def __init__(self, index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ConfiguredMember, _Mapping]]] = ..., cluster_key: _Optional[str] = ...) -> None: ...
 
 class ConfiguredMember(_message.Message):
     __slots__ = ("member_id", "learner", "raft_address", "client_address", "disk_id")

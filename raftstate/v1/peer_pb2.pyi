@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("cluster_id", "cluster_epoch", "from_member", "to_member", "disk_id", "session", "sequence", "term", "hello", "append_entries", "append_reply", "request_vote", "vote_reply", "install_snapshot", "install_reply", "read_probe", "read_probe_reply", "timeout_now", "dismissal", "hash_differs")
+    __slots__ = ("cluster_id", "cluster_epoch", "from_member", "to_member", "disk_id", "session", "sequence", "term", "cluster_key", "hello", "append_entries", "append_reply", "request_vote", "vote_reply", "install_snapshot", "install_reply", "read_probe", "read_probe_reply", "timeout_now", "dismissal", "hash_differs")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     FROM_MEMBER_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class Envelope(_message.Message):
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_KEY_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     APPEND_ENTRIES_FIELD_NUMBER: _ClassVar[int]
     APPEND_REPLY_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +38,7 @@ class Envelope(_message.Message):
     session: int
     sequence: int
     term: int
+    cluster_key: str
     hello: Hello
     append_entries: AppendEntries
     append_reply: AppendReply
@@ -49,7 +51,7 @@ class Envelope(_message.Message):
     timeout_now: TimeoutNow
     dismissal: Dismissal
     hash_differs: HashDiffers
-    def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., hash_differs: _Optional[_Union[HashDiffers, _Mapping]] = ...) -> None: ...
+    def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., cluster_key: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., hash_differs: _Optional[_Union[HashDiffers, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("raft_address",)
