@@ -164,6 +164,14 @@ class SnapshotConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Which kind of log a data folder is made with, and keeps for life: `lmdb` or
+    `segments`. How to choose is in the decision record 0006."""
+
+    log: str = _choice("lmdb", "lmdb", "segments")
+
+
+@dataclass(frozen=True, slots=True)
 class SessionConfig:
     """How long a session outlives a stream that broke."""
 
@@ -197,6 +205,7 @@ class Config:
     api: ApiConfig = ApiConfig()
     raft: RaftConfig = RaftConfig()
     metrics: MetricsConfig = MetricsConfig()
+    storage: StorageConfig = StorageConfig()
     snapshot: SnapshotConfig = SnapshotConfig()
     session: SessionConfig = SessionConfig()
     log: LogConfig = LogConfig()
@@ -237,6 +246,7 @@ SECTIONS: dict[str, type] = {
     "api": ApiConfig,
     "raft": RaftConfig,
     "metrics": MetricsConfig,
+    "storage": StorageConfig,
     "snapshot": SnapshotConfig,
     "session": SessionConfig,
     "log": LogConfig,

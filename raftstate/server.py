@@ -44,6 +44,7 @@ from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.cluster import software_version
 from raftstate.rpc.frontend import Addresses
 from raftstate.rpc.server import PortUnavailable, RpcServer, Settings, TlsFiles, check_free
+from raftstate.storage.logs import as_log_kind
 from raftstate.storage.open import Storage, open_storage
 from raftstate.storage.repairs import Skip, record_skip, skipped
 
@@ -121,6 +122,8 @@ async def _start(
     storage = _open_storage(config, waker.wake)
     stack.callback(storage.close)
     logger.info("data folder opened", extra={"state": storage.recovered})
+    if storage.repaired:
+        logger.warning("log repaired", extra={"what": storage.repaired})
     node = _raft_node(config, storage, bridge, waker, ending)
     metrics = Metrics(node.status, node.refused_connections)
     rpc = RpcServer(node, storage.state, bridge, _settings(config), metrics.observe)
@@ -140,6 +143,7 @@ def _open_storage(config: Config, wake: Callable[[], None]) -> Storage:
         member_id=MemberId(config.node.id),
         boot_id=boot_id(),
         wake=wake,
+        log_kind=as_log_kind(config.storage.log),
     )
 
 

@@ -17,7 +17,9 @@ Wing, 1990, theorem 1).
 The search is that of Wing and Gong (1993) with the state cache of Lowe (2017), as in
 Porcupine: operations are linearised just in time, so that only those that overlap are
 ever reordered; a set of linearised operations that was seen with the same value before
-is not tried again. It is exponential at worst, so it is bounded in steps and perhaps in
+is not tried again. Of operations with unknown outcomes that would do the same the one
+that began first is taken first: any order that takes another could take it instead, so
+that many of them cost no more than their number. It is exponential at worst, so it is bounded in steps and perhaps in
 time, and a search that was cut short says `unknown`: for a caller that is a failure.
 """
 
@@ -121,20 +123,8 @@ def _relevant(operations: list[Operation]) -> list[Operation]:
     other operation needs a certain value, and none needs that a value is *not* there:
     whatever explains the history with it explains it without.
     """
-    needed: set[Any] = set()
-    any_other = False
-    for operation in operations:
-        if operation.kind not in KINDS:
-            raise MalformedHistory(f"a register does not know {operation}")
-        if operation.outcome == "fail":
-            continue
-        if operation.kind == "read" and operation.outcome == "ok":
-            needed.add(operation.result)
-        elif operation.kind == "cas":
-            needed.add(operation.value[0])
-            any_other = any_other or operation.result is False
-        elif operation.kind == "add":
-            any_other = True
+    needed, sums = _needed(operations)
+    any_other = sums or any(one.kind == "cas" and one.result is False for one in operations)
 
     def matters(operation: Operation) -> bool:
         if operation.outcome == "info":
@@ -146,17 +136,33 @@ def _relevant(operations: list[Operation]) -> list[Operation]:
     return [operation for operation in operations if matters(operation)]
 
 
+def _needed(operations: list[Operation]) -> tuple[set[Any], bool]:
+    """The values that some answer depends on being there, and whether there are sums,
+    which depend on any."""
+    needed: set[Any] = set()
+    sums = False
+    for operation in operations:
+        if operation.kind not in KINDS:
+            raise MalformedHistory(f"a register does not know {operation}")
+        if operation.kind == "read" and operation.outcome == "ok":
+            needed.add(operation.result)
+        elif operation.kind == "cas" and operation.outcome != "fail":
+            needed.add(operation.value[0])
+        sums = sums or operation.kind == "add"
+    return needed, sums
+
+
 # --- the search --------------------------------------------------------------
 
 
 class _Node:
     """A call or a return, in a list from which it can be taken and put back."""
 
-    __slots__ = ("after", "before", "bit", "number", "operation", "returns")
+    __slots__ = ("after", "before", "bit", "first", "operation", "returns")
 
     def __init__(self, number: int, operation: Operation, returns: _Node | None) -> None:
-        self.number = number
         self.bit = 1 << number
+        self.first = 0  # the bit of an operation that has to be linearised before it
         self.operation = operation
         self.returns = returns  # a call's return; None for a return, and for no return
         self.before: _Node = self
@@ -193,6 +199,22 @@ def _timeline(operations: list[Operation]) -> tuple[_Node, int]:
     return head, sum(operation.completed is not None for operation in operations)
 
 
+def _put_alike_in_order(head: _Node, operations: list[Operation]) -> None:
+    """Let each operation with an unknown outcome wait for the one before it that would
+    do the same. Writes of values that nobody needs do the same as each other."""
+    needed, sums = _needed(operations)
+    newest: dict[tuple[str, Hashable], int] = {}
+    node = head.after
+    while node is not None:
+        operation = node.operation
+        if operation.outcome == "info":
+            unseen = operation.kind == "write" and not sums and operation.value not in needed
+            alike = (operation.kind, None if unseen else (operation.value,))
+            node.first = newest.get(alike, 0)
+            newest[alike] = node.bit
+        node = node.after
+
+
 class _Done(NamedTuple):
     """One linearised operation, and the register before it."""
 
@@ -209,6 +231,7 @@ def _check_key(
     if not operations:
         return Verdict(key, "linearizable", given, 0)
     head, open_returns = _timeline(operations)
+    _put_alike_in_order(head, operations)
     deadline = None if seconds_max is None else time.monotonic() + seconds_max
     done: list[_Done] = []
     taken = steps = 0
@@ -226,7 +249,9 @@ def _check_key(
         if _is_call(node):
             fits, then = apply(node.operation, value)
             # What may never have happened is of no use where it changes nothing.
-            useful = node.returns is not None or then != value
+            useful = node.returns is not None or (
+                then != value and taken & node.first == node.first
+            )
             if fits and useful and (taken | node.bit, then) not in seen:
                 seen.add((taken | node.bit, then))
                 done.append(_Done(node, value))

@@ -26,18 +26,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pysyncobj.syncobj as upstream
-from pysyncobj.config import SyncObjConf
 
-from raftstate.consensus import rules
-from raftstate.consensus.compaction import ALARM as COMPACTION_ALARM
+from raftstate.consensus import membership, rules
+from raftstate.consensus.admission import Admission
 from raftstate.consensus.compaction import Compaction
 from raftstate.consensus.config import Counters, EngineConfig, RaftViolation
-from raftstate.consensus.contracts import NO_OP, LogJournal, MemberNode, Wire
+from raftstate.consensus.contracts import NO_OP, LogJournal, MemberNode, Wire, settings
 from raftstate.consensus.feeding import Feeding
+from raftstate.consensus.following import Following, position_of
 from raftstate.consensus.host import Host
+from raftstate.consensus.membership import Membership, folder_of, is_rejoining
 from raftstate.consensus.read_index import ReadRounds
-from raftstate.core.ports import Entry, HardState, Log, SnapshotFailed, Snapshots
+from raftstate.core.ports import (
+    ChangeRefused,
+    HardState,
+    Log,
+    MemberChange,
+    Snapshots,
+)
 from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import (
     AppendEntries,
     AppendReply,
@@ -58,8 +66,8 @@ UPSTREAM_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1c
 # Attributes and methods of SyncObj that are read, written or overridden below.
 PRIVATE = (
     *("applyLogEntries", "connectedNodes", "doApplyCommand", "generateRaftTimeout"),
-    *("getCurrentLogIndex", "getCurrentLogTerm", "loadDumpFile", "needLoadDumpFile"),
-    *("noopIDx", "onBecomeLeader", "onMessageReceived", "raftCommitIndex"),
+    *("loadDumpFile", "needLoadDumpFile", "noopIDx", "onBecomeLeader"),
+    *("onMessageReceived", "raftCommitIndex"),
     *("raftCurrentTerm", "raftElectionDeadline", "raftLastApplied", "raftLeader"),
     *("raftLog", "raftState", "selfNode", "sendAppendEntries", "sendNextNodeIdx"),
     *("setCurrentTerm", "setState", "transport", "tryLogCompaction", "votedForNodeId"),
@@ -82,7 +90,8 @@ class _Campaign:
 
     term: Term
     pre: bool
-    votes: set[MemberId] = field(default_factory=set)
+    # voters, and the disks that they voted from
+    votes: dict[MemberId, str] = field(default_factory=dict)
 
 
 class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
@@ -101,49 +110,41 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         now: float,
         host: Host,
         applied: Index,
+        configuration: Configuration,
     ) -> None:
         # Before PySyncObj's own constructor, which calls back into overridden methods.
         self.now = now
         self.config = config
         self.counters = Counters()
         self.alarms: dict[str, str] = {}
-        # What waits is the host's business.
-        self.reads: ReadRounds[Any] = ReadRounds(config.member_id, config.members)
+        self.membership = Membership(config.member_id, configuration, log, applied)
+        self.reads: ReadRounds[Any] = ReadRounds(config.member_id, self.membership.voters)
+        # Why this member has to go, once it does (see `config.Dismissed`).
+        gone = log.hard_state.settled and self.membership.is_without_me()
+        self.dismissed = "removed before this start" if gone else ""
         self.log = log
         self._rng = rng
         self._host = host
         self._snapshots = snapshots
-        self._peers = {
-            member: MemberNode(member)
-            for member in sorted(config.members)
-            if member != config.member_id
-        }
+        self._nodes = {member: MemberNode(member) for member in self.membership.others()}
+        self._in_force = self.membership.current
         self._feeding: Feeding | None = None
         self._compaction = Compaction(config, log, snapshots, self.counters, self.alarms)
         self._campaign: _Campaign | None = None
         self._durable = log.last.index
         self._heard = float("-inf")
+        self._disks: dict[MemberId, str] = {}
         self._due = now  # when the next tick was to come, at the latest
         self._heartbeat_at = now
         super().__init__(
             MemberNode(config.member_id),
-            list(self._peers.values()),
-            SyncObjConf(
-                autoTick=False,
-                useFork=False,
-                appendEntriesUseBatch=True,
-                dynamicMembershipChange=False,
-                commandsWaitLeader=False,
-                raftMinTimeout=config.election_min_s,
-                raftMaxTimeout=config.election_max_s,
-                appendEntriesPeriod=config.heartbeat_s,
-                leaderFallbackTimeout=config.election_max_s,
-                connectionTimeout=max(3.5, config.election_max_s),
-                journalFile=LogJournal(log),
-            ),
+            list(self._nodes.values()),
+            settings(config, LogJournal(log, self.membership)),
             nodeClass=MemberNode,
             transport=Wire(lambda peer, envelope: host.send(peer, envelope, gated=False)),
         )
+        self.admission = Admission(self, self.membership, log)
+        self._following = Following(self, self._SyncObj__raftLog, log, snapshots)
         self._SyncObj__needLoadDumpFile = False
         self._SyncObj__raftLeader: MemberNode | None = None
         self._SyncObj__raftElectionDeadline = now + self._SyncObj__generateRaftTimeout()
@@ -199,6 +200,13 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         return self._feeding is not None and self._feeding.founding
 
     @property
+    def quarantined(self) -> bool:
+        """Whether damage was found in this member's folder, and it is not settled since:
+        it neither votes nor campaigns, and counts for nothing."""
+        rejoining = is_rejoining(self.log.identity.disk_id)
+        return rejoining and not self.log.hard_state.settled
+
+    @property
     def has_work(self) -> bool:
         """Whether another tick would do something without any new input."""
         return self.applied_index < self.commit_index or self._next_commit() > self.commit_index
@@ -212,28 +220,36 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def connected_to(self, peer: MemberId) -> bool:
         """Whether messages to a peer can leave."""
-        return self._peers[peer] in self._SyncObj__connectedNodes
+        return self._node(peer) in self._SyncObj__connectedNodes
 
     def match_index(self, peer: MemberId) -> Index:
         """How far a peer's log is known to match; zero unless this member leads."""
-        return self._feeding.progress[peer].match if self._feeding else Index(0)
+        progress = self._feeding.progress.get(peer) if self._feeding else None
+        return Index(0) if progress is None else progress.match
+
+    def _node(self, member: MemberId) -> MemberNode:
+        """PySyncObj's node of a member; also of one that is not known (any more)."""
+        node = self._nodes.get(member)
+        if node is None:
+            node = self._nodes[member] = MemberNode(member)
+        return node
 
     # --- what the host does -------------------------------------------------
 
     def receive(self, envelope: Envelope) -> None:
         """Take in a message from a member; the transport has vetted where it is from."""
-        peer = self._peers.get(MemberId(envelope.from_member))
-        if peer is not None:
-            self._SyncObj__transport._onMessageReceived(peer, envelope)
+        peer = MemberId(envelope.from_member)
+        if self.admission.admits(peer, envelope):
+            self._SyncObj__transport._onMessageReceived(self._node(peer), envelope)
 
     def connect(self, peer: MemberId) -> None:
         """Messages to this peer can leave from now on."""
-        self._SyncObj__transport._onNodeConnected(self._peers[peer])
+        self._SyncObj__transport._onNodeConnected(self._node(peer))
 
     def disconnect(self, peer: MemberId) -> None:
         """The connection to this peer broke, and what was in flight is lost."""
-        self._SyncObj__transport._onNodeDisconnected(self._peers[peer])
-        if self._feeding is not None:
+        self._SyncObj__transport._onNodeDisconnected(self._node(peer))
+        if self._feeding is not None and peer in self._feeding.progress:
             self._feeding.progress[peer].disconnected()
 
     def append(self, data: bytes) -> Position:
@@ -241,6 +257,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         assert self.leads, "only a leader appends"
         position = Position(Index(self.log.last.index + 1), self.term)
         self._SyncObj__raftLog.add(data, position.index, position.term)
+        self._note_configuration()
         return position
 
     def tick(self) -> None:
@@ -256,24 +273,31 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         """Let the probes of the next read round leave, if reads wait for one."""
         number = self.reads.begin()
         if number is not None:
-            for peer in self._peers:
+            for peer in self.membership.other_voters():
                 self._probe_read(peer, number)
 
-    def transfer(self) -> MemberId | None:
-        """Ask the most advanced follower to take over (dissertation, 3.10); who it is.
+    def transfer(self, to: MemberId | None = None, *, lag: int = 0) -> MemberId | None:
+        """Ask a voter to take over (dissertation, 3.10), the most advanced one if none is
+        named; who it is.
 
-        None if no follower is reachable and up to date. The caller proposes nothing
-        more, and waits for a bounded time.
+        None if no such voter is reachable and lacks at most `lag` entries. The caller
+        proposes nothing more, and waits for a bounded time.
         """
-        if self._feeding is None:
-            return None
-        last = self.log.last.index
-        matches = self._feeding.matches()
-        ready = [p for p in self._peers if self.connected_to(p) and matches.get(p) == last]
-        if not ready:
-            return None
-        self._send(ready[0], Envelope(timeout_now=TimeoutNow()))
-        return ready[0]
+        successor = self._feeding.successor(to, lag) if self._feeding is not None else None
+        if successor is not None:
+            self._send(successor, Envelope(timeout_now=TimeoutNow()))
+        return successor
+
+    def change_members(self, wanted: MemberChange) -> Position | Configuration | ChangeRefused:
+        """Append the configuration with one member changed, as a leader in office; the
+        one in force if that is so already (dissertation, 4.1)."""
+        assert self._feeding is not None and self.in_office, "only a leader in office"
+        if self.membership.index > self.commit_index:
+            return ChangeRefused("CONFLICT", "another change of membership is under way")
+        changed = self._feeding.change(wanted)
+        if changed is None or isinstance(changed, ChangeRefused):
+            return self.membership.current if changed is None else changed
+        return self.append(self.membership.encode(changed))
 
     # --- the tick (replaces SyncObj._onTick) --------------------------------
 
@@ -288,7 +312,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         if self._feeding is not None:
             self._keep_office(self._feeding)
         elif self.now >= self._SyncObj__raftElectionDeadline:
-            self._ask_for_pre_votes()
+            self._election_is_due()
         self._advance_commit()
         self._SyncObj__applyLogEntries()
         self._SyncObj__sendAppendEntries()
@@ -298,40 +322,27 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         """A process that was paused knows nothing about the time since: it waits for
         the heartbeats that may be on their way before it campaigns."""
         if self.now - self._due > self.config.election_min_s / 2:
-            grace = self.now + 2 * self.config.heartbeat_s
-            self._SyncObj__raftElectionDeadline = max(
-                self._SyncObj__raftElectionDeadline, grace
-            )
+            deadline, beat = self._SyncObj__raftElectionDeadline, self.config.heartbeat_s
+            self._SyncObj__raftElectionDeadline = max(deadline, self.now + 2 * beat)
 
     def _keep_office(self, feeding: Feeding) -> None:
         """Check-quorum (dissertation, 6.2): a leader that is cut off steps down."""
-        since = self.now - self.config.election_max_s
-        me = self.config.member_id
-        if not rules.has_quorum_contact(feeding.heard(), self.config.members, me, since):
+        if not feeding.has_quorum_contact():
             self._step_down(self.term)
 
     def _next_commit(self) -> Index:
         if self._feeding is None:
             return self.commit_index
-        durable = {**self._feeding.matches(), self.config.member_id: self._durable}
-        members, everybody = self.config.members, self._feeding.founding
-        return rules.leader_commit(
-            self.commit_index,
-            self.term,
-            durable,
-            members,
-            self.log.term_at,
-            everybody=everybody,
-        )
+        return self._feeding.commit_index(self.term, self._durable)
 
     def _advance_commit(self) -> None:
         if self._feeding is not None:
-            self._commit_to(self._next_commit())
+            self.commit_to(self._next_commit())
             if self._feeding.founding:
-                self._settle(Index(self._SyncObj__noopIDx))
+                self.settle(Index(self._SyncObj__noopIDx))
             self._feeding.end_founding(self_settled=self.log.hard_state.settled)
 
-    def _settle(self, settle_at: Index) -> None:
+    def settle(self, settle_at: Index) -> None:
         """This log holds all that was ever committed, whatever disk it is on, once it
         has committed what the leader said (see feeding.py).
 
@@ -346,7 +357,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self.log.set_hard_state(self.log.hard_state._replace(settled=True))
         self._heartbeat_at = self.now  # the followers shall hear of it at once
 
-    def _commit_to(self, index: Index) -> None:
+    def commit_to(self, index: Index) -> None:
+        """Note that the log is committed up to an index; never goes back."""
         if index > self.commit_index:
             assert index <= self.log.last.index, f"commit {index} past {self.log.last}"
             self._SyncObj__raftCommitIndex = index
@@ -363,18 +375,46 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
                 break
             self._host.apply(entry)
             self._SyncObj__raftLastApplied = entry.index
+            if (configuration := membership.decode(entry)) is not None:
+                self._configuration_applied(configuration)
         return False
+
+    # --- membership ---------------------------------------------------------
+
+    def _note_configuration(self) -> None:
+        """Go by the configuration in force, if it is another one since the last time."""
+        if self._in_force is not self.membership.current:
+            self._in_force = self.membership.current
+            self.reads.electorate(self.membership.voters)
+            if self._feeding is not None:
+                self._feeding.reconfigure()
+
+    def _configuration_applied(self, configuration: Configuration) -> None:
+        """Whoever is left out by what is committed now is told, and goes."""
+        left_out = self.membership.applied(configuration)
+        reason = f"removed by configuration {configuration.index}"
+        if self._feeding is not None:
+            for member in left_out:
+                self.admission.dismiss(MemberId(member.member_id), reason)
+        for member in left_out:
+            # A learner of this name may have been another folder, in a former life.
+            mine = self.leads or member.disk_id == folder_of(self.log.identity.disk_id)
+            if member.member_id == self.config.member_id and mine:
+                self._leave(reason)
+
+    def _leave(self, reason: str) -> None:
+        """A leader that was removed led on until that was committed, and lets another
+        take over at once (dissertation, 4.2.2)."""
+        if self._feeding is not None:
+            self._feeding.feed_all(heartbeat=True)
+            self.transfer(lag=membership.LAG_MAX)
+            self._step_down(self.term)
+        self.dismissed = reason
 
     # --- elections ----------------------------------------------------------
 
     def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
         return self._rng.uniform(self.config.election_min_s, self.config.election_max_s)
-
-    def _SyncObj__getCurrentLogIndex(self) -> int:  # noqa: N802
-        return self.log.last.index
-
-    def _SyncObj__getCurrentLogTerm(self) -> int:  # noqa: N802
-        return self.log.last.term
 
     def _reset_election_timer(self) -> None:
         timeout = self._SyncObj__generateRaftTimeout()
@@ -384,11 +424,13 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         """Whether there is a leader that this member should stick to."""
         return self.leads or self.now - self._heard < self.config.election_min_s
 
-    def _ask_for_pre_votes(self) -> None:
+    def _election_is_due(self) -> None:
+        """No leader was heard of for long: a voter asks who would vote for it."""
         self._reset_election_timer()
         self._SyncObj__raftLeader = None
         self._SyncObj__setState(FOLLOWER)
-        self._canvass(pre=True, transfer=False)
+        if self.membership.i_vote and not self.quarantined:
+            self._canvass(pre=True, transfer=False)
 
     def _run(self, *, transfer: bool) -> None:
         """Become a candidate of the next term (paper, 5.2)."""
@@ -403,7 +445,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         campaign_term = Term(self.term + 1) if pre else self.term
         self._campaign = _Campaign(campaign_term, pre)
         last = self.log.last
-        for peer in self._peers:
+        for peer in self.membership.other_voters():
             request = RequestVote(
                 last_index=last.index,
                 last_term=last.term,
@@ -413,28 +455,33 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
                 settled=self.log.hard_state.settled,
             )
             self._send(peer, Envelope(request_vote=request), gated=True)
-        self._count_vote(self.config.member_id)
+        self._count_vote(self.config.member_id, self.log.identity.disk_id)
 
-    def _count_vote(self, voter: MemberId) -> None:
+    def _count_vote(self, voter: MemberId, disk_id: str) -> None:
         campaign = self._campaign
         assert campaign is not None, "a vote without a campaign"
-        campaign.votes.add(voter)
+        campaign.votes[voter] = disk_id
         settled = self.log.hard_state.settled
-        if rules.wins(self.config.members, campaign.votes, settled=settled):
+        if rules.wins(self.membership.voters, campaign.votes, settled=settled):
             self._campaign = None
             if campaign.pre:
                 self._run(transfer=False)
             else:
+                self._disks = campaign.votes
                 self._SyncObj__onBecomeLeader()
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         assert self._SyncObj__raftState == CANDIDATE, "only a candidate wins"
         self._SyncObj__raftLeader = self._SyncObj__selfNode
         self._SyncObj__setState(LEADER)
-        self._feeding = Feeding(self, self.config, self.log, self._snapshots, self._peers)
+        self._feeding = Feeding(self, self.config, self.log, self._snapshots, self.membership)
         # An entry of the own term, without which nothing older can be committed.
-        self._SyncObj__noopIDx = self.append(NO_OP).index
-        if not self.log.hard_state.settled:
+        if self.log.hard_state.settled:
+            self._SyncObj__noopIDx = self.append(NO_OP).index
+        else:
+            # Everybody has voted, so all disks are known.
+            founded = self.membership.founded(self._disks, self.log.identity.disk_id)
+            self._SyncObj__noopIDx = self.append(founded).index
             self._feeding.found(Index(self._SyncObj__noopIDx))
         self._heartbeat_at = self.now
 
@@ -491,30 +538,23 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def _send(self, peer: MemberId, envelope: Envelope, *, gated: bool = False) -> None:
         if not self.connected_to(peer):
             return
-        envelope.term = self.term
+        envelope.term, envelope.cluster_key = self.term, self.membership.cluster_key
         if gated:
             self._host.send(peer, envelope, gated=True)
         else:
-            self._SyncObj__transport.send(self._peers[peer], envelope)
+            self._SyncObj__transport.send(self._node(peer), envelope)
 
     def _on_request_vote(self, peer: MemberId, envelope: Envelope, m: RequestVote) -> None:
-        its_last = Position(Index(m.last_index), Term(m.last_term))
-        settled = self.log.hard_state.settled
-        if not rules.may_elect(settled=settled, candidate_settled=m.settled):
-            granted = False
-        elif m.pre_vote:
-            granted = rules.grants_pre_vote(
-                self.term, Term(m.campaign_term), its_last, self.log.last, led=self._led()
-            )
-        else:
-            vote = self._SyncObj__votedForNodeId
-            mine = HardState(self.term, None if vote is None else MemberId(vote))
-            granted = rules.grants_vote(
-                mine, Term(envelope.term), peer, its_last, self.log.last
-            )
-            if granted:
-                self._SyncObj__setCurrentTerm(self.term, peer)
-                self._reset_election_timer()
+        vote = self._SyncObj__votedForNodeId
+        mine = HardState(
+            self.term, None if vote is None else MemberId(vote), self.log.hard_state.settled
+        )
+        granted = not self.quarantined and rules.grants(
+            mine, self.log.last, Term(envelope.term), peer, m, led=self._led()
+        )
+        if granted and not m.pre_vote:
+            self._SyncObj__setCurrentTerm(self.term, peer)
+            self._reset_election_timer()
         reply = VoteReply(granted=granted, pre_vote=m.pre_vote, campaign_term=m.campaign_term)
         self._send(peer, Envelope(vote_reply=reply), gated=True)
 
@@ -523,10 +563,11 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         if campaign is None or not m.granted:
             return
         if (campaign.pre, campaign.term) == (m.pre_vote, m.campaign_term):
-            self._count_vote(peer)
+            self._count_vote(peer, envelope.disk_id)
 
     def _on_timeout_now(self, peer: MemberId, envelope: Envelope, m: TimeoutNow) -> None:
-        if envelope.term == self.term and self.leader == peer:
+        may_lead = self.membership.i_vote and not self.quarantined
+        if may_lead and envelope.term == self.term and self.leader == peer:
             self._run(transfer=True)
 
     def _hear_leader(self, peer: MemberId) -> None:
@@ -536,7 +577,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._heard = self.now
         self._campaign = None
         self._reset_election_timer()
-        self._SyncObj__raftLeader = self._peers[peer]
+        self._SyncObj__raftLeader = self._node(peer)
         self._SyncObj__setState(FOLLOWER)
 
     # --- the log, as a follower ---------------------------------------------
@@ -546,33 +587,11 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self._SyncObj__sendNextNodeIdx(peer, AppendReply(prev_index=m.prev_index))
             return
         self._hear_leader(peer)
-        entries = [Entry(Index(e.index), Term(e.term), e.data) for e in m.entries]
-        prev = Position(Index(m.prev_index), Term(m.prev_term))
-        judged = rules.judge_append(
-            self.log.base.position, self.log.last, self.log.term_at, prev, entries
-        )
-        reply = AppendReply(prev_index=m.prev_index)
-        if isinstance(judged, rules.Match):
-            self._take(judged)
-            self._commit_to(
-                rules.follower_commit(self.commit_index, Index(m.commit_index), judged.verified)
-            )
-            self._settle(Index(m.settle_at))
-            reply.success, reply.match_index = True, judged.verified
-        else:
-            reply.next_index = judged.next_index
+        reply = self._following.append_entries(m)
+        # A truncation took back what was durable.
+        self._durable = min(self._durable, self.log.last.index)
+        self._note_configuration()
         self._SyncObj__sendNextNodeIdx(peer, reply)
-
-    def _take(self, match: rules.Match) -> None:
-        log = self._SyncObj__raftLog
-        if match.truncate is not None:
-            if match.truncate <= self.commit_index:
-                raise RaftViolation(f"would remove committed entry {match.truncate}")
-            self.counters.truncations += 1
-            log.deleteEntriesFrom(match.truncate - self.log.base.position.index)
-            self._durable = min(self._durable, self.log.last.index)
-        for entry in match.append:
-            log.add(entry.data, entry.index, entry.term)
 
     def _SyncObj__sendNextNodeIdx(self, peer: MemberId, reply: AppendReply) -> None:  # noqa: N802
         reply.settled = self.log.hard_state.settled
@@ -582,8 +601,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _on_append_reply(self, peer: MemberId, envelope: Envelope, m: AppendReply) -> None:
         if self._feeding is not None and envelope.term == self.term:
-            self._feeding.notice_disk(peer, envelope.disk_id)
-            self._feeding.on_append_reply(peer, m)
+            self._feeding.on_append_reply(peer, envelope.disk_id, m)
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
         """Feed the followers; once in a heartbeat, let all of them hear of the leader."""
@@ -626,8 +644,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _on_install_reply(self, peer: MemberId, envelope: Envelope, m: InstallReply) -> None:
         if self._feeding is not None and envelope.term == self.term:
-            self._feeding.notice_disk(peer, envelope.disk_id)
-            self._feeding.on_install_reply(peer, m)
+            self._feeding.on_install_reply(peer, envelope.disk_id, m)
 
     def _on_install_snapshot(
         self, peer: MemberId, envelope: Envelope, m: InstallSnapshot
@@ -635,27 +652,21 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         reply = InstallReply(name=m.manifest.name)
         if envelope.term == self.term:
             self._hear_leader(peer)
-            position = Position(Index(m.manifest.index), Term(m.manifest.term))
-            if not rules.wants_snapshot(self.commit_index, position):
-                reply.installed_index = position.index
-            else:
-                reply.next_offset = self._snapshots.stage(m.manifest, m.offset, m.data)
+            reply = self._following.install_snapshot(m)
         self._send(peer, Envelope(install_reply=reply), gated=True)
 
     def _install_when_verified(self) -> None:
-        staged = self._snapshots.poll_staged()
-        if isinstance(staged, SnapshotFailed):
-            self.alarms[COMPACTION_ALARM] = f"a snapshot from the leader: {staged}"
-        elif staged is not None:
-            self._SyncObj__loadDumpFile(staged)
+        manifest = self._following.verified()
+        if manifest is not None and not self.leads:
+            self._SyncObj__loadDumpFile(manifest)
 
     def _SyncObj__loadDumpFile(self, manifest: SnapshotManifest) -> None:  # noqa: N802
         """Install a verified snapshot: first the log's base, durably, then the state."""
-        position = Position(Index(manifest.index), Term(manifest.term))
-        if self.leads or not rules.wants_snapshot(self.commit_index, position):
-            return
+        position = position_of(manifest)
         self._compaction.install(manifest)
         self._host.installed(manifest)
+        self.membership.adopted(manifest.configuration)
+        self._note_configuration()
         self._SyncObj__raftCommitIndex = position.index
         self._SyncObj__raftLastApplied = position.index
         self._SyncObj__raftLog.setRaftCommitIndex(position.index)
@@ -674,11 +685,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     # --- what is not used of PySyncObj --------------------------------------
 
-    def _applyCommand(self, *command: object) -> None:  # noqa: N802
-        raise AssertionError("commands are proposed with append, and never forwarded")
+    def _SyncObj__doApplyCommand(self, *_: object) -> None:  # noqa: N802
+        raise AssertionError("commands are opaque: appended, never queued nor unpickled")
 
-    def _checkCommandsToApply(self) -> None:  # noqa: N802
-        raise AssertionError("there is no queue of commands inside the engine")
-
-    def _SyncObj__doApplyCommand(self, command: bytes) -> None:  # noqa: N802
-        raise AssertionError("entries are opaque here, and never unpickled")
+    _applyCommand = _checkCommandsToApply = _SyncObj__doApplyCommand  # noqa: N815
+    _SyncObj__doApplyCommand = _refused

@@ -13,8 +13,9 @@ class RaftViolation(Exception):
 
 
 class Dismissed(Exception):
-    """The cluster has told this member that it is none, or not on this data folder. It
-    must stop, in order, and stay away."""
+    """This member is not in the cluster, or no longer: it was removed, or its data folder
+    is not the one that the cluster knows under its name. Stop the process, in order;
+    starting it again does not help."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -23,10 +24,9 @@ class Dismissed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Timing in seconds, sizes in bytes. `members` are all voters, this one included."""
+    """Timing in seconds, sizes in bytes."""
 
     member_id: MemberId
-    members: tuple[MemberId, ...]
     heartbeat_s: float = 0.05
     election_min_s: float = 0.30
     election_max_s: float = 0.60
@@ -39,8 +39,6 @@ class EngineConfig:
     chunk_bytes: int = 256 << 10
 
     def __post_init__(self) -> None:
-        if self.member_id not in self.members:
-            raise ValueError(f"{self.member_id} is not among the members {self.members}")
         if not 3 * self.heartbeat_s < self.election_min_s < self.election_max_s:
             raise ValueError("heartbeats must be thrice as frequent as elections")
 

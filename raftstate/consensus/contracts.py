@@ -13,10 +13,13 @@ import zlib
 from collections.abc import Callable
 
 import pysyncobj.syncobj as upstream
+from pysyncobj.config import SyncObjConf
 from pysyncobj.journal import Journal
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
+from raftstate.consensus.config import EngineConfig
+from raftstate.consensus.membership import Membership
 from raftstate.core.ports import Entry, HardState, Log
 from raftstate.core.types import Index, MemberId, Term
 from raftstate.v1.peer_pb2 import Envelope
@@ -29,13 +32,16 @@ JournalEntry = tuple[bytes, int, int]
 class LogJournal(Journal):  # type: ignore[misc]  # pysyncobj is untyped
     """A `Log` in the shape that PySyncObj's node asks for."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, membership: Membership) -> None:
         self.log = log
+        self._membership = membership
         self._commit_index = log.base.position.index
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         """Append one entry."""
-        self.log.append(Entry(Index(idx), Term(term), command))
+        entry = Entry(Index(idx), Term(term), command)
+        self.log.append(entry)
+        self._membership.appended(entry)
 
     def clear(self) -> None:
         """Refused: a log is only ever emptied by installing a snapshot."""
@@ -44,7 +50,9 @@ class LogJournal(Journal):  # type: ignore[misc]  # pysyncobj is untyped
     def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803
         """Remove the entry at a position and all after it."""
         assert entryFrom > 0, "the base is not an entry"
-        self.log.truncate(Index(self.log.base.position.index + entryFrom))
+        first = Index(self.log.base.position.index + entryFrom)
+        self.log.truncate(first)
+        self._membership.truncated(first)
 
     def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803
         """Refused: compaction names a snapshot, and goes through `Log.cut`."""
@@ -94,6 +102,23 @@ class LogJournal(Journal):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _destroy(self) -> None:
         """Nothing to do: the log is closed by whoever opened it."""
+
+
+def settings(config: EngineConfig, journal: LogJournal) -> SyncObjConf:
+    """PySyncObj's own settings. Nothing of it may run by itself: no thread, no fork."""
+    return SyncObjConf(
+        autoTick=False,
+        useFork=False,
+        appendEntriesUseBatch=True,
+        dynamicMembershipChange=False,
+        commandsWaitLeader=False,
+        raftMinTimeout=config.election_min_s,
+        raftMaxTimeout=config.election_max_s,
+        appendEntriesPeriod=config.heartbeat_s,
+        leaderFallbackTimeout=config.election_max_s,
+        connectionTimeout=max(3.5, config.election_max_s),
+        journalFile=journal,
+    )
 
 
 _stock_create_journal = upstream.createJournal

@@ -14,14 +14,16 @@ counts everybody, and needs everybody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
+from raftstate.consensus import rules
 from raftstate.consensus.config import EngineConfig, RaftViolation
 from raftstate.consensus.contracts import NO_OP
+from raftstate.consensus.membership import Learner, Membership, change
 from raftstate.consensus.progress import Mode, Progress
-from raftstate.core.ports import Log, Snapshots
-from raftstate.core.types import Index, MemberId, Position
+from raftstate.core.ports import ChangeRefused, Log, MemberChange, Snapshots
+from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import (
     AppendEntries,
     AppendReply,
@@ -69,15 +71,16 @@ class Feeding:
         config: EngineConfig,
         log: Log,
         snapshots: Snapshots,
-        peers: Iterable[MemberId],
+        membership: Membership,
     ) -> None:
         self._leader = leader
         self._config = config
         self._log = log
         self._snapshots = snapshots
-        following = Index(log.last.index + 1)
+        self._membership = membership
         self.founding = False
-        self.progress = {peer: Progress(next=following, heard=leader.now) for peer in peers}
+        self.progress: dict[MemberId, Progress] = {}
+        self.reconfigure()
 
     def heard(self) -> dict[MemberId, float]:
         """When each follower that counts last answered in this term."""
@@ -97,7 +100,9 @@ class Feeding:
 
     def confirms(self, peer: MemberId, disk_id: str) -> bool:
         """Whether a follower's word that this member leads counts; it was heard of."""
-        progress = self.progress[peer]
+        progress = self.progress.get(peer)
+        if progress is None:
+            return False
         progress.heard = self._leader.now
         return progress.settled and progress.disk_id == disk_id
 
@@ -106,6 +111,57 @@ class Feeding:
         self.founding = True
         for progress in self.progress.values():
             progress.settle_at = index
+
+    def reconfigure(self) -> None:
+        """Another configuration is in force: all its members are fed from now on."""
+        following = Index(self._log.last.index + 1)
+        self.progress = {
+            peer: self.progress.get(peer) or Progress(next=following, heard=self._leader.now)
+            for peer in self._membership.others()
+        }
+
+    def has_quorum_contact(self) -> bool:
+        """Whether a quorum of the voters, this one included, was heard from within the
+        longest election timeout (dissertation, 6.2)."""
+        since = self._leader.now - self._config.election_max_s
+        me = self._config.member_id
+        return rules.has_quorum_contact(self.heard(), self._membership.voters, me, since)
+
+    def commit_index(self, term: Term, durable: Index) -> Index:
+        """How far the log is committed, the own one being durable so far."""
+        return rules.leader_commit(
+            self._leader.commit_index,
+            term,
+            {**self.matches(), self._config.member_id: durable},
+            self._membership.voters,
+            self._log.term_at,
+            everybody=self.founding,
+        )
+
+    def successor(self, to: MemberId | None, lag: int) -> MemberId | None:
+        """The most advanced voter that can be reached and lacks at most `lag` entries;
+        the one that is named, if one is."""
+        least = self._log.last.index - lag
+        matches = self.matches()
+        ready = [
+            peer
+            for peer in self._membership.other_voters()
+            if to in (None, peer) and self._leader.connected_to(peer)
+            if matches.get(peer, -1) >= least
+        ]
+        return max(ready, key=lambda peer: matches[peer], default=None)
+
+    def change(self, wanted: MemberChange) -> Configuration | ChangeRefused | None:
+        """The configuration with one member changed; None if it is so already."""
+        progress = self.progress.get(wanted.member_id)
+        learner = None
+        if progress is not None:
+            lag = self._log.last.index - progress.match if progress.settled else None
+            learner = Learner(progress.disk_id, lag)
+        since = self._leader.now - self._config.election_max_s
+        heard = {peer for peer, at in self.heard().items() if at > since}
+        heard.add(self._config.member_id)
+        return change(self._membership.current, wanted, follower=learner, heard=heard)
 
     def snapshots_in_use(self) -> set[str]:
         """Names of the snapshots that are being sent."""
@@ -193,19 +249,23 @@ class Feeding:
 
     # --- answers, of the leader's own term --------------------------------------
 
-    def notice_disk(self, peer: MemberId, disk_id: str) -> None:
-        """Begin anew with a follower that answers from another disk than before: what
-        it acknowledged is gone."""
-        progress = self.progress[peer]
+    def _heard_of(self, peer: MemberId, disk_id: str) -> Progress | None:
+        """The follower that an answer is from, unless it is no member (any more). If it
+        answers from another disk than before, what it acknowledged is gone."""
+        progress = self.progress.get(peer)
+        if progress is None:
+            return None
         if progress.disk_id and progress.disk_id != disk_id:
             following = Index(self._log.last.index + 1)
             progress = self.progress[peer] = Progress(next=following, heard=progress.heard)
-        progress.disk_id = disk_id
+        progress.disk_id, progress.heard = disk_id, self._leader.now
+        return progress
 
-    def on_append_reply(self, peer: MemberId, m: AppendReply) -> None:
+    def on_append_reply(self, peer: MemberId, disk_id: str, m: AppendReply) -> None:
         """Take in what a follower says about AppendEntries."""
-        progress = self.progress[peer]
-        progress.heard = self._leader.now
+        progress = self._heard_of(peer, disk_id)
+        if progress is None:
+            return
         progress.settled = progress.settled or m.settled
         if not progress.settled and not progress.settle_at:
             progress.settle_at = self._leader.append(NO_OP).index
@@ -223,11 +283,14 @@ class Feeding:
         elif m.match_index >= self._log.base.position.index:
             progress.end_snapshot(Index(m.match_index))
 
-    def on_install_reply(self, peer: MemberId, m: InstallReply) -> None:
+    def on_install_reply(self, peer: MemberId, disk_id: str, m: InstallReply) -> None:
         """Take in what a follower says about a piece of a snapshot."""
-        progress = self.progress[peer]
-        progress.heard = self._leader.now
-        if progress.mode is not Mode.SNAPSHOT or progress.snapshot != m.name:
+        progress = self._heard_of(peer, disk_id)
+        if (
+            progress is None
+            or progress.mode is not Mode.SNAPSHOT
+            or progress.snapshot != m.name
+        ):
             return
         progress.unanswered = 0
         if m.installed_index:

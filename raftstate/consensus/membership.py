@@ -16,6 +16,7 @@ settled (see feeding.py).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from raftstate.core.ports import ChangeKind, ChangeRefused, Entry, Log, MemberChange
 from raftstate.core.types import Index, MemberId
@@ -38,11 +39,6 @@ def founding(members: Mapping[MemberId, tuple[str, str]]) -> Configuration:
             for member, addresses in sorted(members.items())
         ]
     )
-
-
-def encode(configuration: Configuration) -> bytes:
-    """The data of the log entry that a configuration stands in."""
-    return CONFIGURATION + configuration.SerializeToString(deterministic=True)
 
 
 def decode(entry: Entry) -> Configuration | None:
@@ -72,6 +68,7 @@ class Membership:
         self._me = me
         self._log = log
         self._configurations = [floor]
+        self._applied = floor
         self._note_current()
         index = Index(max(applied, log.base.position.index) + 1)
         while index <= log.last.index:
@@ -100,6 +97,11 @@ class Membership:
     def i_vote(self) -> bool:
         """Whether this member is a voter."""
         return self._me in self.voters
+
+    def is_without_me(self) -> bool:
+        """Whether there are configurations here, and this member is in none."""
+        found = [m.member_id == self._me for c in self._configurations for m in c.members]
+        return bool(found) and not any(found)
 
     def others(self) -> list[MemberId]:
         """All members but this one, in order of id."""
@@ -151,42 +153,111 @@ class Membership:
         later = [c for c in self._configurations if c.index > configuration.index]
         kept = [c for c in later if c.index <= self._log.last.index]
         self._configurations = [configuration, *kept]
+        self._applied = configuration
         self._note_current()
 
-    def settled(self, commit_index: Index) -> None:
-        """Forget what was in force before the newest committed configuration."""
-        while len(self._configurations) > 1 and self._configurations[1].index <= commit_index:
+    def applied(self, configuration: Configuration) -> list[ConfiguredMember]:
+        """A configuration is committed and applied: nothing before it can come back.
+        Who was in the one before and is not in this one."""
+        before, self._applied = self._applied, configuration
+        while self._configurations[0].index < configuration.index:
             self._configurations.pop(0)
+        names = {member.member_id for member in configuration.members}
+        return [member for member in before.members if member.member_id not in names]
+
+    # --- entries that a leader appends ------------------------------------------
+
+    def encode(self, configuration: Configuration) -> bytes:
+        """The data of the next log entry, for a configuration to stand in."""
+        configuration.index = self._log.last.index + 1
+        return CONFIGURATION + configuration.SerializeToString(deterministic=True)
+
+    def founded(self, disks: Mapping[MemberId, str], key: str) -> bytes:
+        """A new cluster's first configuration: it names every voter's disk."""
+        configuration = Configuration(cluster_key=self.current.cluster_key or key)
+        for member in self.current.members:
+            configuration.members.add().CopyFrom(member)
+            disk_id = disks.get(MemberId(member.member_id), member.disk_id)
+            configuration.members[-1].disk_id = folder_of(disk_id)
+        return self.encode(configuration)
 
 
 # --- changes, as a leader makes them ---------------------------------------------
 
 
+class Learner(NamedTuple):
+    """What a leader knows of a learner that may be promoted: the disk that it answers
+    from, and how many entries it lacks. None: it is not settled."""
+
+    disk_id: str
+    lag: int | None
+
+
 def change(
-    current: Configuration, wanted: MemberChange, disk_id: str
+    current: Configuration,
+    wanted: MemberChange,
+    *,
+    follower: Learner | None,
+    heard: Collection[MemberId],
 ) -> Configuration | ChangeRefused | None:
     """The configuration with one member changed; None if it is so already.
 
-    `disk_id` is where a learner that is promoted has answered from.
+    `follower` is the member that it is about, if the leader feeds it, and `heard` are
+    those whom the leader heard from lately, itself included: a change that would stop
+    the cluster at once is refused.
     """
-    others = [m for m in current.members if m.member_id != wanted.member_id]
     found = next((m for m in current.members if m.member_id == wanted.member_id), None)
     if wanted.kind is ChangeKind.ADD:
         return _add(current, found, wanted)
     if wanted.kind is ChangeKind.PROMOTE:
-        if found is None:
-            return ChangeRefused("NOT_FOUND", f"{wanted.member_id} is not a member")
-        if not found.learner:
-            return None
-        voter = ConfiguredMember()
-        voter.CopyFrom(found)
-        voter.learner, voter.disk_id = False, folder_of(disk_id)
-        return _with(current, [*others, voter])
+        changed = _promote(current, found, wanted, follower)
+    else:
+        changed = _remove(current, found, wanted)
+    if isinstance(changed, Configuration) and _voters(changed) != _voters(current):
+        alive = _voters(changed) & set(heard)
+        if 2 * len(alive) <= len(_voters(changed)):
+            return ChangeRefused("UNHEALTHY", f"only {sorted(alive)} would be left alive")
+    return changed
+
+
+def _voters(configuration: Configuration) -> set[MemberId]:
+    return {MemberId(m.member_id) for m in configuration.members if not m.learner}
+
+
+def _promote(
+    current: Configuration,
+    found: ConfiguredMember | None,
+    wanted: MemberChange,
+    follower: Learner | None,
+) -> Configuration | ChangeRefused | None:
+    if found is None:
+        return ChangeRefused("NOT_FOUND", f"{wanted.member_id} is not a member")
+    if not found.learner:
+        return None
+    if follower is None or follower.lag is None or follower.lag > LAG_MAX:
+        return ChangeRefused(
+            "NOT_CAUGHT_UP",
+            f"{wanted.member_id} was not heard of, or lacks over {LAG_MAX} entries",
+        )
+    voter = ConfiguredMember()
+    voter.CopyFrom(found)
+    voter.learner, voter.disk_id = False, folder_of(follower.disk_id)
+    return _with(current, [*_without(current, wanted.member_id), voter])
+
+
+def _remove(
+    current: Configuration, found: ConfiguredMember | None, wanted: MemberChange
+) -> Configuration | ChangeRefused | None:
     if found is None:
         return None
-    if not found.learner and all(m.learner for m in others):
+    others = _without(current, wanted.member_id)
+    if not found.learner and all(member.learner for member in others):
         return ChangeRefused("LAST_VOTER", f"{wanted.member_id} is the last voter")
     return _with(current, others)
+
+
+def _without(current: Configuration, member_id: str) -> list[ConfiguredMember]:
+    return [member for member in current.members if member.member_id != member_id]
 
 
 def _add(
@@ -197,7 +268,8 @@ def _add(
         if (found.raft_address, found.client_address) == addresses:
             return None
         return ChangeRefused(
-            "CONFLICT", f"{wanted.member_id} is a member at {found.raft_address}: remove it first"
+            "CONFLICT",
+            f"{wanted.member_id} is a member at {found.raft_address}: remove it first",
         )
     if len(current.members) >= MEMBERS_MAX:
         return ChangeRefused("TOO_MANY", f"a cluster has at most {MEMBERS_MAX} members")
@@ -213,22 +285,3 @@ def _add(
 def _with(current: Configuration, members: Sequence[ConfiguredMember]) -> Configuration:
     ordered = sorted(members, key=lambda member: member.member_id)
     return Configuration(members=ordered, cluster_key=current.cluster_key)
-
-
-def founded(
-    current: Configuration, disks: Mapping[MemberId, str], cluster_key: str
-) -> Configuration:
-    """A new cluster's first configuration: every voter's disk is known, since its first
-    leader has everybody's vote."""
-    configuration = Configuration(cluster_key=current.cluster_key or cluster_key)
-    for member in current.members:
-        configuration.members.add().CopyFrom(member)
-        disk = disks.get(MemberId(member.member_id), member.disk_id)
-        configuration.members[-1].disk_id = folder_of(disk)
-    return configuration
-
-
-def stays_healthy(voters: Collection[MemberId], heard: Collection[MemberId]) -> bool:
-    """Whether a majority of the voters to be is being heard from: a change that would
-    stop the cluster at once is refused."""
-    return 2 * len(set(voters) & set(heard)) > len(voters)

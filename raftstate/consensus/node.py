@@ -178,8 +178,7 @@ class RaftNode:
 
     def admits(self, envelope: Envelope) -> bool:
         """See `transport.Receiver.admits`."""
-        admits: Callable[[Envelope], bool] | None = getattr(self._replica, "admits", None)
-        return admits is not None and admits(envelope)
+        return self._replica.admits(envelope)
 
     def peer_connected(self, peer: MemberId) -> None:
         """See `transport.Receiver.peer_connected`."""
@@ -206,11 +205,9 @@ class RaftNode:
     def _may_leave(self) -> bool:
         """Leave once this member does not lead, or nobody took over in time."""
         replica = self._replica
-        voters = [one for one in self._configured.members if not one.learner]
-        alone = len(voters or replica.config.members) == 1
+        alone = not replica.engine.membership.other_voters()
         if alone or not replica.engine.leads or time.monotonic() >= self._stop_by:
             return True
-        # Asked in every turn: a moment ago nobody may have been up to date.
         replica.hand_over()
         return False
 

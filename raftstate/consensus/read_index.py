@@ -40,6 +40,12 @@ class ReadRounds(Generic[T]):
         self._next: list[Waiting[T]] = []
         self._confirmed: deque[Waiting[T]] = deque()
 
+    def electorate(self, voters: Collection[MemberId]) -> None:
+        """Another configuration is in force: its voters decide from now on."""
+        self._voters = tuple(voters)
+        if self._under_way:
+            self._conclude()
+
     def add(self, ticket: T, commit_index: Index) -> None:
         """Take in a read that has just arrived."""
         self._next.append(Waiting(ticket, commit_index))

@@ -15,13 +15,15 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
 from raftstate.consensus.adapter import Engine
-from raftstate.consensus.config import EngineConfig
+from raftstate.consensus.config import Dismissed, EngineConfig
 from raftstate.consensus.contracts import NO_OP
+from raftstate.consensus.membership import decode, founding
+from raftstate.core import queries
 from raftstate.core.machine import Applied, StateMachine
 from raftstate.core.poison import PoisonEntry, entry_digest
 from raftstate.core.ports import (
@@ -29,6 +31,7 @@ from raftstate.core.ports import (
     Deliver,
     Entry,
     KeepAliveResult,
+    LeadershipTransferred,
     Log,
     MemberChange,
     NodeStatus,
@@ -40,7 +43,7 @@ from raftstate.core.ports import (
     Unavailable,
 )
 from raftstate.core.tenure import Tenure
-from raftstate.core.types import Index, MemberId, Term
+from raftstate.core.types import Index, MemberId, Position, Term
 from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, FenceQuery
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
@@ -53,15 +56,22 @@ UNCOMMITTED_BYTES_MAX = 32 << 20
 STEP_BYTES_MAX = 4 << 20
 NO_LEADER_ALARM_S = 5.0
 NO_OP_KIND = NO_OP[:1]
+_UNKNOWN = Unavailable("OUTCOME_UNKNOWN", definite=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaConfig:
-    """How a replica behaves. Times in seconds, sizes in bytes; `members` are all
-    voters, this one included."""
+    """How a replica behaves. Times in seconds, sizes in bytes.
+
+    `members` are the voters of a new cluster, this one included, and `addresses` where
+    each is: raft and client. Once the log has a configuration, that counts instead. Who
+    joins a cluster begins with no configuration, and waits to be fed.
+    """
 
     member_id: MemberId
     members: tuple[MemberId, ...]
+    addresses: Mapping[MemberId, tuple[str, str]] = field(default_factory=dict)
+    join: bool = False
     heartbeat_s: float = 0.05
     election_min_s: float = 0.30
     election_max_s: float = 0.60
@@ -75,11 +85,21 @@ class ReplicaConfig:
     chunk_bytes: int = 256 << 10
     grace_s: float = 0.3
 
+    def __post_init__(self) -> None:
+        if not self.join and self.member_id not in self.members:
+            raise ValueError(f"{self.member_id} is not among the members {self.members}")
+
+    def founding(self) -> Configuration:
+        """The configuration of a member whose log has none yet."""
+        if self.join:
+            return Configuration()
+        nowhere = ("", "")
+        return founding({m: self.addresses.get(m, nowhere) for m in self.members})
+
     def engine(self) -> EngineConfig:
         """The part that the engine needs."""
         return EngineConfig(
             member_id=self.member_id,
-            members=self.members,
             heartbeat_s=self.heartbeat_s,
             election_min_s=self.election_min_s,
             election_max_s=self.election_max_s,
@@ -105,6 +125,15 @@ class _Keep(NamedTuple):
     target: str | FenceQuery
     ticket: object
     arrived: float = 0.0
+
+
+class _Transfer(NamedTuple):
+    """A wish that another voter leads, until when, and who asked: nobody, if this
+    member is about to stop."""
+
+    to: MemberId | None
+    deadline: float
+    ticket: object
 
 
 class _Proposed(NamedTuple):
@@ -153,7 +182,8 @@ class Replica:
         self._machine = StateMachine(state.store, self._identity.cluster_epoch)
         self._tenure = Tenure(config.grace_s)
         self._serving = False  # in office, and the tenure has begun
-        self._handing_over = False
+        self._transfer: _Transfer | None = None
+        self._changes: deque[tuple[MemberChange, object]] = deque()
         self._inbox: deque[Envelope] = deque()
         self._proposals: deque[tuple[Command, object]] = deque()
         self._arrivals: list[_Read | _Keep] = []
@@ -167,9 +197,15 @@ class Replica:
         self._stamp_base = self._machine.log_time_ms
         self._stamp_at = now
         self._led_at = now
-        self._configuration = Configuration()
         self.engine = Engine(
-            config.engine(), log, snapshots, rng, now, self, self._machine.applied.index
+            config.engine(),
+            log,
+            snapshots,
+            rng,
+            now,
+            self,
+            self._machine.applied.index,
+            queries.configuration(state.store) or config.founding(),
         )
         self._note_machine()
         self._status = self._make_status()
@@ -179,6 +215,10 @@ class Replica:
     def receive(self, envelope: Envelope) -> None:
         """Take in a message that the transport has vetted."""
         self._inbox.append(envelope)
+
+    def admits(self, envelope: Envelope) -> bool:
+        """Whether to take in messages of a sender that no configuration here names."""
+        return self.engine.admission.wants(envelope)
 
     def peer_connected(self, peer: MemberId) -> None:
         """Messages to this peer can leave from now on."""
@@ -217,17 +257,22 @@ class Replica:
 
     def change_members(self, change: MemberChange, ticket: object) -> None:
         """See `ports.Consensus.change_members`."""
-        self._answers.append((ticket, Unavailable("NO_QUORUM", definite=True)))
+        self._changes.append((change, ticket))
 
     def transfer_leadership(self, to: MemberId | None, ticket: object) -> None:
         """See `ports.Consensus.transfer_leadership`."""
-        self._answers.append((ticket, Unavailable("NO_QUORUM", definite=True)))
+        if not self._serving or self._transfer is not None:
+            self._refuse([ticket])
+            return
+        deadline = self._now + 2 * self.config.election_max_s
+        self._transfer = _Transfer(to, deadline, ticket)
 
-    def hand_over(self) -> bool:
+    def hand_over(self) -> None:
         """Begin an orderly end of office: propose nothing more, and ask the most
-        advanced follower to take over. Say whether somebody was asked."""
-        self._handing_over = True
-        return self.engine.transfer() is not None
+        advanced follower to take over, in each step until one does."""
+        if self._transfer is not None and self._transfer.ticket is not None:
+            self._answers.append((self._transfer.ticket, _UNKNOWN))
+        self._transfer = _Transfer(None, float("inf"), None)
 
     # --- the step -------------------------------------------------------------
 
@@ -240,6 +285,7 @@ class Replica:
             or self._arrivals
             or self._abandoned
             or self._broken
+            or self._changes
             or (self._proposals and not self._is_full())
             or self.engine.has_work
         )
@@ -247,7 +293,7 @@ class Replica:
     @property
     def wake_at(self) -> float:
         """When a step is due without any new input."""
-        attends = self._serving and not self._handing_over
+        attends = self._serving and self._transfer is None
         deadline = self._tenure.next_deadline() if attends else None
         wake = self.engine.wake_at
         return wake if deadline is None else min(wake, deadline)
@@ -260,6 +306,7 @@ class Replica:
             self.engine.receive(self._inbox.popleft())
         self._take_requests()
         self.engine.tick()
+        self._go_on_with_transfer()
         self.engine.begin_read_round()
         # What leaves before the commit leaves now: followers sync meanwhile.
         self._flush()
@@ -277,6 +324,8 @@ class Replica:
 
         self._release()
         self._status = self._make_status()
+        if self.engine.dismissed:
+            raise Dismissed(self.engine.dismissed)
 
     def status(self) -> NodeStatus:
         """The member as it was after the last step."""
@@ -302,9 +351,10 @@ class Replica:
         if self._serving:
             for session_id in broken:
                 self._tenure.session_broken(session_id, self._now)
-        if not self.engine.leads or self._handing_over or self.engine.founding:
+        if not self.engine.leads or self._transfer is not None or self.engine.founding:
             self._turn_away()
             return
+        self._take_changes()
         self._take_arrivals()
         self._take_proposals()
 
@@ -329,6 +379,8 @@ class Replica:
         self._refuse([ticket for _, ticket in proposals])
         arrivals, self._arrivals = self._arrivals, []
         self._refuse([arrival.ticket for arrival in arrivals])
+        changes, self._changes = self._changes, deque()
+        self._refuse([ticket for _, ticket in changes])
 
     def _refuse(self, tickets: list[object]) -> None:
         leader = self.engine.leader
@@ -336,6 +388,37 @@ class Replica:
         reason = "NOT_LEADER" if known else "NO_QUORUM"
         refusal = Unavailable(reason, definite=True, leader=leader if known else None)
         self._answers.extend((ticket, refusal) for ticket in tickets if ticket is not None)
+
+    def _take_changes(self) -> None:
+        """Changes of membership: one is under way at a time, and has an entry of its own."""
+        while self._changes:
+            change, ticket = self._changes.popleft()
+            if not self._serving:  # nothing of its own term is applied yet
+                self._refuse([ticket])
+                continue
+            begun = self.engine.change_members(change)
+            if isinstance(begun, Position):
+                self._proposed[begun.index] = _Proposed(begun.term, [ticket], 0)
+            else:
+                self._answers.append((ticket, begun))
+
+    def _go_on_with_transfer(self) -> None:
+        """Ask again, since a moment ago nobody may have been up to date, until another
+        member leads or the time is over."""
+        transfer = self._transfer
+        if transfer is None:
+            return
+        if self.engine.leads and self._now < transfer.deadline:
+            self.engine.transfer(transfer.to)
+            return
+        leader, me = self.engine.leader, self.config.member_id
+        if leader is None and self._now < transfer.deadline:
+            return
+        self._transfer = None
+        if transfer.ticket is not None:
+            moved = leader is not None and leader != me
+            answer = LeadershipTransferred(leader) if moved and leader else _UNKNOWN
+            self._answers.append((transfer.ticket, answer))
 
     def _take_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
@@ -421,6 +504,9 @@ class Replica:
             self._machine.skip(entry.index, entry.term)
             self._applied.append(Applied([], set(), set()))
             return
+        if (configuration := decode(entry)) is not None:
+            self._configure(entry, configuration)
+            return
         try:
             decoded = LogEntry.FromString(entry.data[1:])
             applied = self._machine.apply(entry.index, entry.term, decoded)
@@ -442,6 +528,13 @@ class Replica:
             if ticket is not None
         )
 
+    def _configure(self, entry: Entry, configuration: Configuration) -> None:
+        self._machine.configure(entry.index, entry.term, configuration)
+        self._applied.append(Applied([], set(), set()))
+        proposed = self._proposed.pop(entry.index, None)
+        if proposed is not None:
+            self._answers.extend((ticket, configuration) for ticket in proposed.tickets)
+
     def installed(self, manifest: SnapshotManifest) -> None:
         """Replace the state by a snapshot."""
         assert not self._applied, "the state has uncommitted changes"
@@ -456,9 +549,8 @@ class Replica:
     def left_office(self) -> None:
         """Answer everybody who waits: what is in the log may still happen."""
         self._serving = False
-        unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
         for proposed in self._proposed.values():
-            self._answers.extend((t, unknown) for t in proposed.tickets if t is not None)
+            self._answers.extend((t, _UNKNOWN) for t in proposed.tickets if t is not None)
         self._proposed, self._proposed_bytes = {}, 0
         waiting = [arrival.ticket for arrival in self.engine.reads.drop()]
         self._refuse([*waiting, *self._tenure.end()])
@@ -506,6 +598,8 @@ class Replica:
             self._led_at = self._now
         elif self._now - self._led_at > NO_LEADER_ALARM_S:
             alarms["NO_LEADER"] = f"no leader for {self._now - self._led_at:.0f} s"
+        if self.engine.quarantined:
+            alarms["QUARANTINED"] = "damage was found here; waiting to be brought up to date"
         return tuple(sorted(alarms.items()))
 
     def _make_status(self) -> NodeStatus:
@@ -529,11 +623,10 @@ class Replica:
             ready=self._serving or (not engine.leads and leader is not None),
             peers=tuple(
                 PeerStatus(peer, engine.connected_to(peer), engine.match_index(peer))
-                for peer in self.config.members
-                if peer != self.config.member_id
+                for peer in engine.membership.others()
             ),
-            configuration=self._configuration,
-            quarantined=False,
+            configuration=engine.membership.current,
+            quarantined=engine.quarantined,
             alarms=self._alarms(),
             snapshots_taken=engine.counters.snapshots_taken,
             snapshots_installed=engine.counters.snapshots_installed,

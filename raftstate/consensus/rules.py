@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from raftstate.core.ports import Entry, HardState
 from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.v1.peer_pb2 import RequestVote
 
 TermAt = Callable[[Index], Term | None]
 
@@ -65,6 +66,25 @@ def may_elect(*, settled: bool, candidate_settled: bool) -> bool:
     get where nobody holds anything: in a new cluster.
     """
     return settled or not candidate_settled
+
+
+def grants(
+    mine: HardState,
+    my_last: Position,
+    term: Term,
+    candidate: MemberId,
+    request: RequestVote,
+    *,
+    led: bool,
+) -> bool:
+    """Whether to vote as asked, in `term`, the term of the request."""
+    its_last = Position(Index(request.last_index), Term(request.last_term))
+    if not may_elect(settled=mine.settled, candidate_settled=request.settled):
+        return False
+    if request.pre_vote:
+        campaign_term = Term(request.campaign_term)
+        return grants_pre_vote(mine.term, campaign_term, its_last, my_last, led=led)
+    return grants_vote(mine, term, candidate, its_last, my_last)
 
 
 def wins(voters: Collection[MemberId], votes: Collection[MemberId], *, settled: bool) -> bool:

@@ -127,11 +127,11 @@ class Steps(StepServiceServicer):
         """Put the outcome of an applied command into its result; raises Failure."""
         name = outcome.WhichOneof("result")
         assert name is not None, "an outcome without a result"
-        response = getattr(outcome, name)
+        response = getattr(result, name)
+        response.CopyFrom(getattr(outcome, name))
         response.header.CopyFrom(self._frontend.header(outcome.revision, outcome.raft_index))
         if isinstance(asked.body, AcquireOwnershipRequest):
             add_bundle(self._frontend, response, asked.body.agent_id)
-        getattr(result, name).CopyFrom(response)
 
 
 def _body(mutation: Mutation) -> Message:

@@ -34,7 +34,7 @@ from raftstate.core import hashing, keys, queries
 from raftstate.core.ports import Damage
 from raftstate.storage import generations, lmdb_log
 from raftstate.storage.environment import DATA, MAP_BYTES, failure, open_environment
-from raftstate.storage.files import DIGEST_BYTES, storage_errors
+from raftstate.storage.files import DIGEST_BYTES
 from raftstate.storage.lmdb_state import EnvironmentReader
 from raftstate.storage.manifests import is_name, read_manifest
 from raftstate.storage.records import unseal
@@ -95,7 +95,7 @@ def check_state(data_dir: Path, pace: Pace) -> bool:
 
 
 def check_snapshots(folder: Path, pace: Pace) -> None:
-    """Compare every durable snapshot with its manifest. Raises Damage."""
+    """Compare every durable snapshot with its manifest. Raises Damage, and OSError."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if is_name(path.name):
             try:
@@ -180,7 +180,7 @@ def _check_snapshot(folder: Path, pace: Pace) -> None:
     if manifest is None:
         raise FileNotFoundError(f"{folder} has no manifest")
     digest, size = blake2b(digest_size=DIGEST_BYTES), 0
-    with storage_errors_but_absence(f"cannot read {folder}"), (folder / DATA).open("rb") as file:
+    with (folder / DATA).open("rb") as file:
         while piece := file.read(_SLICE_BYTES):
             digest.update(piece)
             size += len(piece)
@@ -189,15 +189,3 @@ def _check_snapshot(folder: Path, pace: Pace) -> None:
         raise Damage(f"the snapshot {folder} has {size} bytes, not {manifest.size_bytes}")
     if digest.digest() != manifest.digest:
         raise Damage(f"the snapshot {folder} is damaged: its digest differs")
-
-
-@contextmanager
-def storage_errors_but_absence(doing: str) -> Iterator[None]:
-    """As `storage_errors`, and a file that is not there is told as that."""
-    try:
-        with storage_errors(doing):
-            yield
-    except Exception as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise error.__cause__ from None
-        raise

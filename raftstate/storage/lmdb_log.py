@@ -57,6 +57,9 @@ def _key(index: int) -> bytes:
 class LmdbLog:
     """A `ports.Log` in one folder. Every method belongs to one thread at a time."""
 
+    # LMDB's commits are whole or not there: an opening never cuts anything off.
+    repaired = ""
+
     def __init__(
         self,
         folder: Path,
@@ -437,9 +440,7 @@ def check_slices(folder: Path) -> Generator[int, None, None]:
 
     Raises Damage for a wrong checksum, a gap, or what does not follow what is before it.
     """
-    env = open_environment(
-        folder, map_bytes=MAP_BYTES, readonly=True, shared=True, databases=2
-    )
+    env = open_environment(folder, map_bytes=MAP_BYTES, readonly=True, shared=True, databases=2)
     try:
         meta, entries = env.open_db(_META, create=False), env.open_db(_ENTRIES, create=False)
         following, more = 1, True
@@ -482,7 +483,9 @@ def _check_slice(
             value = unseal(key, stored, f"log entry {following} in {folder}")
             _, total = _HEAD.unpack_from(value)
             if end is not None and total != end + len(value) - _HEAD.size:
-                raise Damage(f"log entry {following} in {folder} does not follow the one before")
+                raise Damage(
+                    f"log entry {following} in {folder} does not follow the one before"
+                )
             size, following, end = size + len(stored), following + 1, total
             found = cursor.next()
     return size, following, found

@@ -1,7 +1,7 @@
 """Opening a data folder: what is there, whether it may be trusted, and how to go on.
 
     lock                 held by the process that has the folder open
-    log/                 LMDB, durable: entries, term and vote, base, identity
+    log/                 durable: entries, term and vote, base, identity; LMDB, or segments
     state-N/             LMDB, not durable: a cache of snapshot plus log
     snapshots/snap-*/    an image of the state, and its manifest
 
@@ -9,9 +9,10 @@ The log is the truth: nothing else says who this is, what was voted for, or whic
 snapshot the state begins with. The open rule, in order:
 
 1. Take the lock. A folder in use is refused.
-2. Open the log. A folder of another cluster, member or format is refused before
-   anything in it is changed, and so is one that has a state or snapshots but no
-   log: a member that forgot its votes must not vote.
+2. Open the log. A folder of another cluster, member or format, or with another kind
+   of log than is wanted, is refused before anything in it is changed, and so is one
+   that has a state or snapshots but no log: a member that forgot its votes must not
+   vote.
 3. Throw away what is half made: `building-*`, `discarded-*`, staged snapshots, and
    all generations but the newest.
 4. Keep the newest generation if it has its clean mark or the running kernel's boot
@@ -50,7 +51,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftstate.core import queries
-from raftstate.core.ports import Identity, StorageError
+from raftstate.core.ports import Identity, Log, StorageError
 from raftstate.core.types import MemberId, Position
 from raftstate.storage import generations
 from raftstate.storage.environment import DATA, MAP_BYTES, open_environment
@@ -61,9 +62,10 @@ from raftstate.storage.files import (
     remove_tree,
     storage_errors,
 )
-from raftstate.storage.lmdb_log import LmdbLog
 from raftstate.storage.lmdb_state import SYNC_INTERVAL_S, EnvironmentReader, LmdbState
+from raftstate.storage.logs import LogKind, create_log, open_log
 from raftstate.storage.manifests import difference, position_of, read_manifest
+from raftstate.storage.segments import SEGMENT_BYTES
 from raftstate.storage.snapshots import LmdbSnapshots
 
 FIRST_EPOCH = 1
@@ -74,12 +76,14 @@ _SNAPSHOTS = "snapshots"
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """An open data folder. `recovered` says what the open rule decided, for the log."""
+    """An open data folder. `recovered` says what the open rule decided, and `repaired`
+    what was cut off the end of the log, if anything: for whoever reads along."""
 
-    log: LmdbLog
+    log: Log
     state: LmdbState
     snapshots: LmdbSnapshots
     recovered: str
+    repaired: str
     _closing: ExitStack = field(repr=False)
 
     def close(self) -> None:
@@ -94,7 +98,9 @@ def open_storage(
     member_id: MemberId,
     boot_id: str,
     wake: Callable[[], None],
+    log_kind: LogKind = "lmdb",
     map_bytes: int = MAP_BYTES,
+    segment_bytes: int = SEGMENT_BYTES,
     sync_interval_s: float = SYNC_INTERVAL_S,
 ) -> Storage:
     """Open a member's data folder, or make it, by the rule above.
@@ -111,7 +117,9 @@ def open_storage(
             member_id=member_id,
             boot_id=boot_id,
             wake=wake,
+            log_kind=log_kind,
             map_bytes=map_bytes,
+            segment_bytes=segment_bytes,
             sync_interval_s=sync_interval_s,
         )
     except BaseException:
@@ -127,16 +135,30 @@ def _open(
     member_id: MemberId,
     boot_id: str,
     wake: Callable[[], None],
+    log_kind: LogKind,
     map_bytes: int,
+    segment_bytes: int,
     sync_interval_s: float,
 ) -> Storage:
     with storage_errors(f"cannot use the data folder {data_dir}"):
         make_folder_durably(data_dir)
         lock = FolderLock(data_dir / _LOCK)
     opened.callback(lock.release)
-    is_new = _make_log(data_dir, cluster_id, member_id, map_bytes)
-    log = LmdbLog(
-        data_dir / _LOG, cluster_id=cluster_id, member_id=member_id, map_bytes=map_bytes
+    is_new = not (data_dir / _LOG).exists()
+    if is_new:
+        identity = _new_identity(data_dir, cluster_id, member_id)
+        with storage_errors(f"cannot make a log in {data_dir}"):
+            create_log(
+                *(data_dir / _LOG, identity, log_kind),
+                map_bytes=map_bytes,
+                segment_bytes=segment_bytes,
+            )
+    log = open_log(
+        *(data_dir / _LOG, log_kind),
+        cluster_id=cluster_id,
+        member_id=member_id,
+        map_bytes=map_bytes,
+        segment_bytes=segment_bytes,
     )
     opened.callback(log.close)
     with storage_errors(f"cannot settle the state in {data_dir}"):
@@ -159,25 +181,20 @@ def _open(
         )
     opened.callback(snapshots.close)
     said = "made anew" if is_new else recovered
-    return Storage(log, state, snapshots, said, opened)
+    return Storage(log, state, snapshots, said, log.repaired, opened)
 
 
-def _make_log(data_dir: Path, cluster_id: str, member_id: MemberId, map_bytes: int) -> bool:
-    """Make the log of a new folder; say whether it was new."""
-    if (data_dir / _LOG).exists():
-        return False
+def _new_identity(data_dir: Path, cluster_id: str, member_id: MemberId) -> Identity:
+    """Whose a new folder is, if it is a new one."""
     if generations.numbers(data_dir) or any((data_dir / _SNAPSHOTS).glob("snap-*")):
         raise StorageError(
             f"{data_dir} has a state but no log: what this member voted for and"
             " acknowledged is lost, so it must not go on under its name"
         )
-    identity = Identity(cluster_id, FIRST_EPOCH, member_id, secrets.token_hex(16))
-    with storage_errors(f"cannot make a log in {data_dir}"):
-        LmdbLog.create(data_dir / _LOG, identity, map_bytes=map_bytes)
-    return True
+    return Identity(cluster_id, FIRST_EPOCH, member_id, secrets.token_hex(16))
 
 
-def _settle(data_dir: Path, log: LmdbLog, boot_id: str, map_bytes: int) -> str:
+def _settle(data_dir: Path, log: Log, boot_id: str, map_bytes: int) -> str:
     """Steps 3 to 6: afterwards the newest generation can be trusted, and says so."""
     for path in generations.leftovers(data_dir):
         remove_tree(path)
@@ -198,7 +215,7 @@ def _settle(data_dir: Path, log: LmdbLog, boot_id: str, map_bytes: int) -> str:
     return f"kept {folder.name} {how}"
 
 
-def _fault(folder: Path, log: LmdbLog, boot_id: str, map_bytes: int) -> str | None:
+def _fault(folder: Path, log: Log, boot_id: str, map_bytes: int) -> str | None:
     """Why a generation must not be used, or None."""
     if not generations.is_clean(folder) and not generations.is_of_boot(folder, boot_id):
         return "the machine went down, or the disk failed, while the state was open"
@@ -230,7 +247,7 @@ def _applied(folder: Path, map_bytes: int) -> Position:
         env.close()
 
 
-def _rebuild(data_dir: Path, log: LmdbLog, boot_id: str, number: int) -> str:
+def _rebuild(data_dir: Path, log: Log, boot_id: str, number: int) -> str:
     """A new generation from what the base names. Its boot id is in it when it appears."""
     base = log.base
     image: Path | None = None
@@ -241,7 +258,7 @@ def _rebuild(data_dir: Path, log: LmdbLog, boot_id: str, number: int) -> str:
     return f"{folder.name} begins with {base.snapshot or 'the empty state'}"
 
 
-def _trusted_image(folder: Path, log: LmdbLog) -> Path:
+def _trusted_image(folder: Path, log: Log) -> Path:
     """The image of the snapshot that the base names, byte for byte what it was when it
     was checked. Without it there is no way to go on."""
     manifest = read_manifest(folder)

@@ -180,7 +180,7 @@ def test_office_is_handed_over_on_request() -> None:
     table = Table()
     leader = table.elect()
 
-    table.until(leader.hand_over)
+    leader.hand_over()
     took = table.until(lambda: leader.status().role != "leader")
     table.until(lambda: (new := table.leader()) is not None and new is not leader)
 

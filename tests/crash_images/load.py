@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import signal
@@ -43,11 +44,11 @@ from raftstate.v1.session_service_pb2 import CloseSessionRequest, OpenSessionReq
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
 from raftstate.v1.step_service_pb2 import CommitStepRequest
 from raftstate.v1.step_service_pb2_grpc import StepServiceStub
-from tests.crash_images.recording import Recorder, RecordingError
+from tests.crash_images.check import CLUSTER, DATA, MEMBER
 from tests.crash_images.recorders import RECORDERS
+from tests.crash_images.recording import ABOUT, Recorder, RecordingError
 
-CLUSTER, MEMBER = "crash", "n1"
-ROOT, DATA = "root", "data"
+ROOT = "root"
 WORKERS = 8
 WRITES_A_LIFE = 22  # of each worker
 LOG_ENTRIES, KEEP_ENTRIES = 30, 8
@@ -192,7 +193,7 @@ class Worker:
     async def _open(self) -> None:
         request = OpenSessionRequest(session_id=self._name, ttl_ms=HOUR_MS, client="load")
         opened = await self._session_stub.OpenSession(request)
-        self._mark(opened, 0)
+        self._mark(opened, self._name, 0)
         self._opened_revision = opened.session.opened_revision
         await self._create()
 
@@ -216,13 +217,10 @@ class Worker:
     def _agent(self) -> str:
         return f"{self._name}/{self._agents}"
 
-    def _mark(self, response: Any, sequence: int) -> None:
+    def _mark(self, response: Any, session: str, sequence: int) -> None:
         header = response.header
         self._recorder.mark(
-            index=header.raft_index,
-            term=header.term,
-            session=self._name,
-            sequence=sequence,
+            index=header.raft_index, term=header.term, session=session, sequence=sequence
         )
 
     async def _call(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
@@ -236,7 +234,7 @@ class Worker:
             )
         )
         response = await method(request)
-        self._mark(response, self._sequence)
+        self._mark(response, self._name, self._sequence)
         return response
 
     async def _create(self) -> None:
@@ -279,11 +277,9 @@ class Worker:
         opened = await self._session_stub.OpenSession(
             OpenSessionRequest(session_id=name, ttl_ms=HOUR_MS)
         )
-        self._recorder.mark(
-            index=opened.header.raft_index, term=opened.header.term, session=name, sequence=0
-        )
+        self._mark(opened, name, 0)
         closed = await self._session_stub.CloseSession(CloseSessionRequest(session_id=name))
-        self._recorder.mark(index=closed.header.raft_index, term=closed.header.term)
+        self._mark(closed, name, 0)
 
 
 async def lives(node: Node, workers: list[Worker], writes: int) -> None:
@@ -310,9 +306,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=lambda text: int(text, 0), required=True)
     parser.add_argument("--writes", type=int, default=WRITES_A_LIFE)
     arguments = parser.parse_args(argv)
-    folder: Path = arguments.folder
+    folder: Path = arguments.folder.absolute()
     (folder / ROOT).mkdir()
     recorder = RECORDERS[arguments.recorder](folder, folder / ROOT)
+    about = {"log": arguments.log, "recorder": arguments.recorder, "seed": arguments.seed}
+    about |= {"root": str(folder / ROOT), "inode": (folder / ROOT).stat().st_ino}
+    (folder / ABOUT).write_text(json.dumps(about))
     node = Node(folder, arguments.log, recorder)
     rng = random.Random(arguments.seed)
     workers = [

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 SOURCE = Path(__file__).with_name("recorder.c")
-TRACE = "trace.bin"
+ABOUT, TRACE = "recording.json", "trace.bin"
 # Files that are shared memory by intent: what is in them counts for nothing after a start.
 VOLATILE = frozenset({"lock.mdb"})
 _MAGIC = 0x52435348

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raftstate.core import queries
+from raftstate.core import keys, queries
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import (
     Answer,
+    ChangeKind,
     ChangeRefused,
     Deliver,
     KeepAliveResult,
+    LeadershipTransferred,
     MemberChange,
     NodeStatus,
     PeerStatus,
@@ -25,7 +27,7 @@ from raftstate.core.ports import (
 )
 from raftstate.core.types import Index, MemberId, Revision, Term
 from raftstate.v1.agent_service_pb2 import AcquireMode, FenceQuery
-from raftstate.v1.membership_pb2 import Configuration
+from raftstate.v1.membership_pb2 import Configuration, ConfiguredMember
 from raftstate.v1.store_pb2 import Command, ExpireSession, LogEntry, Outcome
 
 EPOCH = 7
@@ -80,6 +82,12 @@ class FakeConsensus:
         self.abandoned: list[object] = []
         self.proposed: list[Command] = []
         self.read_points = 0
+        self.refusing: ChangeRefused | None = None
+        self.quarantined = False
+        # None: no configuration is known yet, as before the first one is in the log.
+        self.members: dict[str, ConfiguredMember] | None = None
+        self.changes: list[MemberChange] = []
+        self.transfers: list[MemberId | None] = []
         self.waiting: list[tuple[Command, object]] = []
         self._deliver = deliver
         self.held: list[tuple[object, Answer]] = []
@@ -87,10 +95,13 @@ class FakeConsensus:
     # --- the port ------------------------------------------------------------------
 
     def change_members(self, change: MemberChange, ticket: object) -> None:
-        self._answer(ticket, ChangeRefused("CONFLICT", f"{change.kind} is not for a fake"))
+        self.changes.append(change)
+        self._answer(ticket, self.failing or self.refusing or self._changed(change))
 
     def transfer_leadership(self, to: MemberId | None, ticket: object) -> None:
-        self._answer(ticket, Unavailable("NO_QUORUM", definite=True))
+        self.transfers.append(to)
+        answer = LeadershipTransferred(to or MemberId("n2"))
+        self._answer(ticket, self.failing or self.refusing or answer)
 
     def propose(self, command: Command, ticket: object) -> None:
         assert not self.state.views_open, "a view is held while a command is proposed"
@@ -148,13 +159,48 @@ class FakeConsensus:
             state_hash=self.machine.state_hash,
             ready=self.ready,
             peers=(PeerStatus(MemberId("n2"), True, index),),
-            configuration=Configuration(),
-            quarantined=False,
+            configuration=self.configuration(),
+            quarantined=self.quarantined,
             alarms=(("PEER_REFUSED", "n3 is of another cluster"),),
             snapshots_taken=1,
             snapshots_installed=0,
             elections_started=2,
         )
+
+    # --- members ---------------------------------------------------------------------
+
+    def found(self) -> None:
+        """Two members are in the configuration, elsewhere than the file says."""
+        self.members = {
+            name: ConfiguredMember(
+                member_id=name, raft_address=f"{name}:1", client_address=f"{name}:2"
+            )
+            for name in ("n1", "n2")
+        }
+
+    def configuration(self) -> Configuration:
+        """Who is a member, as the log would say."""
+        if self.members is None:
+            return Configuration()
+        return Configuration(index=5, members=[one for _, one in sorted(self.members.items())])
+
+    def _changed(self, change: MemberChange) -> Configuration:
+        assert self.members is not None, "nobody was made a member"
+        name = change.member_id
+        if change.kind is ChangeKind.ADD:
+            self.members[name] = ConfiguredMember(
+                member_id=name,
+                learner=True,
+                raft_address=change.raft_address,
+                client_address=change.client_address,
+            )
+        elif change.kind is ChangeKind.PROMOTE:
+            self.members[name].learner = False
+        else:
+            del self.members[name]
+        configuration = self.configuration()
+        self.state.store.put(keys.MEMBERS, configuration.SerializeToString(deterministic=True))
+        return configuration
 
     # --- switches --------------------------------------------------------------------
 

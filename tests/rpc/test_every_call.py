@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from raftstate.core.ports import ChangeKind, MemberChange
+from raftstate.core.types import MemberId
 from raftstate.rpc.server import service_names
 from raftstate.v1 import (
     agent_service_pb2,
@@ -40,7 +42,15 @@ from raftstate.v1.checkpoint_service_pb2 import (
     ListCheckpointsRequest,
     NewCheckpoint,
 )
-from raftstate.v1.cluster_service_pb2 import Role, StatusRequest
+from raftstate.v1.cluster_service_pb2 import (
+    AddMemberRequest,
+    ListMembersRequest,
+    PromoteMemberRequest,
+    RemoveMemberRequest,
+    Role,
+    StatusRequest,
+    TransferLeadershipRequest,
+)
 from raftstate.v1.common_pb2 import Consistency, FencingToken, Label
 from raftstate.v1.event_service_pb2 import (
     GetStreamRequest,
@@ -368,9 +378,69 @@ async def status(b: Bench) -> None:
     assert response.alarms[0].name == "PEER_REFUSED"
     assert response.state_hash == b.fake.machine.state_hash
     assert response.version
+    b.fake.found()
+    assert (await b.cluster.Status(StatusRequest())).leader_address == "n1:2"
     b.fake.depose(None)
     alone = await b.cluster.Status(StatusRequest())
     assert (alone.role, alone.leader_id) == (Role.ROLE_FOLLOWER, "")
+
+
+async def add_member(b: Bench) -> None:
+    b.fake.found()
+    request = AddMemberRequest(
+        member_id="n3", raft_address="10.0.0.3:1", client_address="[::1]:2"
+    )
+    response = await b.cluster.AddMember(request)
+    assert [(one.member_id, one.learner) for one in response.members] == [
+        ("n1", False),
+        ("n2", False),
+        ("n3", True),
+    ]
+    assert response.members[2].raft_address == "10.0.0.3:1"
+    assert response.header.raft_index == 5
+    assert b.fake.changes == [
+        MemberChange(ChangeKind.ADD, MemberId("n3"), "10.0.0.3:1", "[::1]:2")
+    ]
+
+
+async def list_members(b: Bench) -> None:
+    before = await b.cluster.ListMembers(ListMembersRequest())
+    assert [one.client_address for one in before.members] == [
+        "127.0.0.1:7411",
+        "127.0.0.1:7412",
+    ]
+    assert before.configuration_index == 0
+    await add_member(b)
+    rounds = b.fake.read_points
+    listed = await b.cluster.ListMembers(ListMembersRequest())
+    assert [one.client_address for one in listed.members] == ["n1:2", "n2:2", "[::1]:2"]
+    assert [one.connected for one in listed.members] == [True, True, False]
+    assert listed.configuration_index == 5
+    assert b.fake.read_points == rounds + 1
+    stale = ListMembersRequest(consistency=Consistency.CONSISTENCY_STALE)
+    assert (await b.cluster.ListMembers(stale)).members == listed.members
+    assert b.fake.read_points == rounds + 1
+
+
+async def promote_member(b: Bench) -> None:
+    await add_member(b)
+    response = await b.cluster.PromoteMember(PromoteMemberRequest(member_id="n3"))
+    assert [one.learner for one in response.members] == [False, False, False]
+    assert b.fake.changes[1] == MemberChange(ChangeKind.PROMOTE, MemberId("n3"))
+
+
+async def remove_member(b: Bench) -> None:
+    await add_member(b)
+    response = await b.cluster.RemoveMember(RemoveMemberRequest(member_id="n1"))
+    assert [one.member_id for one in response.members] == ["n2", "n3"]
+    assert b.fake.changes[1] == MemberChange(ChangeKind.REMOVE, MemberId("n1"))
+
+
+async def transfer_leadership(b: Bench) -> None:
+    named = await b.cluster.TransferLeadership(TransferLeadershipRequest(to_member_id="n9"))
+    most_advanced = await b.cluster.TransferLeadership(TransferLeadershipRequest())
+    assert (named.leader_id, most_advanced.leader_id) == ("n9", "n2")
+    assert b.fake.transfers == ["n9", None]
 
 
 STORIES: dict[str, Story] = {
@@ -397,6 +467,11 @@ STORIES: dict[str, Story] = {
     "CheckpointService.GetCheckpoint": get_checkpoint,
     "CheckpointService.ListCheckpoints": list_checkpoints,
     "ClusterService.Status": status,
+    "ClusterService.ListMembers": list_members,
+    "ClusterService.AddMember": add_member,
+    "ClusterService.PromoteMember": promote_member,
+    "ClusterService.RemoveMember": remove_member,
+    "ClusterService.TransferLeadership": transfer_leadership,
 }
 MODULES = (
     agent_service_pb2,

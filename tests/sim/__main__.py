@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from tests.sim import regressions
-from tests.sim.regressions import SECONDS, Case
 from tests.sim.mutants import command as mutants
+from tests.sim.regressions import SECONDS, Case
 from tests.sim.runs import Run, Summary, run_all, run_world
 from tests.sim.world import World
 
@@ -36,8 +36,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--trace", action="store_true", help="with --seed: print every event")
-    parser.add_argument("--mutants", action="store_true", help="plant bugs; more with --help")
-    parser.add_argument("--mutant", metavar="NAME|FILE", help="plant one; more with --help")
+    parser.add_argument(
+        "--mutants", action="store_true", help="plant bugs; --mutants --help tells more"
+    )
+    parser.add_argument(
+        "--mutant", metavar="NAME|FILE", help="plant one bug; --mutants --help tells more"
+    )
     arguments = parser.parse_args(argv)
     if arguments.seeds < 1 or arguments.jobs < 1 or arguments.seconds < 10:
         parser.error("--seeds and --jobs are at least 1, --seconds at least 10")

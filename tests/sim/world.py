@@ -22,7 +22,7 @@ from typing import Self
 
 from raftstate.core.ports import Identity
 from raftstate.core.types import MemberId
-from tests.sim import invariants
+from tests.sim import invariants, regressions
 from tests.sim.clients import Fleet, Prober
 from tests.sim.disk import SimDisk
 from tests.sim.faults import PARTITIONS, Nemesis, Scripted, Strike
@@ -31,10 +31,10 @@ from tests.sim.network import InFlight, Link, Network
 from tests.sim.node import Clock, SimNode
 from tests.sim.options import FAULTS, Options, draw
 from tests.sim.registers import Registers
-from tests.sim.regressions import SECONDS
 
 EPOCH = 1
 SETTLE_S = 30.0
+SECONDS = regressions.SECONDS
 PLANS_MAX = 50_000_000  # a run that wants more does not come to its end
 
 

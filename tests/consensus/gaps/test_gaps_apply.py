@@ -15,11 +15,11 @@ from pysyncobj.syncobj import replicated
 from raftstate.consensus.replica import COMMANDS
 from raftstate.core import machine
 from raftstate.core.poison import PoisonEntry
-from raftstate.core.types import MemberId
+from raftstate.core.ports import Unavailable
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command, LogEntry
 from tests.consensus.gaps.ours import OurCluster
-from tests.consensus.gaps.stock import Answer, KeyValue, StockCluster
+from tests.consensus.gaps.stock import Answer, KeyValue, StockCluster, get, put
 
 # --- S15 -----------------------------------------------------------------------
 
@@ -143,22 +143,212 @@ def test_s16_a_raising_command_is_not_half_done_again_and_again() -> None:
     cluster.beat("a")
     index = cluster.end("a")
 
-    for member in "abc":
-        with pytest.raises(PoisonEntry, match=rf"^entry {index} of term \d+ cannot be applied"):
+    def stops(member: str) -> None:
+        words = rf"^entry {index} of term \d+ cannot be applied: ValueError"
+        with pytest.raises(PoisonEntry, match=words):
             cluster.ticks(3)
-        # The first is the leader, who stops before it tells the others of the commit.
-        stopped = next(m for m in "abc" if m in cluster.nodes and halted(cluster, m, index))
-        cluster.crash(stopped)
-        assert cluster.disks[stopped].state.store.get(b"half") is None
-        if member == "a":
-            assert stopped == "a"
-            cluster.elect_among("bc")
-        elif member == "b":
-            break
+        assert cluster.nodes[member].engine.applied_index == index - 1
+        cluster.crash(member)
+        assert cluster.disks[member].state.store.get(b"half") is None
+
+    stops("a")
     assert not poison.succeeded
+    cluster.campaign("b")
+    cluster.pump()
+    stops("b")
+    cluster.start("a")
+    cluster.start("b")
+    cluster.campaign("b")  # the same entry is still in its way
+    cluster.pump()
+    stops("b")
 
 
-def halted(cluster: OurCluster, member: str, index: int) -> bool:
-    """Whether a member has begun to apply an entry and did not come to its end."""
-    engine = cluster.nodes[member].engine
-    return engine.commit_index >= index and engine.applied_index == index - 1
+# --- S17 -----------------------------------------------------------------------
+
+
+class Newer(KeyValue):
+    """A later version, which knows one more method."""
+
+    @replicated(ver=1)  # type: ignore[untyped-decorator]
+    def increment_by_two(self, key: str) -> None:
+        """What the earlier version does not have."""
+
+
+def test_s17_an_entry_that_is_not_understood_is_not_passed_over_stock() -> None:
+    """
+    An entry that switches to a version that a node does not know is passed over and not
+    counted, so that the entry behind it is applied twice there.
+    """
+    cluster = StockCluster("ab", make=Newer, calm=True)
+    cluster.make = KeyValue
+    cluster.ids.append("c")
+    for member in "ab":
+        cluster.crash(member)
+        cluster.make = Newer
+        cluster.start(member)
+    cluster.make = KeyValue
+    cluster.start("c")
+    cluster.elect("a")
+    cluster.nodes["a"].setCodeVersion(1)
+    cluster.nodes["a"].increment("n")
+    cluster.nodes["a"].increment("n")
+    cluster.ticks(5)
+
+    counts = {member: node.data["n"] for member, node in cluster.nodes.items()}
+    assert counts == {"a": 2, "b": 2, "c": 3}
+    assert cluster.nodes["c"].raftLastApplied == cluster.nodes["a"].raftLastApplied
+
+
+@pytest.mark.parametrize("kind", [b"", b"\x7f"])
+def test_s17_an_entry_that_is_not_understood_is_not_passed_over(kind: bytes) -> None:
+    """
+    The same with ours: entries are counted by their index, and a kind that is not known
+    stops the process there, before anything behind it is applied.
+    """
+    cluster = OurCluster()
+    cluster.elect("a")
+    entry = LogEntry(commands=[Command(open_session=OpenSessionRequest(session_id="odd"))])
+    index = cluster.nodes["a"].engine.append(kind + entry.SerializeToString()).index
+    cluster.write("a", "behind")
+
+    with pytest.raises(PoisonEntry, match=rf"^entry {index} of term"):
+        cluster.ticks(3)
+
+    assert cluster.nodes["a"].engine.applied_index == index - 1
+    assert not cluster.has("a", "odd") and not cluster.has("a", "behind")
+
+
+# --- S18 -----------------------------------------------------------------------
+
+
+class Larger(KeyValue):
+    """The same class with two more methods, whose names come first in the alphabet."""
+
+    @replicated  # type: ignore[untyped-decorator]
+    def append(self, key: str, value: Any) -> None:
+        """A new method."""
+        self.data[key] = f"appended {value}"
+
+    @replicated  # type: ignore[untyped-decorator]
+    def delete(self, key: str, value: Any = None) -> None:
+        """Another."""
+        self.data.pop(key, None)
+
+
+def test_s18_a_new_command_does_not_change_what_an_old_entry_means_stock(
+    tmp_path: Path,
+) -> None:
+    """Methods are numbered by the order of their names: an old entry calls another one."""
+    cluster = StockCluster("a", journals=tmp_path)
+    cluster.run(5.0, until=cluster.leader)
+    answer = cluster.write("a", "k", "kept")
+    cluster.ticks(15)
+    assert answer.succeeded
+    assert cluster.nodes["a"].data == {"k": "kept"}
+    cluster.crash("a")
+    cluster.make = Larger
+    cluster.start("a")
+
+    cluster.beat("a")
+
+    assert cluster.nodes["a"].raftLastApplied > 2
+    assert cluster.nodes["a"].data != {"k": "kept"}
+
+
+def test_s18_a_new_command_does_not_change_what_an_old_entry_means() -> None:
+    """
+    The same with ours: a command is known by its field number, which no other gets; a
+    version with more commands reads the old entries alike, and writes them alike.
+    """
+    newer = newer_log_entry()
+    old = LogEntry(log_time_ms=5, commands=[Command(open_session=OpenSessionRequest())])
+    old.commands[0].open_session.session_id = "s"
+    data = old.SerializeToString(deterministic=True)
+
+    read = newer.FromString(data)
+
+    assert [command.WhichOneof("body") for command in read.commands] == ["open_session"]
+    assert read.commands[0].open_session.session_id == "s"
+    assert read.SerializeToString(deterministic=True) == data
+    # And as it has been written since the first release, byte for byte.
+    assert COMMANDS + data == bytes.fromhex("00 0805 1a05 0a03 0a01 73".replace(" ", ""))
+
+
+def newer_log_entry() -> Any:
+    """LogEntry as a later version has it, whose commands begin with a new one."""
+    pool = descriptor_pool.DescriptorPool()
+
+    def add(file: Any) -> None:
+        for dependency in file.dependencies:
+            add(dependency)
+        proto = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(proto)
+        for message in proto.message_type:
+            if (proto.package, message.name) == ("raftstate.v1", "Command"):
+                new = message.field.add()
+                new.CopyFrom(message.field[0])
+                new.name, new.json_name = "abolish_agent", "abolishAgent"
+                new.number = 1 + max(field.number for field in message.field)
+                ordered = [new, *message.field[:-1]]
+                copies = [
+                    descriptor_pb2.FieldDescriptorProto.FromString(f.SerializeToString())
+                    for f in ordered
+                ]
+                del message.field[:]
+                message.field.extend(copies)
+        pool.Add(proto)
+
+    add(LogEntry.DESCRIPTOR.file)
+    found = pool.FindMessageTypeByName(LogEntry.DESCRIPTOR.full_name)
+    return message_factory.GetMessageClass(found)
+
+
+# --- S27 -----------------------------------------------------------------------
+
+
+def test_s27_an_answer_belongs_to_the_request_it_was_made_for_stock() -> None:
+    """
+    Each process numbers its forwarded commands from 1, so the answer to one from before a
+    restart is taken for the answer to another, which is nowhere.
+    """
+    cluster = StockCluster(calm=True)
+    cluster.elect("a")
+    cluster.write("b", "before")
+    cluster.beat("b")
+    early = list(cluster.links[("b", "a")])
+    memory = get(cluster.nodes["b"], "raftLog")
+    cluster.crash("b")
+    put(cluster.start("b"), "raftLog", memory)
+    cluster.ticks(2)
+    answer = cluster.write("b", "after")
+    cluster.beat("b")
+    cluster.links[("b", "a")].clear()  # this one is lost,
+    cluster.links[("b", "a")].extend(early)  # and that one arrives
+    cluster.ticks(8)
+
+    assert answer.succeeded
+    assert cluster.holders("after") == []
+    assert cluster.holders("before") == ["a", "b", "c"]
+
+
+def test_s27_an_answer_belongs_to_the_request_it_was_made_for() -> None:
+    """
+    The same with ours: nothing is forwarded, so no answer to one can be taken for that to
+    another: the caller is sent to the leader.
+    """
+    cluster = OurCluster()
+    cluster.elect("a")
+    sent = len(cluster.log)
+    cluster.write("b", "before")
+    cluster.beat("b")
+    assert cluster.log[sent:] == []
+    cluster.crash("b")
+    cluster.start("b")
+    cluster.ticks(2)
+    answer = cluster.write("b", "after")
+    cluster.ticks(8)
+
+    (told,) = answer.results
+    assert isinstance(told, Unavailable)
+    assert (told.reason, told.definite, told.leader) == ("NOT_LEADER", True, "a")
+    assert cluster.holders("after") == cluster.holders("before") == []

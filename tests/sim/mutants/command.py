@@ -24,8 +24,8 @@ an example.
 Seeds are tried from 1 on until one catches the bug; then the very same seeds are run
 without it, and must be clean. A bug that random seeds cannot be expected to find comes
 with a schedule, a scripted story with a name, which is run with the bug and without; it
-is then reported with 0 seeds. With --known only the seed that is written beside a bug is
-tried, with it and without.
+is then reported with 0 seeds. With --known the seed that is written beside a bug is tried
+before all others.
 
 The exit status is 0 only if every bug was caught and everything without it was clean.
 """
@@ -156,7 +156,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--mutants", action="store_true", help="plant every known bug")
     what.add_argument("--mutant", metavar="NAME|FILE", help="plant this one")
-    parser.add_argument("--known", action="store_true", help="try only the seed beside a bug")
+    parser.add_argument("--known", action="store_true", help="try the seed beside a bug first")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="try so many at most")
     parser.add_argument("--seed", type=lambda text: int(text, 0), help="try this one only")
     parser.add_argument("--nodes", type=int, choices=(3, 5), help="instead of a drawn number")
@@ -191,9 +191,10 @@ def _chosen(arguments: argparse.Namespace) -> list[Mutant]:
 def _seeds(arguments: argparse.Namespace, mutant: Mutant) -> Iterable[int]:
     if arguments.seed is not None:
         return [arguments.seed]
+    every = range(1, arguments.seeds + 1)
     if arguments.known and mutant.known is not None:
-        return [mutant.known]
-    return range(1, arguments.seeds + 1)
+        return chain([mutant.known], (seed for seed in every if seed != mutant.known))
+    return every
 
 
 def main(argv: list[str]) -> int:
@@ -231,4 +232,3 @@ def _tell(outcome: Outcome, arguments: argparse.Namespace) -> Outcome:
                 print(verdict.report)
     print(outcome.as_text(), flush=True)
     return outcome
-

@@ -29,7 +29,7 @@ class NotSetUp(Exception):
     """A script could not bring about what it is about: it proves nothing."""
 
 
-def calm(nodes: int, **other: Any) -> Options:
+def calm(nodes: int) -> Options:
     """Options without faults, losses or anything slow."""
     drawn = draw(random.Random(0), nodes, world.SECONDS)
     habits = replace(
@@ -42,7 +42,7 @@ def calm(nodes: int, **other: Any) -> Options:
         election_min_s=0.3, election_max_s=0.6, drift=0.0, entry_bytes_max=1 << 20,
         append_bytes_max=1 << 20, window=8, queue_max=10_000, compact_entries=1_000,
         keep_entries=0, turn_s=0.0, commit_s=0.0, copy_s=0.01, copy_fails=0.0,
-        habits=habits, faults=(), **other,
+        habits=habits, faults=(),
     )  # fmt: skip
 
 
@@ -50,7 +50,8 @@ class Stage(world.World):
     """A world for one script. Use it as a context, like any world."""
 
     def __init__(self, nodes: int, *, seed: int = 1, **options: Any) -> None:
-        with mock.patch.object(world, "draw", lambda *_: replace(calm(nodes), **options)):
+        wanted = replace(calm(nodes), **options)
+        with mock.patch.object(world, "draw", return_value=wanted):
             super().__init__(seed, nodes=nodes)
         self._doubled: set[tuple[MemberId, MemberId]] = set()
         self._held: set[tuple[MemberId, MemberId]] = set()
