@@ -19,8 +19,9 @@ Porcupine: operations are linearised just in time, so that only those that overl
 ever reordered; a set of linearised operations that was seen with the same value before
 is not tried again. Of operations with unknown outcomes that would do the same the one
 that began first is taken first: any order that takes another could take it instead, so
-that many of them cost no more than their number. It is exponential at worst, so it is bounded in steps and perhaps in
-time, and a search that was cut short says `unknown`: for a caller that is a failure.
+that many of them cost no more than their number. It is exponential at worst, so it is
+bounded in steps and perhaps in time, and a search that was cut short says `unknown`: for
+a caller that is a failure.
 """
 
 from __future__ import annotations

@@ -689,4 +689,3 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         raise AssertionError("commands are opaque: appended, never queued nor unpickled")
 
     _applyCommand = _checkCommandsToApply = _SyncObj__doApplyCommand  # noqa: N815
-    _SyncObj__doApplyCommand = _refused

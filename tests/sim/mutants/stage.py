@@ -17,10 +17,11 @@ from raftstate.core.types import Index, MemberId
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command
 from tests.sim import world
-from tests.sim.clients import ReadingClient, Task, Wait, Worker
+from tests.sim.clients import ReadingClient, Worker
 from tests.sim.network import Delays, InFlight, Link
 from tests.sim.node import Request, SimNode
 from tests.sim.options import Options, draw
+from tests.sim.tasks import Task, Wait
 
 HOLD_S = 0.005
 
