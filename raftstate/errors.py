@@ -65,6 +65,20 @@ class Overloaded(RaftStateError):
     retryable = True
 
 
+class Quarantined(RaftStateError):
+    """The member asked has damaged data, and serves nobody until it is mended."""
+
+    reason = "QUARANTINED"
+    retryable = True
+
+
+class DiskFull(RaftStateError):
+    """A member's disk is nearly full: what makes the state grow is refused."""
+
+    reason = "DISK_FULL"
+    retryable = True
+
+
 class OutcomeUnknown(RaftStateError):
     """It may have happened, or may yet: deadline or leadership moved in between."""
 
@@ -92,9 +106,35 @@ class Owned(RaftStateError):
 
 
 class Conflict(RaftStateError):
-    """The agent's head is not the one that was expected."""
+    """Somebody else was first: the agent's head is not the one that was expected, or
+    another change of membership is under way."""
 
     reason = "CONFLICT"
+
+
+class NotCaughtUp(RaftStateError):
+    """The learner lacks too much of the log to become a voter."""
+
+    reason = "NOT_CAUGHT_UP"
+    retryable = True
+
+
+class LastVoter(RaftStateError):
+    """The last voter of a cluster cannot be removed."""
+
+    reason = "LAST_VOTER"
+
+
+class MemberNotFound(RaftStateError):
+    """There is no member, or no voter, of that id."""
+
+    reason = "NOT_FOUND"
+
+
+class TooManyMembers(RaftStateError):
+    """The cluster has as many members as it may have."""
+
+    reason = "TOO_MANY"
 
 
 class AgentState(RaftStateError):

@@ -24,7 +24,6 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -175,12 +174,11 @@ def replica_config(config: Config) -> ReplicaConfig:
     """What consensus is told of the configuration."""
     raft, snapshot = config.raft, config.snapshot
     members = {MemberId(member.id): (member.raft, member.api) for member in config.members}
-    known = {one.name for one in fields(ReplicaConfig)}
-    more = {"addresses": members, "join": config.cluster.join}
     return ReplicaConfig(
         member_id=MemberId(config.node.id),
         members=() if config.cluster.join else tuple(members),
-        **{name: value for name, value in more.items() if name in known},  # type: ignore[arg-type]
+        addresses=members,
+        join=config.cluster.join,
         heartbeat_s=raft.heartbeat_ms / 1_000,
         election_min_s=raft.election_timeout_min_ms / 1_000,
         election_max_s=raft.election_timeout_max_ms / 1_000,

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from raftstate.client.beats import Beats
 from raftstate.client.calls import Calls, deadline_in
 from raftstate.client.options import Options, positive
+from raftstate.client.roster import Roster
 from raftstate.client.routing import Router
 from raftstate.client.session import Session, Sessions
 from raftstate.client.submit import Submitter
@@ -46,6 +47,8 @@ class Engine:
         self.closed = False
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.roster = Roster(self.router)
+        self.spawn(self.roster.keep_up())
 
     def check(self) -> None:
         """Raise Closed (definite) if this client cannot be used, or not from here."""

@@ -24,6 +24,7 @@ from raftstate.errors import (
     OutcomeForgotten,
     OutcomeUnknown,
     Overloaded,
+    Quarantined,
     RaftStateError,
 )
 
@@ -46,7 +47,12 @@ RECORDED: Final = frozenset(
 _INDEFINITE = frozenset({"OUTCOME_UNKNOWN", "OUTCOME_FORGOTTEN", "UNKNOWN"})
 
 # Nothing was proposed; another member, or the same one later, may do it.
-_TRY_AGAIN = (NotLeader, NoQuorum, Overloaded)
+_TRY_AGAIN: Final[tuple[type[RaftStateError], ...]] = (
+    NotLeader,
+    NoQuorum,
+    Overloaded,
+    Quarantined,
+)
 
 # Indefinite, and asking again will not tell.
 _FINAL = (OutcomeForgotten, ClusterMismatch)
@@ -132,12 +138,33 @@ def unanswered(address: str, why: str) -> OutcomeUnknown:
 
 class Ledger:
     """All attempts of one request. `changes` is false for reads, whose repetition
-    does no harm and whose failure leaves nothing behind."""
+    does no harm and whose failure leaves nothing behind. `recorded` are the reasons that
+    are the same for every attempt, `again` the refusals that another one may not meet;
+    `once`: after an unknown attempt there is no other."""
 
-    __slots__ = ("changes", "failures", "hints", "last", "unknown")
+    __slots__ = (
+        "_again",
+        "_once",
+        "_recorded",
+        "changes",
+        "failures",
+        "hints",
+        "last",
+        "unknown",
+    )
 
-    def __init__(self, *, changes: bool) -> None:
+    def __init__(
+        self,
+        *,
+        changes: bool,
+        recorded: frozenset[str] = RECORDED,
+        again: tuple[type[RaftStateError], ...] = (),
+        once: bool = False,
+    ) -> None:
         self.changes = changes
+        self._recorded = recorded
+        self._again: tuple[type[RaftStateError], ...] = (*_TRY_AGAIN, *again)
+        self._once = once
         self.failures = 0
         self.unknown = 0
         self.hints: set[str] = set()
@@ -147,15 +174,17 @@ class Ledger:
         """Note a failed attempt; the error to raise, or None to try again."""
         self.failures += 1
         self.last = error
-        if isinstance(error, _TRY_AGAIN) and error.definite:
+        if isinstance(error, self._again) and error.definite:
             return None
         if not error.definite:
             self.unknown += 1
+            if self._once:
+                return self._in_doubt(f"an attempt was not answered: {error}")
             if not isinstance(error, _FINAL):
                 return None
             error.definite = not self.changes
             return error
-        if self.unknown and self.changes and error.reason not in RECORDED:
+        if self.unknown and self.changes and error.reason not in self._recorded:
             return self._in_doubt(f"an attempt was not answered, and then: {error}")
         return error
 

@@ -247,13 +247,15 @@ class Reads:
             )
             return answer
 
-        return await self._engine.calls.call(
+        answer = await self._engine.calls.call(
             attempt,
             deadline=self._engine.deadline(timeout),
             changes=False,
             leads=False,
             address=endpoint,
         )
+        self._engine.router.learn(one.client_address for one in answer.members)
+        return answer
 
     # --- how ---
 

@@ -9,6 +9,7 @@ the router, so that everybody goes the same way afterwards.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -24,6 +25,9 @@ from raftstate.v1.common_pb2 import ResponseHeader
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
 from raftstate.v1.step_service_pb2_grpc import StepServiceStub
+
+# A cluster has nine members at most.
+LEARNED_MAX = 32
 
 
 class Peer:
@@ -85,6 +89,8 @@ class Router:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        # Members that the cluster named, and that were not given as endpoints.
+        self._learned: tuple[str, ...] = ()
         self._peers: dict[str, Peer] = {}
         self._next = 0
         self._target = options.endpoints[0]
@@ -99,6 +105,18 @@ class Router:
     def attempt(self) -> float:
         """How many seconds one attempt gets."""
         return self._options.attempt
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Whom to ask in turn: those given, then whoever else is a member by now."""
+        return self._options.endpoints + self._learned
+
+    def learn(self, addresses: Iterable[str]) -> None:
+        """Take note of where the members are. Those given stay: an address may have its
+        reason (a proxy, say), and members that have gone may come back."""
+        known = set(self._options.endpoints)
+        fresh = dict.fromkeys(one for one in addresses if one and one not in known)
+        self._learned = tuple(fresh)[:LEARNED_MAX]
 
     @property
     def target(self) -> str:
@@ -137,7 +155,7 @@ class Router:
         if error.hint and error.hint != address and self._worth_asking(error.hint):
             self._target = error.hint
             return
-        endpoints = self._options.endpoints
+        endpoints = self.endpoints
         if address in endpoints:
             self._next = endpoints.index(address) + 1
         for skipped in range(len(endpoints)):

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from raftstate.client import values
 from raftstate.client.engine import Engine
+from raftstate.client.membership import Membership
 from raftstate.client.options import Options, Tls, default_name, parse_endpoints, positive
 from raftstate.client.own import Claim, Own
 from raftstate.client.reads import Reads
@@ -64,7 +65,7 @@ def connect(
     )
 
 
-class Store(Reads):
+class Store(Reads, Membership):
     """A client of one cluster. Made by `connect`; used inside its block, in the process
     and the event loop that entered it, by any number of tasks.
 

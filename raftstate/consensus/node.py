@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from raftstate.consensus.config import Dismissed
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Badge, PeerTransport, Tls
 from raftstate.core.ports import Deliver, Log, MemberChange, NodeStatus, Snapshots, State
@@ -167,6 +168,10 @@ class RaftNode:
         try:
             while not (self._stopping.is_set() and self._may_leave()):
                 self._turn()
+        except Dismissed as error:
+            # What it said last, as a leader that was removed, say, may still be of use.
+            self._transport.flush(time.monotonic())
+            self._on_fatal(error)
         except BaseException as error:  # noqa: BLE001  # whatever it is, the process ends
             self._on_fatal(error)
 

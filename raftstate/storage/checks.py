@@ -32,7 +32,7 @@ from lmdb.verify import VerifyError, verify
 
 from raftstate.core import hashing, keys, queries
 from raftstate.core.ports import Damage
-from raftstate.storage import generations, lmdb_log
+from raftstate.storage import generations, logs
 from raftstate.storage.environment import DATA, MAP_BYTES, failure, open_environment
 from raftstate.storage.files import DIGEST_BYTES
 from raftstate.storage.lmdb_state import EnvironmentReader
@@ -71,7 +71,7 @@ class Pace:
 
 def check_log(folder: Path, pace: Pace) -> None:
     """Read every record of the log. Raises Damage."""
-    for size in lmdb_log.check_slices(folder):
+    for size in logs.check_slices(folder):
         pace.took(size)
 
 

@@ -10,6 +10,7 @@ address space only.
 from __future__ import annotations
 
 import errno
+import struct
 from pathlib import Path
 
 import lmdb
@@ -20,8 +21,10 @@ DATA = "data.mdb"
 MAP_BYTES = 64 << 30
 _ENGINE = (0, 9)
 _FILE_MODE = 0o600
+# The head of each of the first two pages: magic number, page size, last page.
+_META = struct.Struct("=16xI20xI92xQ")
 # A page of another kind than the tree wants, one beyond the file's end, no LMDB file.
-_NOT_WHAT_WAS_WRITTEN = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
+_NOT_WHAT_WAS_WRITTEN: tuple[type[lmdb.Error], ...] = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
 
 
 def open_environment(
@@ -66,6 +69,29 @@ def open_environment(
         env.close()
         raise StorageError(f"{folder} was opened by LMDB {env.lib_version()}, not {_ENGINE}")
     return env
+
+
+def is_cut_short(folder: Path) -> bool:
+    """Whether the file of an environment ends before the last page that it speaks of.
+
+    It may be that nobody wants that page. But to touch a page that is not there ends the
+    process, so this is looked at without LMDB."""
+    try:
+        with (folder / DATA).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            head = file.read(_META.size)
+            if len(head) < _META.size:
+                return size > 0
+            page_bytes = _META.unpack(head)[1]
+            last = 0
+            for at in (0, page_bytes):
+                file.seek(at)
+                meta = file.read(_META.size)
+                last = max(last, _META.unpack(meta)[2] if len(meta) == _META.size else 0)
+            return (last + 1) * page_bytes > size
+    except FileNotFoundError:
+        return False
 
 
 def is_full(error: lmdb.Error) -> bool:

@@ -32,6 +32,7 @@ from raftstate.storage.environment import DATA, MAP_BYTES, failure, open_environ
 from raftstate.storage.files import make_folder, remove_tree, rename_durably, sync_folder
 from raftstate.storage.identities import check_identity, identity_record
 from raftstate.storage.records import seal, unseal
+from raftstate.storage.space import Use
 from raftstate.v1 import disk_pb2
 
 _SWEEP_RECORDS = 2_000
@@ -71,6 +72,7 @@ class LmdbLog:
     ) -> None:
         """Open the log of a member. Raises WrongStore if the folder is another's."""
         self._folder = folder
+        self._map_bytes = map_bytes
         self._txn: lmdb.Transaction[bytes] | None = None
         self._writer = 0
         self._failed: str | None = None
@@ -143,6 +145,25 @@ class LmdbLog:
         return self._last_end - self._base_end
 
     # --- reads ---------------------------------------------------------------
+
+    def use(self) -> Use:
+        """What it takes of its map, and how much it can write before its file grows."""
+        with self._reading() as txn:
+            stats = [txn.stat(self._entries), txn.stat(self._meta)]
+            pages = self._env.info()["last_pgno"]
+        page_bytes = stats[0]["psize"]
+        used = page_bytes * sum(
+            stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats
+        )
+        # Not every free page can be used again at once: count half of them.
+        return Use(self._map_bytes, used, max((pages + 1) * page_bytes - used, 0) // 2)
+
+    def forget_dead_readers(self) -> None:
+        """Give up the views of processes that have died. Any thread."""
+        try:
+            self._env.reader_check()
+        except lmdb.Error as error:
+            raise failure(f"cannot check the readers of {self._folder}", error) from error
 
     def term_at(self, index: Index) -> Term | None:
         if index == self._last.index:

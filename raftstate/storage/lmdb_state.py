@@ -24,11 +24,12 @@ from typing import TypeAlias
 
 import lmdb
 
-from raftstate.core.ports import Reader, StorageError, Store
+from raftstate.core.ports import Damage, Reader, StorageError, Store
 from raftstate.storage import generations
-from raftstate.storage.environment import MAP_BYTES, is_full, open_environment
+from raftstate.storage.environment import MAP_BYTES, failure, is_full, open_environment
 from raftstate.storage.files import discard, storage_errors
 from raftstate.storage.records import seal, unseal
+from raftstate.storage.space import Use
 
 READERS_MAX = 1024
 SYNC_INTERVAL_S = 1.0
@@ -50,7 +51,7 @@ class EnvironmentReader:
         try:
             stored = self._txn.get(key)
         except lmdb.Error as error:
-            raise StorageError(f"cannot read the state: {error}") from error
+            raise failure("cannot read the state", error) from error
         return None if stored is None else unseal(key, stored)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -78,7 +79,7 @@ def _lmdb_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except lmdb.Error as error:
-        raise StorageError(f"{doing}: {error}") from error
+        raise failure(doing, error) from error
 
 
 @dataclass(eq=False, slots=True)
@@ -119,13 +120,17 @@ class LmdbState:
         *,
         boot_id: str,
         wake: Callable[[], None] = lambda: None,
+        on_damage: Callable[[Damage], None] = lambda _damage: None,
         map_bytes: int = MAP_BYTES,
         sync_interval_s: float = SYNC_INTERVAL_S,
     ) -> None:
-        """Open the newest generation, which must be settled (see `open`)."""
+        """Open the newest generation, which must be settled (see `open`).
+
+        `on_damage` is called when a view meets damage, on the view's thread."""
         self._data_dir = data_dir
         self._boot_id = boot_id
         self._wake = wake
+        self._on_damage = on_damage
         self._map_bytes = map_bytes
         self._sync_interval_s = sync_interval_s
         self._txn: _Txn | None = None
@@ -158,6 +163,23 @@ class LmdbState:
             stat = self._live.env.stat()
         pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return pages * stat["psize"]
+
+    def use(self) -> Use:
+        """What it takes of its map, and how much it can write before its file grows."""
+        with _lmdb_errors("cannot read the state"):
+            pages, page_bytes = self._live.env.info()["last_pgno"], self._live.env.stat()["psize"]
+        used = self.size_bytes
+        # Not every free page can be used again at once: count half of them.
+        return Use(self._map_bytes, used, max((pages + 1) * page_bytes - used, 0) // 2)
+
+    def forget_dead_readers(self) -> None:
+        """Give up the views of processes that have died. Any thread."""
+        generation = self._enter()
+        try:
+            with _lmdb_errors("cannot check the readers of the state"):
+                generation.env.reader_check()
+        finally:
+            self._leave(generation)
 
     def commit(self) -> None:
         self._check()
@@ -239,6 +261,9 @@ class LmdbState:
                 txn = generation.env.begin()
             with txn:
                 yield EnvironmentReader(txn)
+        except Damage as damage:
+            self._on_damage(damage)
+            raise
         finally:
             self._leave(generation)
 
@@ -286,7 +311,10 @@ class LmdbState:
         self._failed = str(error)
         if not is_full(error):
             self._failed += _distrusted(self._live.folder)
-        return StorageError(f"cannot write to the state {self._live.folder}: {self._failed}")
+        doing = f"cannot write to the state {self._live.folder}"
+        if isinstance(failure(doing, error), Damage):
+            return Damage(f"{doing}: {self._failed}")
+        return StorageError(f"{doing}: {self._failed}")
 
     def _await_users(self) -> None:
         everyone = [self._live, *self._retired]

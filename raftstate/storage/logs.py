@@ -6,15 +6,18 @@ choose is in decision 0006. A folder keeps its kind for life.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from raftstate.core.ports import Damage, Identity, Log, WrongStore
 from raftstate.core.types import MemberId
+from raftstate.storage import lmdb_log, segment_checks
 from raftstate.storage.environment import DATA, MAP_BYTES
 from raftstate.storage.lmdb_log import LmdbLog
 from raftstate.storage.segment_log import SegmentLog
 from raftstate.storage.segments import SEGMENT_BYTES, is_segment_log
+from raftstate.v1 import disk_pb2
 
 LogKind = Literal["lmdb", "segments"]
 LOG_KINDS: tuple[LogKind, ...] = get_args(LogKind)
@@ -77,3 +80,24 @@ def open_log(
     return SegmentLog(
         folder, cluster_id=cluster_id, member_id=member_id, segment_bytes=segment_bytes
     )
+
+
+def read_owner(
+    folder: Path,
+) -> tuple[disk_pb2.DiskIdentity | None, disk_pb2.HardState | None]:
+    """What a log that may be damaged says of its owner: each record, if it is sound.
+
+    Raises StorageError or WrongStore if it cannot be opened at all, and may take the
+    process with it."""
+    kind = kind_of(folder)
+    if kind == "lmdb":
+        return lmdb_log.read_owner(folder)
+    return segment_checks.read_owner(folder) if kind == "segments" else (None, None)
+
+
+def check_slices(folder: Path) -> Generator[int, None, None]:
+    """Read every record of a log that another process may be writing to, a slice at a
+    time; yields how many bytes each slice had. Raises Damage."""
+    if kind_of(folder) == "segments":
+        return segment_checks.check_slices(folder)
+    return lmdb_log.check_slices(folder)

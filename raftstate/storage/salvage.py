@@ -16,8 +16,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from raftstate.core.ports import StorageError, WrongStore
-from raftstate.storage import lmdb_log
-from raftstate.storage.environment import DATA
+from raftstate.storage import logs
 from raftstate.storage.records import seal, unseal
 from raftstate.v1 import disk_pb2
 
@@ -59,9 +58,7 @@ def salvage(folder: Path) -> Salvaged:
 
 def read_here(folder: Path) -> Salvaged:
     """As `salvage`, in this process."""
-    if not (folder / DATA).is_file():
-        return Salvaged()
-    return Salvaged(*lmdb_log.read_owner(folder))
+    return Salvaged(*logs.read_owner(folder))
 
 
 # --- the copy of the identity beside the log ---------------------------------------

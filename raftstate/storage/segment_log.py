@@ -203,6 +203,13 @@ class SegmentLog:
 
     # --- reads ---------------------------------------------------------------
 
+    def use(self) -> Use:
+        """It has no map, and its files are of a fixed size."""
+        return Use(map_bytes=1, used_bytes=0, spare_bytes=0)
+
+    def forget_dead_readers(self) -> None:
+        """Who reads the files leaves no trace in them."""
+
     def term_at(self, index: Index) -> Term | None:
         end = self._index.end_at(index)
         return None if end is None else end.position.term

@@ -142,10 +142,10 @@ def create_segment(folder: Path, head: disk_pb2.SegmentHead) -> SegmentFile:
     return SegmentFile(path, head, handle)
 
 
-def open_segment(folder: Path, number: int) -> SegmentFile:
+def open_segment(folder: Path, number: int, *, writable: bool = True) -> SegmentFile:
     """Open a file by its number. Raises Damage if it cannot be one that was made."""
     path = segment_path(folder, number)
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    handle = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
     try:
         head = _decode_head(path, os.pread(handle, HEAD_BYTES, 0))
         if head.number != number:
@@ -241,24 +241,27 @@ def _header_crc(head: disk_pb2.SegmentHead, offset: int, packed: bytes) -> bytes
     return seal(_FRAME_KEY.pack(head.number, offset), packed)[:CRC_BYTES]
 
 
-class _Header(NamedTuple):
+class FrameHeader(NamedTuple):
     """A frame's header that has its checksum."""
 
     number: int
     length: int
     body_crc: int
 
+    def vouches_for(self, body: bytes) -> bool:
+        """Whether a body is the one that was written with it."""
+        return len(body) == self.length and google_crc32c.value(body) == self.body_crc
 
-def _header_at(head: disk_pb2.SegmentHead, data: bytes, offset: int) -> _Header | None:
-    """The header at an offset of a file's bytes, if there is a whole one."""
-    packed = data[offset : offset + _FRAME.size]
-    if len(packed) < _FRAME.size or not packed.startswith(head.salt):
+
+def parse_header(head: disk_pb2.SegmentHead, stored: bytes, offset: int) -> FrameHeader | None:
+    """The header that stands at an offset of a file, if it is a whole one."""
+    packed = stored[: _FRAME.size]
+    if len(stored) < FRAME_HEADER_BYTES or not packed.startswith(head.salt):
         return None
-    stored = data[offset + _FRAME.size : offset + FRAME_HEADER_BYTES]
-    if stored != _header_crc(head, offset, packed):
+    if stored[_FRAME.size : FRAME_HEADER_BYTES] != _header_crc(head, offset, packed):
         return None
     _, number, length, body_crc = _FRAME.unpack(packed)
-    return _Header(number, length, body_crc)
+    return FrameHeader(number, length, body_crc)
 
 
 class Scan:
@@ -297,7 +300,7 @@ class Scan:
         """Every valid frame, also those behind damage."""
         offset = HEAD_BYTES
         while (offset := self._data.find(self._head.salt, offset)) >= 0:
-            header = _header_at(self._head, self._data, offset)
+            header = self._header_at(offset)
             frame = None if header is None else self._body_of(header, offset)
             if frame is not None:
                 yield frame
@@ -311,24 +314,26 @@ class Scan:
         """A frame behind the end whose header is whole, if any."""
         offset = self.end
         while (offset := self._data.find(self._head.salt, offset)) >= 0:
-            header = _header_at(self._head, self._data, offset)
+            header = self._header_at(offset)
             if header is not None and header.number > self.next_number:
                 return Later(header.number, offset)
             offset += 1
         return None
 
     def _frame_at(self, offset: int) -> Frame | None:
-        header = _header_at(self._head, self._data, offset)
+        header = self._header_at(offset)
         if header is None or header.number != self.next_number:
             return None
         return self._body_of(header, offset)
 
-    def _body_of(self, header: _Header, offset: int) -> Frame | None:
+    def _header_at(self, offset: int) -> FrameHeader | None:
+        stored = self._data[offset : offset + FRAME_HEADER_BYTES]
+        return parse_header(self._head, stored, offset)
+
+    def _body_of(self, header: FrameHeader, offset: int) -> Frame | None:
         start = offset + FRAME_HEADER_BYTES
         body = self._data[start : start + header.length]
-        if len(body) < header.length or google_crc32c.value(body) != header.body_crc:
-            return None
-        return Frame(header.number, body, offset)
+        return Frame(header.number, body, offset) if header.vouches_for(body) else None
 
 
 # --- the mark ----------------------------------------------------------------
@@ -345,17 +350,8 @@ class Mark:
     def __init__(self, path: Path, disk_id: str) -> None:
         """Open the mark of a log. Raises Damage if it is missing or not what was written."""
         self._key = _mark_key(disk_id)
-        try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise Damage(f"{path} is missing") from None
-        try:
-            stored = os.pread(self._handle, CRC_BYTES + _MARK.size, 0)
-            found = unseal(self._key, stored, f"{path} at 0: the mark")
-            self.number: int = _MARK.unpack(found)[0]
-        except BaseException:
-            os.close(self._handle)
-            raise
+        self.number = read_mark(path, disk_id)
+        self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     @staticmethod
     def create(path: Path, disk_id: str) -> None:
@@ -379,6 +375,19 @@ class Mark:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._handle)
+
+
+def read_mark(path: Path, disk_id: str) -> int:
+    """What the mark of a log says. Raises Damage."""
+    try:
+        stored = path.read_bytes()
+    except FileNotFoundError:
+        raise Damage(f"{path} is missing") from None
+    content = unseal(_mark_key(disk_id), stored, f"{path} at 0: the mark")
+    if len(content) != _MARK.size:
+        raise Damage(f"{path} at 0: the mark has another length")
+    number: int = _MARK.unpack(content)[0]
+    return number
 
 
 def _mark_key(disk_id: str) -> bytes:

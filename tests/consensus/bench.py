@@ -8,9 +8,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from raftstate.consensus.config import Dismissed
 from raftstate.consensus.replica import Replica, ReplicaConfig
-from raftstate.core.ports import Answer, Identity
+from raftstate.core.ports import Answer, ChangeKind, Identity, MemberChange
 from raftstate.core.types import Index, MemberId
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command
@@ -35,24 +37,23 @@ class Table:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._config = config
-        self.disks = {
-            member: SimDisk(
-                Identity("test", 1, member, f"disk-{member}"),
-                after=self.after,
-                rng=random.Random(member),
-            )
-            for member in MEMBERS
-        }
+        self.gone: dict[MemberId, str] = {}
+        self.disks = {member: self._disk(member, f"disk-{member}") for member in MEMBERS}
         self.replicas = {member: self._start(member) for member in MEMBERS}
         for one in MEMBERS:
             for other in MEMBERS:
                 if one != other:
                     self.replicas[one].peer_connected(other)
 
-    def _start(self, member: MemberId) -> Replica:
+    def _disk(self, member: MemberId, disk_id: str) -> SimDisk:
+        return SimDisk(
+            Identity("test", 1, member, disk_id), after=self.after, rng=random.Random(member)
+        )
+
+    def _start(self, member: MemberId, *, join: bool = False) -> Replica:
         opened = self.disks[member].open(lambda: None)
         return Replica(
-            ReplicaConfig(member, MEMBERS, **self._config),
+            ReplicaConfig(member, () if join else MEMBERS, join=join, **self._config),
             log=opened.log,
             state=opened.state,
             snapshots=opened.snapshots,
@@ -67,7 +68,11 @@ class Table:
         copy = Envelope.FromString(envelope.SerializeToString())
         self.sent.append((sender, peer, copy))
         if (sender, peer) not in self.cut:
-            self.after(DELAY_S, lambda: self.replicas[peer].receive(copy))
+            self.after(DELAY_S, lambda: self._arrive(peer, copy))
+
+    def _arrive(self, peer: MemberId, envelope: Envelope) -> None:
+        if peer in self.replicas:
+            self.replicas[peer].receive(envelope)
 
     def _deliver(self, batch: list[tuple[object, Answer]]) -> None:
         for ticket, answer in batch:
@@ -83,9 +88,16 @@ class Table:
         self.now += TURN_S
         while self._later and self._later[0][0] <= self.now:
             heapq.heappop(self._later)[2]()
-        for member, replica in self.replicas.items():
+        for member, replica in list(self.replicas.items()):
             if member not in self.paused:
-                replica.step(self.now)
+                self._step(member, replica)
+
+    def _step(self, member: MemberId, replica: Replica) -> None:
+        try:
+            replica.step(self.now)
+        except Dismissed as dismissed:
+            self.gone[member] = dismissed.reason
+            del self.replicas[member]
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -119,8 +131,15 @@ class Table:
         ]
         return max(ready, key=lambda replica: replica.status().term, default=None)
 
+    def join(self, member: MemberId, disk_id: str = "") -> None:
+        """A process starts on an empty disk that waits to be let in."""
+        self.disks[member] = self._disk(member, disk_id or f"disk-{member}")
+        self.replicas[member] = self._start(member, join=True)
+        self._connect(member)
+
     def lose_disk(self, member: MemberId) -> None:
-        """A member's process ends, and it comes back under its name on an empty disk."""
+        """A member's process ends, and it comes back on a folder begun anew: damage was
+        found in it."""
         self.disks[member].crash(lose_unsynced=True)
         self.disks[member].wipe()
         self.restart(member)
@@ -128,15 +147,36 @@ class Table:
     def restart(self, member: MemberId) -> None:
         """A member whose process has ended starts again, and is connected."""
         self.replicas[member] = self._start(member)
-        for other in MEMBERS:
+        self._connect(member)
+
+    def _connect(self, member: MemberId) -> None:
+        for other, replica in self.replicas.items():
             if other != member:
                 self.replicas[member].peer_connected(other)
-                self.replicas[other].peer_disconnected(member)
-                self.replicas[other].peer_connected(member)
+                replica.peer_disconnected(member)
+                replica.peer_connected(member)
+
+    def change(self, kind: ChangeKind, member: MemberId) -> Answer:
+        """Ask the leader for a change of membership, and wait for what it says."""
+        ticket = ("change", kind, member, self.now)
+        change = MemberChange(kind, member, f"{member}:1", f"{member}:2")
+        self.elect().change_members(change, ticket)
+        self.until(lambda: ticket in self.answers)
+        return self.answers[ticket]
+
+    def grow(self, member: MemberId) -> None:
+        """Add a member on an empty disk: a learner first, a voter once it caught up."""
+        self.join(member)
+        assert isinstance(self.change(ChangeKind.ADD, member), Configuration)
+
+        def promoted() -> bool:
+            return isinstance(self.change(ChangeKind.PROMOTE, member), Configuration)
+
+        self.until(promoted)
 
     def isolate(self, member: MemberId) -> None:
         """Cut every link from and to a member."""
-        for other in MEMBERS:
+        for other in self.replicas:
             if other != member:
                 self.cut |= {(member, other), (other, member)}
 

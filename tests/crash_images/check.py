@@ -24,10 +24,12 @@ from raftstate.core.ports import Entry, HardState
 from raftstate.core.types import Index, MemberId
 from raftstate.storage.environment import MAP_BYTES, open_environment
 from raftstate.storage.lmdb_state import EnvironmentReader
+from raftstate.storage.logs import as_log_kind
 from raftstate.storage.open import Storage, open_storage
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.crash_images.history import EPOCH, History, Promise, apply_entry
+from tests.crash_images.serve import SEGMENT_BYTES
 
 CLUSTER, MEMBER = "crash", MemberId("n1")
 DATA = "data"
@@ -49,14 +51,14 @@ def must(condition: object, why: str) -> None:
 
 def open_image(root: Path, log: str) -> Storage:
     """Open the data folder of an image, as a node does after a power cut."""
-    kind: dict[str, Any] = {} if log == "lmdb" else {"log": log}
     return open_storage(
         root / DATA,
         cluster_id=CLUSTER,
         member_id=MEMBER,
         boot_id=NEXT_BOOT,
         wake=lambda: None,
-        **kind,
+        log_kind=as_log_kind(log),
+        segment_bytes=SEGMENT_BYTES,
     )
 
 

@@ -29,7 +29,6 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from raftstate.config import SECTIONS
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipRequest,
     CreateAgentRequest,
@@ -69,7 +68,6 @@ def free_ports(count: int) -> list[int]:
 
 def configuration(folder: Path, log: str, api: str, raft: str) -> str:
     """A cluster of one, whose log is cut often."""
-    storage = f'[storage]\nlog = "{log}"\n' if "storage" in SECTIONS else ""
     return f"""
 [cluster]
 id = "{CLUSTER}"
@@ -91,7 +89,9 @@ election_timeout_max_ms = 150
 [snapshot]
 log_entries = {LOG_ENTRIES}
 keep_entries = {KEEP_ENTRIES}
-{storage}"""
+[storage]
+log = "{log}"
+"""
 
 
 class Node:
@@ -104,7 +104,7 @@ class Node:
         self.address = api
         config = folder / "node.toml"
         config.write_text(configuration(folder, log, api, raft))
-        serve = [sys.executable, "-m", "raftstate", "serve", "--config", str(config)]
+        serve = [sys.executable, "-m", "tests.crash_images.serve", "--config", str(config)]
         self._command = recorder.command(serve)
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -18,10 +18,11 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from raftstate.consensus.config import Dismissed
 from raftstate.consensus.replica import COMMANDS, Replica, ReplicaConfig
 from raftstate.core import queries
 from raftstate.core.ports import Answer as Told
-from raftstate.core.ports import Identity, Unavailable
+from raftstate.core.ports import ChangeKind, Identity, MemberChange, Unavailable
 from raftstate.core.types import MemberId
 from raftstate.v1.peer_pb2 import Envelope
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
@@ -65,6 +66,7 @@ class OurCluster(Links[Envelope]):
         self.now = 0.0
         self.calm = False
         self.nodes: dict[str, Replica] = {}
+        self.gone: dict[str, str] = {}  # who was told to go, and ended, and why
         self._config = {
             "heartbeat_s": 0.1,
             "election_min_s": 0.4,
@@ -74,14 +76,8 @@ class OurCluster(Links[Envelope]):
         }
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self.disks = {
-            member: SimDisk(
-                Identity("test", 1, MemberId(member), f"disk-{member}"),
-                after=self._after,
-                rng=random.Random(member),
-            )
-            for member in self.ids
-        }
+        self.disks = {member: self._disk(member, f"disk-{member}") for member in self.ids}
+        self._founders = tuple(MemberId(member) for member in self.ids)
         for member in self.ids:
             self.start(member)
         self._found()
@@ -99,12 +95,30 @@ class OurCluster(Links[Envelope]):
 
     # --- members ----------------------------------------------------------------
 
+    def _disk(self, member: str, disk_id: str) -> SimDisk:
+        identity = Identity("test", 1, MemberId(member), disk_id)
+        return SimDisk(identity, after=self._after, rng=random.Random(member))
+
+    def join(self, member: str) -> Replica:
+        """Start a member that is not in the cluster, on an empty disk; it waits."""
+        self.ids.append(member)
+        self.disks[member] = self._disk(member, f"disk-{member}")
+        return self.start(member)
+
+    def lose_disk(self, member: str) -> None:
+        """A member that is down gets an empty disk."""
+        self.disks[member] = self._disk(member, f"another-disk-{member}")
+
     def start(self, member: str) -> Replica:
         """Start a member, or start it again on what its disk holds."""
         opened = self.disks[member].open(lambda: None)
+        founder = member in self._founders
         self.nodes[member] = Replica(
             ReplicaConfig(
-                MemberId(member), tuple(MemberId(name) for name in self.ids), **self._config
+                MemberId(member),
+                self._founders if founder else (),
+                join=not founder,
+                **self._config,
             ),
             log=opened.log,
             state=opened.state,
@@ -140,8 +154,12 @@ class OurCluster(Links[Envelope]):
 
     def receive(self, sender: str, peer: str, message: Envelope) -> None:
         """Let a member take in a message, which takes a step; nothing if it is down."""
-        if peer in self.nodes:
-            self.nodes[peer].receive(message)
+        if peer not in self.nodes:
+            return
+        node = self.nodes[peer]
+        # As the transport does with a sender that no configuration names.
+        if node.engine.membership.names(MemberId(sender)) or node.admits(message):
+            node.receive(message)
             self.step(peer)
 
     def advance(self, seconds: float) -> None:
@@ -159,7 +177,11 @@ class OurCluster(Links[Envelope]):
         node = self.nodes[member]
         if self.calm:
             put(node, "raftElectionDeadline", float("inf"))
-        node.step(self.now)
+        try:
+            node.step(self.now)
+        except Dismissed as dismissed:
+            self.gone[member] = dismissed.reason
+            self.crash(member)
 
     # --- elections --------------------------------------------------------------
 
@@ -190,6 +212,19 @@ class OurCluster(Links[Envelope]):
         """The replicas of `leaders`."""
         return [self.nodes[member] for member in self.leaders()]
 
+    # --- membership -----------------------------------------------------------------
+
+    def change(self, leader: str, kind: ChangeKind, member: str) -> Answer:
+        """Ask a member for a change of membership; what it answers."""
+        answer = Answer()
+        change = MemberChange(kind, MemberId(member), f"{member}:1", f"{member}:2")
+        self.nodes[leader].change_members(change, answer)
+        return answer
+
+    def voters(self, member: str) -> list[str]:
+        """The voters of the configuration in force at a member."""
+        return sorted(self.nodes[member].engine.membership.voters)
+
     # --- messages -----------------------------------------------------------------
 
     def message(self, sender: str, peer: str, term: int | None = None, **kind: Any) -> Envelope:
@@ -202,6 +237,7 @@ class OurCluster(Links[Envelope]):
             from_member=sender,
             to_member=peer,
             disk_id=f"disk-{sender}",
+            cluster_key=next(iter(self.nodes.values())).engine.membership.cluster_key,
             term=term,
             **kind,
         )

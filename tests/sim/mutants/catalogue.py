@@ -10,7 +10,10 @@ from tests.sim.mutants.seam import Patch
 
 Plant = Callable[[Patch], None]
 
-FAMILIES = ("durability", "elections", "commitment", "reads", "snapshots", "machine")
+FAMILIES = (
+    *("durability", "elections", "commitment", "membership", "reads", "snapshots"),
+    "machine",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def truncate_always(patch: Patch) -> None:
         return Match(kept[0].index, kept, judged.verified)
 
     def take_unchecked(self: Engine, match: Match) -> None:
-        committed, self._SyncObj__raftCommitIndex = self.commit_index, 0
+        committed, self._SyncObj__raftCommitIndex = self.commit_index, Index(0)
         take(self, match)
         self._SyncObj__raftCommitIndex = committed
 
@@ -55,8 +55,7 @@ def accept_acks_of_an_older_term(patch: Patch) -> None:
         self: Engine, peer: MemberId, envelope: Envelope, m: AppendReply
     ) -> None:
         if self._feeding is not None:
-            self._feeding.notice_disk(peer, envelope.disk_id)
-            self._feeding.on_append_reply(peer, m)
+            self._feeding.on_append_reply(peer, envelope.disk_id, m)
 
     patch.replace(Engine, "_on_append_reply", on_append_reply)
 

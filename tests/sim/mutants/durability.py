@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import WeakSet
+
 from raftstate.consensus.adapter import Engine
 from raftstate.consensus.replica import Replica
 from raftstate.core.ports import HardState
@@ -29,15 +32,15 @@ def count_the_leader_before_its_own_sync(patch: Patch) -> None:
     """A leader leaves the sync of what it appends to the step after, and counts itself
     at once. Found when it calls an entry committed that only a minority holds durably."""
     append, commit = Engine.append, disk.SimLog.commit
-    late: set[int] = set()
+    late: WeakSet[Any] = WeakSet()
 
     def append_lazily(self: Engine, data: bytes) -> Position:
-        late.add(id(self.log))
+        late.add(self.log)
         return append(self, data)
 
     def commit_lazily(self: disk.SimLog) -> None:
-        if id(self) in late:
-            late.discard(id(self))
+        if self in late:
+            late.discard(self)
         else:
             commit(self)
 

@@ -6,9 +6,8 @@ from collections.abc import Collection
 
 from raftstate.consensus import rules
 from raftstate.consensus.adapter import Engine
-from raftstate.consensus.feeding import Feeding
 from raftstate.core.ports import HardState
-from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.core.types import MemberId, Position, Term
 from tests.sim import invariants
 from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
@@ -20,12 +19,12 @@ def count_votes_per_message(patch: Patch) -> None:
     no random run shows it: in the schedule every message of one link arrives twice."""
     real = Engine._count_vote
 
-    def count_vote(self: Engine, voter: MemberId) -> None:
+    def count_vote(self: Engine, voter: MemberId, disk_id: str) -> None:
         assert self._campaign is not None, "a vote without a campaign"
         votes = self._campaign.votes
         if voter in votes:
-            votes.add(MemberId(f"{voter}, vote {len(votes)}"))
-        real(self, voter)
+            votes[MemberId(f"{voter}, vote {len(votes)}")] = disk_id
+        real(self, voter, disk_id)
 
     def wins(
         voters: Collection[MemberId], votes: Collection[MemberId], *, settled: bool
@@ -54,32 +53,6 @@ def vote_for_everybody(patch: Patch) -> None:
     patch.replace(rules, "grants_vote", grants_vote)
     patch.replace(rules, "grants_pre_vote", grants_pre_vote)
     patch.silence(invariants, "justified", "votes_once")
-
-
-@mutant(expects="one_leader_a_term leader_completeness log_matching", known=1)
-def let_a_lost_disk_vote(patch: Patch) -> None:
-    """A member that lost its disk votes at once, though it has forgotten what it
-    acknowledged: a leader that lacks what was committed."""
-
-    def may_elect(*, settled: bool, candidate_settled: bool) -> bool:
-        return True
-
-    patch.replace(rules, "may_elect", may_elect)
-
-
-@mutant(
-    expects="committed_is_the_same leader_completeness log_matching durable_on_a_quorum",
-    schedule="a_lost_disk_meets_a_deposed_leader",
-)
-def let_a_lost_disk_count(patch: Patch) -> None:
-    """A member that lost its disk counts at once, for whoever leads it: a deposed leader
-    commits with it. Too rare for random runs: everything must meet in one election
-    timeout."""
-
-    def matches(self: Feeding) -> dict[MemberId, Index]:
-        return {peer: progress.match for peer, progress in self.progress.items()}
-
-    patch.replace(Feeding, "matches", matches)
 
 
 @mutant(expects="converged", known=1)

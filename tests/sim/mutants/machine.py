@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import random
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from raftstate.consensus.adapter import Engine
-from raftstate.consensus.config import EngineConfig
-from raftstate.consensus.host import Host
 from raftstate.consensus.replica import Replica
 from raftstate.core import agents, keys, machine, ownership, sessions, tenure
 from raftstate.core.context import Context
 from raftstate.core.machine import Applied, StateMachine
-from raftstate.core.ports import Log, Snapshots
 from raftstate.core.types import Index, Position, Term
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipRequest,
@@ -33,18 +30,11 @@ def apply_an_entry_twice_after_restart(patch: Patch) -> None:
     notice that it has it."""
     begin, apply = Engine.__init__, StateMachine.apply
 
-    def init(
-        self: Engine,
-        config: EngineConfig,
-        log: Log,
-        snapshots: Snapshots,
-        rng: random.Random,
-        now: float,
-        host: Host,
-        applied: Index,
-    ) -> None:
-        again = Index(max(log.base.position.index, applied - 1))
-        begin(self, config, log, snapshots, rng, now, host, again)
+    def init(*args: Any, **kwargs: Any) -> None:
+        given = inspect.signature(begin).bind(*args, **kwargs)
+        log, applied = given.arguments["log"], given.arguments["applied"]
+        given.arguments["applied"] = Index(max(log.base.position.index, applied - 1))
+        begin(*given.args, **given.kwargs)
 
     def apply_again(self: StateMachine, index: Index, term: Term, entry: LogEntry) -> Applied:
         mark = machine.read_mark(self._store)
@@ -73,7 +63,7 @@ def share_a_token_within_an_entry(patch: Patch) -> None:
         agent = agents.load(context.store, request.agent_id)
         assert agent is not None, f"{request.agent_id} was granted, and is not there"
         # The counters are stored at the end of an entry.
-        first = machine.read_counters(context.store).revision + 1  # type: ignore[arg-type]
+        first = machine.read_counters(context.store).revision + 1
         agent.owner.fence.revision = agent.newest_fence.revision = first
         agents.save(context, agent)
         return AcquireOwnershipResponse(ownership=agent.owner)

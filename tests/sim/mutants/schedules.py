@@ -139,7 +139,7 @@ def an_answer_from_before_the_read() -> None:
         stage.finish()
 
 
-def a_lost_disk_meets_a_deposed_leader() -> None:
+def a_quarantined_node_meets_a_deposed_leader() -> None:
     """
     A leader is cut off, and another is elected and writes. A member that had followed both
     loses its disk, comes back, and hears of the deposed leader only, which does not know
@@ -174,7 +174,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     an_ack_from_an_earlier_office,
     a_vote_that_arrives_twice,
     an_answer_from_before_the_read,
-    a_lost_disk_meets_a_deposed_leader,
+    a_quarantined_node_meets_a_deposed_leader,
 )
 
 
