@@ -7,6 +7,7 @@ The exit status is part of the interface:
     2  the command line or the configuration is wrong
     3  outcome unknown: it may have happened, or may yet
     4  a node stopped because it must not go on
+    5  a node stopped because the cluster has dismissed it
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import click
 
 from raftstate import config as configuration
 from raftstate.cluster_cli import cluster
+from raftstate.member_cli import member, transfer_leadership
 
 EXIT_REFUSED, EXIT_CONFIG = 1, 2
 
@@ -142,6 +144,8 @@ def skip(config: configuration.Config, index: int) -> None:
 
 
 cli.add_command(cluster)
+cli.add_command(member)
+cli.add_command(transfer_leadership)
 
 
 def main() -> None:

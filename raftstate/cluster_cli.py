@@ -2,8 +2,8 @@
 
 The folder given with --dir is the cluster: each command looks there, does its one
 thing, and ends; the nodes go on. Exit statuses are those of `raftstate`: 0 done,
-1 refused or failed and nothing happened, 2 the command line was wrong. `status` answers
-a question with it: 0 the cluster is healthy, 1 it is not.
+1 refused or failed and nothing happened, 2 the command line was wrong, 3 it may have
+happened. `status` answers a question with it: 0 the cluster is healthy, 1 it is not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from raftstate.errors import RaftStateError
 from raftstate.localcluster import (
     LocalCluster,
     LocalClusterError,
@@ -33,6 +34,12 @@ DEFAULT_BASE_PORT = 7411
 _FOLLOW_S = 0.2
 
 
+class _Unknown(click.ClickException):
+    """It may have happened, or may yet."""
+
+    exit_code = 3
+
+
 class _Group(click.Group):
     """Tells a failure in one line (and a log's end), without a traceback."""
 
@@ -41,6 +48,9 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except LocalClusterError as error:
             raise click.ClickException(str(error)) from error
+        except RaftStateError as error:
+            kind = click.ClickException if error.definite else _Unknown
+            raise kind(str(error)) from error
 
 
 _folder = click.option(
@@ -162,6 +172,28 @@ def restart(folder: Path, node: str) -> None:
 
 @cluster.command()
 @_folder
+@click.argument("node", required=False)
+@click.option("--learner", is_flag=True, help="Do not let it vote.")
+def add(folder: Path, node: str | None, learner: bool) -> None:
+    """Start one more node, and make it a member of the running cluster.
+
+    It becomes a voter once it has caught up. NODE is its name: the next one if not given.
+    """
+    name = LocalCluster.attach(folder).add_node(node, promote=not learner)
+    click.echo(f"{name}: is a member, and {'does not vote' if learner else 'votes'}")
+
+
+@cluster.command()
+@_folder
+@click.argument("node")
+def remove(folder: Path, node: str) -> None:
+    """Take NODE out of the running cluster, and delete what it stored."""
+    _attach(folder, node).remove_node(node)
+    click.echo(f"{node}: is no member any more")
+
+
+@cluster.command()
+@_folder
 @click.argument("node")
 @click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
@@ -199,6 +231,8 @@ def _tell(sent: Signalled) -> None:
 def _role(report: NodeReport) -> str:
     if report.status is None:
         return "-"
+    if any(one.learner for one in report.status.members if one.member_id == report.member.id):
+        return "learner"
     return Role.Name(report.status.role).removeprefix("ROLE_").lower()
 
 

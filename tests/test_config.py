@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from raftstate.config import (
     parse_address,
     render,
 )
+from raftstate.storage.logs import LOG_KINDS
 
 FILE = """
 [cluster]
@@ -79,6 +80,7 @@ def test_defaults_fill_what_the_file_leaves_out(tmp_path: Path) -> None:
     assert config.raft_listen == Address("127.0.0.1", 7511)
     assert config.metrics_listen is None
     assert config.raft.heartbeat_ms == 50
+    assert config.storage.log == "lmdb"
     assert config.snapshot.log_bytes == 64 << 20
     assert config.session.grace_ms == 300
     assert config.tls is None
@@ -154,6 +156,15 @@ def test_a_node_may_join_a_cluster_that_it_does_not_describe(tmp_path: Path) -> 
     assert read(write(tmp_path), cluster_join="true").cluster.join is True
 
 
+def test_the_kinds_of_log_are_those_that_storage_has() -> None:
+    """
+    Each that the configuration takes can be opened, and each that can be opened is taken.
+    """
+    (log,) = (one for one in fields(configuration.StorageConfig) if one.name == "log")
+
+    assert log.metadata["choices"] == LOG_KINDS
+
+
 # --- what cannot be ------------------------------------------------------------------
 
 WRONG = {
@@ -170,6 +181,10 @@ WRONG = {
         "raft.heartbeat_ms: 1 is out of range: 5",
     ),
     "above the range": ("[session]\ngrace_ms = 3600001\n", "out of range: 0 to 3600000"),
+    "no kind of log": (
+        "[storage]\nlog = 'files'\n",
+        "storage.log: 'files' is none of lmdb, segments",
+    ),
     "negative": (
         "[snapshot]\nkeep_entries = -1\n",
         "snapshot.keep_entries: -1 is out of range",

@@ -16,7 +16,7 @@ from raftstate import config as configuration
 from raftstate import localcluster
 from raftstate.client import probe
 from raftstate.cluster_cli import cluster as commands
-from raftstate.localcluster import LocalCluster, LocalClusterError, Member, NodeReport
+from raftstate.localcluster import LocalCluster, LocalClusterError, Member, NodeReport, process
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, ROLE_LEADER, Role, StatusResponse
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -207,7 +207,7 @@ def test_who_counts_as_serving(
     cluster = LocalCluster.create(tmp_path / "c", nodes=1, cluster_id="mine")
     answer = StatusResponse(role=ROLE_LEADER, ready=ready, commit_index=commit_index)
     answer.header.cluster_id, answer.header.member_id = cluster_id, member_id
-    monkeypatch.setattr(localcluster._Node, "state", lambda _: "running")
+    monkeypatch.setattr(process.Node, "state", lambda _: "running")
     monkeypatch.setattr(probe, "healthy", lambda _: True)
     monkeypatch.setattr(probe, "status", lambda *_: answer)
 
@@ -228,7 +228,9 @@ def test_the_environment_of_a_node_holds_no_configuration(
     for name in ("RAFTSTATE_API_LISTEN", "RAFTSTATE_RAFFT_X", "RAFTSTATE_SEED", "RAFTSTATE_"):
         monkeypatch.setenv(name, "127.0.0.1:1")
 
-    assert not [name for name in localcluster._environment() if name.startswith("RAFTSTATE")]
+    assert not [
+        name for name in process.environment_of_a_node() if name.startswith("RAFTSTATE")
+    ]
 
 
 def test_a_stopped_cluster_is_shown_as_such(tmp_path: Path) -> None:

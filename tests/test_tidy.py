@@ -38,7 +38,11 @@ LAYERS = {
     },
     "localcluster": {"localcluster", "client", "config", "errors", "v1"},
     "cluster_cli": {"cluster_cli", "localcluster", "client", "config", "errors", "v1"},
-    "cli": {"cli", "server", "cluster_cli", "localcluster", "client", "config", "errors", "v1"},
+    "member_cli": {"member_cli", "client", "errors", "v1"},
+    "cli": {
+        *("cli", "server", "cluster_cli", "member_cli", "localcluster", "client"),
+        *("config", "errors", "v1"),
+    },
     "examples": {"examples", "raftstate", "client", "localcluster", "errors", "v1"},
     "__init__": {"client", "errors"},
     "__main__": {"cli"},

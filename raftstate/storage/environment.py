@@ -24,7 +24,11 @@ _FILE_MODE = 0o600
 # The head of each of the first two pages: magic number, page size, last page.
 _META = struct.Struct("=16xI20xI92xQ")
 # A page of another kind than the tree wants, one beyond the file's end, no LMDB file.
-_NOT_WHAT_WAS_WRITTEN: tuple[type[lmdb.Error], ...] = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
+_NOT_WHAT_WAS_WRITTEN: tuple[type[lmdb.Error], ...] = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+)
 
 
 def open_environment(
@@ -78,13 +82,13 @@ def is_cut_short(folder: Path) -> bool:
     process, so this is looked at without LMDB."""
     try:
         with (folder / DATA).open("rb") as file:
-            size = file.seek(0, 2)
+            size: int = file.seek(0, 2)
             file.seek(0)
             head = file.read(_META.size)
             if len(head) < _META.size:
                 return size > 0
-            page_bytes = _META.unpack(head)[1]
-            last = 0
+            page_bytes: int = _META.unpack(head)[1]
+            last: int = 0
             for at in (0, page_bytes):
                 file.seek(at)
                 meta = file.read(_META.size)

@@ -10,6 +10,7 @@ raft thread for as long as it lasts.
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import subprocess
 import sys
@@ -25,8 +26,14 @@ from raftstate.storage.lmdb_state import EnvironmentReader
 from raftstate.v1.membership_pb2 import Configuration
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
+# What a process dies of if it reads a page that makes no sense.
+OF_DAMAGE = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE})
 _START_S = 60
 _BYTES_PER_S_MIN = 2 << 20
+
+
+class ImageDamaged(SnapshotFailed):
+    """What the image holds is wrong: it is not that it could not be read just now."""
 
 
 class Found(NamedTuple):
@@ -41,7 +48,7 @@ class Found(NamedTuple):
 def examine(folder: Path) -> Found:
     """Read every pair of the image in a folder, and compare the state hash.
 
-    Raises SnapshotFailed if anything is wrong with it.
+    Raises ImageDamaged if anything is wrong with it.
     """
     try:
         env = open_environment(folder, map_bytes=MAP_BYTES, readonly=True)
@@ -51,13 +58,13 @@ def examine(folder: Path) -> Found:
         finally:
             env.close()
     except (StorageError, struct.error) as error:
-        raise SnapshotFailed(f"the image {folder / DATA} is damaged: {error}") from error
+        raise ImageDamaged(f"the image {folder / DATA} is damaged: {error}") from error
 
 
 def _examine(reader: EnvironmentReader) -> Found:
     kept, counted = queries.state_hash(reader), hashing.full_hash(reader)
     if kept != counted:
-        raise SnapshotFailed(f"the state hash is {counted.hex()}, kept was {kept.hex()}")
+        raise ImageDamaged(f"the state hash is {counted.hex()}, kept was {kept.hex()}")
     configuration = queries.configuration(reader)
     return Found(queries.applied(reader), queries.revision(reader), kept, configuration)
 
@@ -100,7 +107,9 @@ class Examiner:
             raise SnapshotFailed(f"reading {folder} took more than {limit_s:.0f} s") from None
         if process.returncode != 0:
             said = complaint.strip().rpartition("\n")[2] or "it said nothing"
-            raise SnapshotFailed(
+            # Killed, or out of memory: that says nothing about what it read.
+            damaged = process.returncode == 1 or -process.returncode in OF_DAMAGE
+            raise (ImageDamaged if damaged else SnapshotFailed)(
                 f"the reader of {folder} ended with status {process.returncode}: {said}"
             )
         return _from_text(output)

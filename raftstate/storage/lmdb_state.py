@@ -167,7 +167,10 @@ class LmdbState:
     def use(self) -> Use:
         """What it takes of its map, and how much it can write before its file grows."""
         with _lmdb_errors("cannot read the state"):
-            pages, page_bytes = self._live.env.info()["last_pgno"], self._live.env.stat()["psize"]
+            pages, page_bytes = (
+                self._live.env.info()["last_pgno"],
+                self._live.env.stat()["psize"],
+            )
         used = self.size_bytes
         # Not every free page can be used again at once: count half of them.
         return Use(self._map_bytes, used, max((pages + 1) * page_bytes - used, 0) // 2)

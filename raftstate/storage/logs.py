@@ -17,6 +17,7 @@ from raftstate.storage.environment import DATA, MAP_BYTES
 from raftstate.storage.lmdb_log import LmdbLog
 from raftstate.storage.segment_log import SegmentLog
 from raftstate.storage.segments import SEGMENT_BYTES, is_segment_log
+from raftstate.storage.space import Use
 from raftstate.v1 import disk_pb2
 
 LogKind = Literal["lmdb", "segments"]
@@ -28,6 +29,14 @@ class DurableLog(Log, Protocol):
 
     @property
     def repaired(self) -> str: ...
+
+    def use(self) -> Use:
+        """What it takes, and what it can write before its files grow."""
+        ...
+
+    def forget_dead_readers(self) -> None:
+        """Give up the views of processes that have died. Any thread."""
+        ...
 
 
 def as_log_kind(name: str) -> LogKind:

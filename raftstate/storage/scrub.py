@@ -37,6 +37,7 @@ from raftstate.storage.checks import (
 )
 from raftstate.storage.environment import DATA
 from raftstate.storage.files import FolderLock, storage_errors
+from raftstate.storage.images import OF_DAMAGE
 from raftstate.storage.quarantine import LOG, SNAPSHOTS
 
 logger = logging.getLogger("raftstate.scrub")
@@ -49,8 +50,6 @@ EXIT_SOUND, EXIT_DAMAGED, EXIT_FAILED = 0, 1, 3
 _PACKAGE_ROOT = Path(__file__).parents[2]
 _NICENESS = 10
 _TOLD_BYTES = 4 << 20
-# What a process dies of if it reads a page that makes no sense.
-_OF_DAMAGE = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE})
 
 
 # --- the reader's process ----------------------------------------------------------
@@ -198,7 +197,7 @@ def _take(finding: Finding, line: str, progress: Callable[[int], None]) -> None:
 
 def _judge(finding: Finding, status: int) -> None:
     """Take in how the reader ended."""
-    if -status in _OF_DAMAGE:
+    if -status in OF_DAMAGE:
         finding.fault = f"who reads the {finding.part} dies of {signal.Signals(-status).name}"
     elif status not in (EXIT_SOUND, EXIT_DAMAGED) and not finding.failed:
         finding.failed = f"it ended with status {status}"

@@ -100,6 +100,7 @@ from raftstate.storage.segments import (
     segment_numbers,
     segment_path,
 )
+from raftstate.storage.space import Use
 from raftstate.v1 import disk_pb2
 
 _PAGE_BYTES = 4096

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from raftstate.core.ports import Identity, SnapshotFailed, StorageError
+from raftstate.core.ports import Damage, Identity, SnapshotFailed, StorageError
 from raftstate.core.types import Revision, Term
 from raftstate.storage import generations
 from raftstate.storage.environment import DATA
@@ -32,7 +32,7 @@ from raftstate.storage.files import (
     storage_errors,
     sync_file,
 )
-from raftstate.storage.images import Examiner, Found, examine
+from raftstate.storage.images import Examiner, Found, ImageDamaged, examine
 from raftstate.storage.lmdb_state import LmdbState, Pin
 from raftstate.storage.manifests import (
     difference,
@@ -42,6 +42,7 @@ from raftstate.storage.manifests import (
     read_manifest,
     write_manifest,
 )
+from raftstate.storage.scrub import STATE, Reader
 from raftstate.v1.peer_pb2 import SnapshotManifest
 
 Outcome = SnapshotManifest | SnapshotFailed
@@ -103,15 +104,19 @@ class LmdbSnapshots:
         identity: Identity,
         named: str,
         wake: Callable[[], None],
+        room: Callable[[], int] | None = None,
     ) -> None:
-        """Take over a folder: keep the snapshot that the log's base names, if any."""
+        """Take over a folder: keep the snapshot that the log's base names, if any.
+
+        `room` says how many bytes snapshots may take now; without it, all that are free."""
         self._folder = folder
         self._state = state
         self._identity = identity
         self._wake = wake
+        self._room = room or partial(free_bytes, folder)
         self._lock = threading.Lock()
         self._copying = False
-        self._copied: Outcome | None = None
+        self._copied: Outcome | Damage | None = None
         self._staging: _Staging | None = None
         self._stagings = 0
         self._staged: Outcome | None = None
@@ -143,6 +148,9 @@ class LmdbSnapshots:
             outcome, self._copied = self._copied, None
             if outcome is not None:
                 self._copying = False
+            if isinstance(outcome, Damage):
+                raise outcome
+            if outcome is not None:
                 self._polled(outcome)
         return outcome
 
@@ -247,9 +255,9 @@ class LmdbSnapshots:
         if manifest.size_bytes == 0:
             return "it is empty"
         # Once as the snapshot, once as the state.
-        free = free_bytes(self._folder)
-        if 2 * manifest.size_bytes > free:
-            return f"it has {manifest.size_bytes} bytes, and only {free} are free"
+        room = self._room()
+        if 2 * manifest.size_bytes > room:
+            return f"it has {manifest.size_bytes} bytes, and only {max(room, 0)} are free"
         return None
 
     def _refuse(self, manifest: SnapshotManifest, fault: str) -> int:
@@ -295,9 +303,13 @@ class LmdbSnapshots:
             job()
 
     def _settle_copy(self, pin: Pin, term: Term) -> None:
-        outcome: Outcome = SnapshotFailed("the snapshot worker failed")
+        outcome: Outcome | Damage = SnapshotFailed("the snapshot worker failed")
         try:
             outcome = self._copy(pin, term)
+        except ImageDamaged as error:
+            outcome = self._blame(error)
+        except Damage as error:
+            outcome = error
         except (SnapshotFailed, StorageError, OSError) as error:
             outcome = SnapshotFailed(f"no snapshot was taken: {error}")
         finally:
@@ -305,9 +317,20 @@ class LmdbSnapshots:
                 self._copied = outcome
             self._wake()
 
+    def _blame(self, error: ImageDamaged) -> SnapshotFailed | Damage:
+        """What is damaged where a copy is: the state, if another reader finds so too, or
+        the copy alone."""
+        found = Reader().read(self._folder.parent, (STATE,))
+        if found.fault:
+            return Damage(f"{found.fault} (found by a snapshot: {error})")
+        return SnapshotFailed(f"no snapshot was taken: {error}")
+
     def _copy(self, pin: Pin, term: Term) -> SnapshotManifest:
         staged = self._folder / _COPIED
         try:
+            room, size = self._room(), self._state.size_bytes
+            if size > room:
+                raise SnapshotFailed(f"it takes {size} bytes, and only {max(room, 0)} are free")
             remove_tree(staged)
             make_folder(staged)
             pin.copy(staged)

@@ -1,7 +1,8 @@
 """`python -m raftstate.storage.verify FOLDER`: read an image that nobody vouches for.
 
 Prints where the image stands, or says on standard error what is wrong and ends
-with status 1. If LMDB aborts on it, this is the process that goes down.
+with status 1, or 2 if it cannot be read at all. If LMDB aborts on it, this is the
+process that goes down.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from raftstate.storage.environment import DATA
 from raftstate.storage.images import examine, to_text
 
 _NICENESS = 10
+EXIT_DAMAGED, EXIT_FAILED = 1, 2
 
 
 def main(folder: Path) -> int:
@@ -29,9 +31,12 @@ def main(folder: Path) -> int:
         if problems:
             raise SnapshotFailed(f"{len(problems)} faults, the first: {problems[0]}")
         print(to_text(examine(folder)))
-    except (SnapshotFailed, VerifyError, OSError) as error:
+    except (SnapshotFailed, VerifyError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return EXIT_DAMAGED
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
     return 0
 
 

@@ -234,7 +234,7 @@ def test_a_cluster_beside_another_on_its_ports_does_not_start(
         try:
             with pytest.raises(LocalClusterError, match="n1 did not serve within 4 s"):
                 third.start(timeout=4)
-            monkeypatch.setattr(localcluster, "_check_free", lambda _: None)
+            monkeypatch.setattr(localcluster, "check_free", lambda _: None)
             with pytest.raises(LocalClusterError, match="ended with exit status 1 while"):
                 second.start()
             left = [processes_of(one.folder) for one in (second, third)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from raftstate.consensus import membership
@@ -24,13 +26,13 @@ def voters(replica: Replica) -> set[str]:
     return {member.member_id for member in configuration.members if not member.learner}
 
 
-def agreed(table: Table, expected: set[str]) -> bool:
+def agreed(table: Table, expected: Collection[str]) -> bool:
     """Whether everybody who is there has the same voters in its state."""
     for replica in table.replicas.values():
         applied = queries.configuration(replica._state.store)
-        if applied is None or voters(replica) != expected:
+        if applied is None or voters(replica) != set(expected):
             return False
-        if {m.member_id for m in applied.members if not m.learner} != expected:
+        if {m.member_id for m in applied.members if not m.learner} != set(expected):
             return False
     return True
 

@@ -180,6 +180,18 @@ class Disk:
         if known is not None and known.changes and known.changes[-1].event is event:
             known.changes[-1].flying = True
 
+    def restart(self) -> None:
+        """The machine went down with nothing under way, and came back: what a process sees
+        now, it reads from the disk."""
+        for one in self._everything:
+            for change in one.changes:
+                change.must = True
+            one.settle()
+        for naming in self._namings:
+            naming.unsynced = []
+        self._settle_names()
+        self._begun.clear()
+
     def _known(self, event: Event) -> _Object:
         found = self._objects.get(event.inode)
         if found is None:

@@ -21,6 +21,7 @@ from raftstate.core.ports import Entry
 from raftstate.core.types import Index
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.store_pb2 import LogEntry
+from tests.crash_images.disk import Disk
 from tests.crash_images.recording import Event, Op, RecordingError, mark_of
 
 EPOCH = 1
@@ -32,9 +33,24 @@ class Promise(NamedTuple):
     index: int = 0
     term: int = 0
 
-    def and_(self, mark: dict[str, int]) -> Promise:
-        """With one acknowledgement more."""
+    def and_(self, event: Event) -> Promise:
+        """With what one event more says, if it is an acknowledgement."""
+        if not is_acknowledgement(event):
+            return self
+        mark = mark_of(event)
         return Promise(max(self.index, mark["index"]), max(self.term, mark["term"]))
+
+
+def is_acknowledgement(event: Event) -> bool:
+    """Whether an event is the driver's mark of a write that was acknowledged."""
+    return event.op is Op.MARK and "index" in mark_of(event)
+
+
+def replay(disk: Disk, event: Event) -> None:
+    """Tell a disk an event of a trace."""
+    disk.record(event)
+    if event.op is Op.MARK and "restarted" in mark_of(event):
+        disk.restart()
 
 
 @dataclass(slots=True)
@@ -97,7 +113,7 @@ def build(pieces: Iterable[list[Entry]], events: list[Event]) -> History:
 def _compare(history: History, events: list[Event]) -> None:
     """Each acknowledgement is of a command that stands in the entry that it names."""
     for event in events:
-        if event.op is not Op.MARK:
+        if not is_acknowledgement(event):
             continue
         mark = mark_of(event)
         entry = history.entry(Index(mark["index"]))

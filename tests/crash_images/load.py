@@ -5,8 +5,9 @@
 A cluster of one: `raftstate serve` as a process, and clients that write through its API,
 several at a time, so that writes are grouped. Its log is cut every few dozen entries. The
 first life ends in order, the second by SIGKILL when nothing is under way (the model must
-know all that happened), the third in order. After each acknowledgement a mark is put in
-the trace. A process of its own, because gRPC's threads do not go with `fork`.
+know all that happened). The third begins as after a restart of the machine, so the node
+builds its state anew, and ends in order. After each acknowledgement a mark is put in the
+trace. A process of its own, because gRPC's threads do not go with `fork`.
 """
 
 from __future__ import annotations
@@ -104,12 +105,14 @@ class Node:
         self.address = api
         config = folder / "node.toml"
         config.write_text(configuration(folder, log, api, raft))
-        serve = [sys.executable, "-m", "tests.crash_images.serve", "--config", str(config)]
-        self._command = recorder.command(serve)
+        self._boot = folder / "boot_id"
+        serve = [sys.executable, "-m", "tests.crash_images.serve", str(self._boot)]
+        self._command = recorder.command([*serve, "--config", str(config)])
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Begin a life."""
+    def start(self, boot_id: str) -> None:
+        """Begin a life, on a machine that was started under this id."""
+        self._boot.write_text(boot_id)
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
                 self._command,
@@ -282,10 +285,14 @@ class Worker:
         self._mark(closed, name, 0)
 
 
-async def lives(node: Node, workers: list[Worker], writes: int) -> None:
-    """Three lives of one data folder."""
+async def lives(
+    node: Node, workers: list[Worker], recorder: Recorder, writes: int
+) -> None:
+    """Three lives of one data folder, the last one on a machine that was restarted."""
     for life in range(3):
-        node.start()
+        if life == 2:
+            recorder.mark(restarted=True)
+        node.start(f"boot-{life // 2}")
         async with grpc.aio.insecure_channel(node.address, CHANNEL) as channel:
             await node.ready(channel)
             async with asyncio.TaskGroup() as group:
@@ -319,7 +326,7 @@ def main(argv: list[str] | None = None) -> int:
         for number in range(WORKERS)
     ]
     try:
-        asyncio.run(lives(node, workers, arguments.writes))
+        asyncio.run(lives(node, workers, recorder, arguments.writes))
     except (RecordingError, grpc.RpcError) as error:
         print(f"crash-images: {error}", file=sys.stderr)
         return 1

@@ -169,7 +169,7 @@ static int opened(int fd, int folder, const char *path, int flags, int was_there
     struct file file;
     char full[PATH_MAX];
     int error = errno;
-    if (fd >= 0 && (flags & (O_CREAT | O_TRUNC)) && known(fd, &file)) {
+    if (fd >= 0 && (flags & (O_CREAT | O_TRUNC | __O_TMPFILE)) && known(fd, &file)) {
         if ((flags & O_TMPFILE) == O_TMPFILE)
             record(UNSUPPORTED, file.inode, 0, 0, file.path, "O_TMPFILE", 0, 0);
         else if (!was_there && placed(folder, path, full))

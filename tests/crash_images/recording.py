@@ -184,10 +184,13 @@ def parse(trace: bytes, root: Path) -> Iterator[Event]:
 
 
 def relative(path: bytes, root: Path) -> str:
-    """A path as events have it. What is not below the root is a word, not a path."""
-    text = os.path.normpath(os.fsdecode(path)) if path else ""
-    inside = text.removesuffix(" (deleted)").removeprefix(str(root))
-    return inside.lstrip("/") if inside != text else text
+    """A path as events have it. What is no path, but a word, stays as it is."""
+    if not path.startswith(b"/"):
+        return os.fsdecode(path)
+    text = os.path.normpath(os.fsdecode(path)).removesuffix(" (deleted)")
+    if not Path(text).is_relative_to(root):
+        raise RecordingError(f"{text} is not below {root}, and a part of it was recorded")
+    return text.removeprefix(str(root)).lstrip("/")
 
 
 def checked(event: Event) -> Event:

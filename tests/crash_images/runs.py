@@ -30,7 +30,7 @@ from tests.crash_images.check import Bad, check, entries_of, open_image
 from tests.crash_images.disk import EVERY_SYNC, Disk
 from tests.crash_images.history import History, Promise
 from tests.crash_images.recorders import RECORDERS
-from tests.crash_images.recording import ABOUT, Event, Op, RecordingError, mark_of
+from tests.crash_images.recording import ABOUT, Event, Op, RecordingError
 
 CHILD_S = 120
 _SNAPSHOTS_MIN = 3
@@ -67,7 +67,7 @@ class Recording:
         Otherwise something happened that no recorder saw, and no image means anything."""
         disk = self.disk()
         for event in self.events:
-            disk.record(event)
+            truth.replay(disk, event)
         if different := disk.whole().differences(root):
             raise RecordingError(f"not recorded is what made {', '.join(different)}")
 
@@ -78,7 +78,7 @@ class Recording:
             raise RecordingError(f"only {len(wanted) - 1} snapshots were taken")
         disk, pieces = self.disk(), []
         for at, event in enumerate(self.events):
-            disk.record(event)
+            truth.replay(disk, event)
             if at in wanted:
                 pieces.append(_read_log(disk, scratch / f"moment-{at}", self.log))
         self.history = truth.build(pieces, self.events)
@@ -190,9 +190,8 @@ def _walk(plan: Plan) -> Iterator[tuple[int, int, Disk, Promise]]:
         if plan.only is not None and number != plan.only:
             continue
         for event in events[done : point + 1]:
-            disk.record(event)
-            if event.op is Op.MARK:
-                promise = promise.and_(mark_of(event))
+            truth.replay(disk, event)
+            promise = promise.and_(event)
         done = point + 1
         yield number, point, disk, promise
 

@@ -25,14 +25,14 @@ TRACE, MARKS = "trace.strace", "marks.jsonl"
 _CALLS = (
     "open,openat,creat,write,writev,pwrite64,pwritev,pwritev2,ftruncate,truncate,fallocate,"
     "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,"
-    "linkat,symlink,symlinkat,lseek,mmap,copy_file_range,sendfile"
+    "linkat,symlink,symlinkat,chdir,lseek,mmap,copy_file_range,sendfile"
 )
 _STRING_BYTES_MAX = 1 << 26
 _FINISH_S = 60.0
 
 _LINE = re.compile(
     r"(?P<tid>\d+) +(?P<at>\d+\.\d+) (?P<call>\w+)\((?P<arguments>.*)\) += "
-    r"(?P<result>-?\w+)(?:<[^>]*>)?(?: .*)? <(?P<took>\d+\.\d+)>"
+    r"(?P<result>-?\w+)(?:<[^>]*>)?(?:\(deleted\))?(?: .*)? <(?P<took>\d+\.\d+)>"
 )
 _UNFINISHED = re.compile(r"(\d+) +(\d+\.\d+ .*?) ?<unfinished \.\.\.>")
 _RESUMED = re.compile(r"(\d+) +\d+\.\d+ <\.\.\. \w+ resumed>(.*)")
@@ -177,6 +177,8 @@ class _Reading:
         self._inodes = {"": root.stat().st_ino}
         self._next = 1 << 40
         self._open: dict[tuple[int, int], _Open] = {}
+        # The folder that paths begin at where a call names none.
+        self._here = b""
 
     def read(self, call: Call) -> Iterator[Event]:
         """What a call means to the disk: mostly nothing."""
@@ -191,6 +193,8 @@ class _Reading:
             yield from self._named(call)
         elif name in ("link", "linkat", "symlink", "symlinkat"):
             yield from self._linked(call)
+        elif name == "chdir":
+            self._here = os.path.join(self._here, call.strings[0])  # noqa: PTH118  # bytes
         elif name == "truncate":
             path = self._path(call, 0)
             if path is not None:
@@ -265,10 +269,9 @@ class _Reading:
         """A path among the arguments, if it is recorded."""
         path = call.strings[which]
         if not path.startswith(b"/"):
-            folders = call.descriptors
-            if not folders:
-                return None
-            path = folders[min(which, len(folders) - 1)][1] + b"/" + path
+            folders = [folder for _, folder in call.descriptors]
+            folder = folders[min(which, len(folders) - 1)] if folders else self._here
+            path = folder + b"/" + path
         return relative(path, self._root) if self._inside(path) else None
 
     def _number(self, path: str) -> int:

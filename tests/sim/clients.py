@@ -183,7 +183,6 @@ class Client:
         self.habits = fleet.habits
         self.name = fleet.name(kind)
         self.rng = random.Random(fleet.rng.getrandbits(64))
-        self.members = sorted(fleet.place.nodes)
         self.guess = self.rng.choice(self.members)
         self.session_id = ""
         self.opened_revision = 0
@@ -193,6 +192,11 @@ class Client:
         self.sticks = False
 
     # -- waiting --
+
+    @property
+    def members(self) -> list[MemberId]:
+        """Whom a client may ask: the machines that are in use."""
+        return sorted(one.member_id for one in self.place.nodes.values() if not one.retired)
 
     def sleep(self, seconds: float) -> Script:
         """Let time go by, or less when the run ends."""

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from raftstate.core.ports import StorageError
 from raftstate.core.types import MemberId
+from tests.sim.admins import Admin
 from tests.sim.clients import Fleet
 from tests.sim.disk import SimulatedCrash
 from tests.sim.network import Link, Network
@@ -40,6 +41,9 @@ class Patient(Protocol):
     nodes: dict[MemberId, SimNode]
     network: Network
     fleet: Fleet
+    admin: Admin
+
+    def members(self) -> list[SimNode]: ...
 
     @property
     def now(self) -> float: ...
@@ -108,7 +112,8 @@ class Nemesis:
         getattr(self, f"_{kind}")(seconds)
 
     def _nodes(self) -> list[SimNode]:
-        return list(self._world.nodes.values())
+        """The machines that are in use, members or not (yet)."""
+        return [node for node in self._world.nodes.values() if not node.retired]
 
     def _victim(self) -> SimNode:
         """The leader, more often than not; otherwise anybody."""
@@ -140,7 +145,7 @@ class Nemesis:
 
     def _split(self, seconds: float) -> None:
         """Two groups that do not hear each other."""
-        members = list(self._world.nodes)
+        members = [node.member_id for node in self._nodes()]
         self._rng.shuffle(members)
         self._cut_between(set(members[: self._rng.randint(1, len(members) - 1)]), seconds)
 
@@ -154,7 +159,7 @@ class Nemesis:
         """The leader with less than half, for long enough that the others elect another:
         for a while there are two, and the old one must answer nothing."""
         leader = self._victim().member_id
-        others = [member for member in self._world.nodes if member != leader]
+        others = [n.member_id for n in self._nodes() if n.member_id != leader]
         self._rng.shuffle(others)
         far = set(others[self._rng.randint(0, len(others) // 2 - 1) :])
         self._cut_between(far, seconds + 2 * self._world.options.election_max_s)
@@ -218,7 +223,8 @@ class Nemesis:
     def _lose_disk(self, node: SimNode) -> bool:
         """Only while everybody is settled: before that, a second loss could be the loss
         of a majority, which nothing survives."""
-        if not all(node.disk.durable.hard_state.settled for node in self._nodes()):
+        everybody = {*self._world.members(), node}
+        if not all(one.disk.durable.hard_state.settled for one in everybody):
             return False
         self._down(node, power=True)
         node.disk.wipe()
@@ -277,7 +283,11 @@ class Nemesis:
         """One commit takes very long, as when a device is reset or a queue is full."""
         self._victim().disk.spike_s = self._rng.uniform(0.5, 3.0)
 
-    # -- clients --
+    # -- administrators and clients --
+
+    def _membership(self, seconds: float) -> None:
+        """Somebody joins, leaves, is replaced or leads."""
+        self._world.fleet.spawn(self._world.admin.plan())
 
     def _kill_worker(self, seconds: float) -> None:
         """An agent process is killed."""
@@ -319,7 +329,14 @@ WORDS = {
     "disk_error": "a write or a sync of {0} fails; it is back after {1:g} s",
     "orderly": "{0} is stopped in an orderly way, and is back after {1:g} s",
     "kill_worker": "an agent process is killed",
+    "membership": "an administrator changes who is in the cluster",
 }
+
+
+def told(story: Sequence[Strike]) -> str:
+    """A story in words, one line a strike."""
+    in_order = sorted(story, key=lambda strike: strike.at_s)
+    return "\n".join(["the story:", *(f"  {strike.words()}" for strike in in_order)])
 
 
 class Scripted(Nemesis):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -21,12 +21,14 @@ from jepsen_like.checkers import exactly_once, fencing, register
 from jepsen_like.checkers.exactly_once import StepOp, StoredEvent
 from jepsen_like.checkers.fencing import Fact
 from jepsen_like.checkers.history import Operation
+from raftstate.consensus.membership import decode
 from raftstate.core import hashing, queries
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import Base, Entry, HardState, NodeStatus, Reader
 from raftstate.core.types import ORIGIN, Index, MemberId, Position, Revision, Term, token_key
 from raftstate.v1.common_pb2 import FencingToken
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome
 from tests.sim.disk import BOTTOM, LogImage, SimLog
@@ -98,7 +100,7 @@ class Checks:
     """Everything noted so far."""
 
     epoch: int
-    members: Sequence[Member]
+    members: Mapping[MemberId, Member]
     leaders: dict[Term, MemberId] = field(default_factory=dict)
     entries: dict[Position, tuple[bytes, Position]] = field(default_factory=dict)
     seen: dict[MemberId, Seen] = field(default_factory=dict)
@@ -114,6 +116,10 @@ class Checks:
     snapshots: int = 0
     installs: int = 0
     membership_changes: int = 0
+    # What is committed: who votes, who is in the cluster, and each configuration.
+    voters: set[MemberId] = field(default_factory=set)
+    named: set[MemberId] = field(default_factory=set)
+    configurations: list[Configuration] = field(default_factory=list)
     oracle: StateMachine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,8 +156,9 @@ class Checks:
         if status.role == "leader":
             one_leader_a_term(self, status)
         if status.commit_index > self.last_committed.index:
-            self._commit(member, status.commit_index, now)
+            self._commit(member, status, now)
         state_machine_safety(self, status)
+        one_configuration(self, status)
         if member.log.base != seen.base:
             seen.base = member.log.base
             snapshot_is_of_the_log(self, member, seen.base)
@@ -162,15 +169,15 @@ class Checks:
         """The newest entry that any member called committed."""
         return self.committed[-1].position if self.committed else ORIGIN
 
-    def _commit(self, member: Member, commit: Index, now: float) -> None:
+    def _commit(self, member: Member, status: NodeStatus, now: float) -> None:
         """Feed the oracle what a member newly calls committed."""
-        log = member.log
+        log, commit = member.log, status.commit_index
         first = Index(self.last_committed.index + 1)
         must(
             log.base.position.index < first,
             f"{member.member_id} compacted {log.base.position}, past what was committed",
         )
-        durable_on_a_quorum(self, commit, log.term_at(commit))
+        durable_on_a_quorum(self, status, log.term_at(commit))
         while first <= commit:
             for entry in log.read(first, 1 << 30):
                 if entry.index > commit:
@@ -186,6 +193,9 @@ class Checks:
             for command, outcome in zip(record.commands, applied.outcomes, strict=True):
                 revision = Revision(revision + 1)
                 self._note(command, outcome, revision, now)
+        elif (configuration := decode(entry)) is not None:
+            self.oracle.configure(entry.index, entry.term, configuration)
+            self._configure(configuration)
         else:
             self.oracle.skip(entry.index, entry.term)
         self.committed.append(
@@ -196,6 +206,14 @@ class Checks:
                 self.oracle.state_hash,
             )
         )
+
+    def _configure(self, configuration: Configuration) -> None:
+        if self.configurations:
+            one_member_at_a_time(self.configurations[-1], configuration)
+            self.membership_changes += 1
+        self.configurations.append(configuration)
+        self.voters = voters_of(configuration)
+        self.named = {MemberId(member.member_id) for member in configuration.members}
 
     def _note(self, command: Command, outcome: Outcome, revision: int, now: float) -> None:
         """Take in one command's outcome. A command that asks again is answered with the
@@ -249,6 +267,7 @@ def one_leader_a_term(checks: Checks, status: NodeStatus) -> None:
     if holder is None:
         checks.leaders[status.term] = status.member_id
         leader_completeness(checks, status)
+        elected_by_voters(checks, status)
     else:
         must(
             holder == status.member_id,
@@ -263,6 +282,54 @@ def votes_once(log: SimLog, before: HardState, after: HardState) -> None:
     must(after.term >= before.term, f"{who}: term fell from {before} to {after}")
     if after.term == before.term and before.vote is not None:
         must(after.vote == before.vote, f"{who}: vote moved from {before} to {after}")
+
+
+def elected_by_voters(checks: Checks, status: NodeStatus) -> None:
+    """Elections (5.2; dissertation, 4.2.2): a leader has the votes of a majority of the
+    voters of its configuration, durably; strangers, learners and who was removed do not
+    count. Who has voted may have moved on to a later term since."""
+    term, me = status.term, status.member_id
+    voters = voters_of(status.configuration)
+    given = [one for one in voters if may_have_voted(checks.members[one], term, me)]
+    must(
+        2 * len(given) > len(voters),
+        f"{me} leads term {term} with the votes of {sorted(given)} of {sorted(voters)}",
+    )
+
+
+def may_have_voted(member: Member, term: Term, candidate: MemberId) -> bool:
+    """Whether a disk says so, or has forgotten what it said."""
+    held = member.durable.hard_state
+    if held.term > term or member.forgotten is not None:
+        return True
+    return held.term == term and held.vote == candidate
+
+
+def one_member_at_a_time(before: Configuration, after: Configuration) -> None:
+    """Membership (dissertation, 4.1): one configuration differs from the one before by
+    one member, so that majorities of both overlap."""
+    old, new = voters_of(before), voters_of(after)
+    must(len(old ^ new) <= 1, f"voters went from {sorted(old)} to {sorted(new)}")
+
+
+def one_configuration(checks: Checks, status: NodeStatus) -> None:
+    """Membership (dissertation, 4.1): a configuration in force that is committed is the
+    one that was committed there; what is not yet rests on the newest that is."""
+    index = status.configuration.index
+    if not 0 < index <= checks.last_committed.index:
+        return
+    place = bisect_left(checks.configurations, index, key=lambda one: one.index)
+    if index <= status.commit_index:
+        must(
+            place < len(checks.configurations)
+            and checks.configurations[place] == status.configuration,
+            f"{status.member_id} goes by {status.configuration}, which is not committed",
+        )
+
+
+def voters_of(configuration: Configuration) -> set[MemberId]:
+    """The voters of a configuration."""
+    return {MemberId(m.member_id) for m in configuration.members if not m.learner}
 
 
 def leader_completeness(checks: Checks, status: NodeStatus) -> None:
@@ -328,22 +395,28 @@ def committed_is_the_same(checks: Checks, member: Member, status: NodeStatus) ->
         )
 
 
-def durable_on_a_quorum(checks: Checks, commit: Index, term: Term | None) -> None:
+def durable_on_a_quorum(checks: Checks, status: NodeStatus, term: Term | None) -> None:
     """Commitment (5.3, 5.4.2): what a member calls committed is durable on a
-    majority, at that moment.
+    majority of the voters, at that moment. Learners do not count (dissertation, 4.2.1).
+
+    The configuration that counts is the newest in the leader's log. Whoever is first to
+    call an entry committed is the leader, but for one that died before it was looked at:
+    then it is one that the entry before was committed under.
 
     A disk may be lost while its acknowledgement is under way. It counts as long as its
     member is not settled on the next one: until then the member elects nobody who could
     lack what it has forgotten, so the rest of that majority is enough.
     """
-    holders = [
-        member.member_id
-        for member in checks.members
+    commit = status.commit_index
+    holders = {
+        member_id
+        for member_id, member in checks.members.items()
         if holds(member.durable, commit, term)
         or (member.forgotten is not None and holds(member.forgotten, commit, term))
-    ]
+    }
+    electorates = (voters_of(status.configuration), checks.voters)
     must(
-        2 * len(holders) > len(checks.members),
+        any(2 * len(holders & voters) > len(voters) for voters in electorates),
         f"index {commit} of term {term} is called committed, and durable on {holders} only",
     )
 
@@ -442,8 +515,10 @@ def justified(member: Member, envelope: Envelope) -> None:
             f"{who} acknowledges {envelope.append_reply.match_index}; it has {durable.last}",
         )
     elif kind == "request_vote" and not envelope.request_vote.pre_vote:
+        quarantined_is_silent(member, kind)
         _voted_for(member, envelope, member.member_id)
     elif kind == "vote_reply" and envelope.vote_reply.granted:
+        quarantined_is_silent(member, kind)
         if not envelope.vote_reply.pre_vote:
             _voted_for(member, envelope, MemberId(envelope.to_member))
     elif kind == "install_reply" and envelope.install_reply.installed_index:
@@ -451,6 +526,16 @@ def justified(member: Member, envelope: Envelope) -> None:
             moved_on or envelope.install_reply.installed_index <= durable.last.index,
             f"{who} claims to have installed {envelope.install_reply.installed_index}",
         )
+
+
+def quarantined_is_silent(member: Member, kind: str) -> None:
+    """Quarantine: who found damage has forgotten what it promised, and neither votes nor
+    campaigns until it is settled."""
+    hard_state = member.durable.hard_state
+    must(
+        member.forgotten is None or hard_state.settled,
+        f"{member.member_id} is in quarantine, and sends a {kind}",
+    )
 
 
 def _voted_for(member: Member, envelope: Envelope, candidate: MemberId) -> None:
@@ -581,4 +666,4 @@ def fence_text(fence: FencingToken) -> str:
 
 
 def _member(checks: Checks, member_id: MemberId) -> Member:
-    return next(one for one in checks.members if one.member_id == member_id)
+    return checks.members[member_id]

@@ -119,6 +119,13 @@ class Network:
             if source != target
         }
 
+    def add(self, member: MemberId) -> None:
+        """A new machine, linked to all there are."""
+        there = {end for pair in self._links for end in pair}
+        for other in sorted(there - {member}):
+            self._links.setdefault((member, other), Link(member, other))
+            self._links.setdefault((other, member), Link(other, member))
+
     @property
     def links(self) -> list[Link]:
         """All links, in a fixed order."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from raftstate.consensus.config import Dismissed
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.core import queries
 from raftstate.core.ports import (
@@ -20,6 +21,7 @@ from raftstate.core.ports import (
     ChangeRefused,
     KeepAliveResult,
     LeadershipTransferred,
+    MemberChange,
     NodeStatus,
     Reader,
     ReadPoint,
@@ -60,7 +62,10 @@ Told = (
     | ChangeRefused
     | LeadershipTransferred
 )
-Kind = Literal["mutate", "read", "stale", "keep_session", "keep_ownership"]
+Kind = Literal[
+    "mutate", "read", "stale", "keep_session", "keep_ownership", "change", "transfer"
+]
+Body = Command | FenceQuery | str | MemberChange | None
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +75,7 @@ class Request:
 
     number: int
     kind: Kind
-    body: Command | FenceQuery | str
+    body: Body
     answer: Callable[[Told], None]
     answered: bool = False
 
@@ -129,6 +134,8 @@ class SimNode:
         self.clock = clock
         self.rng = rng
         self.replica: Replica | None = None
+        # The cluster has told it to go, or it was removed: it never starts again.
+        self.retired = False
         self.paused_until = 0.0
         self.restart_due = 0  # counts planned starts, so that only the last one counts
         self.steps = 0
@@ -191,7 +198,7 @@ class SimNode:
 
     def start(self) -> None:
         """Start the process, if it does not run."""
-        if self.replica is not None:
+        if self.replica is not None or self.retired:
             return
         self.world.trace("start", self.member_id)
         self._opened = self.disk.open(lambda: self.wake(0.0))
@@ -220,8 +227,9 @@ class SimNode:
 
     def stop(self) -> None:
         """An orderly stop."""
-        self._end()
-        self.disk.close()
+        if self.replica is not None:
+            self._end()
+            self.disk.close()
 
     def pause(self, seconds: float) -> None:
         """Stand still for a while; messages pile up."""
@@ -262,7 +270,7 @@ class SimNode:
         if due != self._step_at:
             return  # planned again, earlier or later
         self._step_at = float("inf")
-        if self.replica is None:
+        if self.replica is None or self.retired:
             return
         if self.world.now < self.paused_until:
             self.wake(0.0)
@@ -278,6 +286,9 @@ class SimNode:
             while self._inbox:
                 self._inbox.popleft()(replica)
             replica.step(local)
+        except Dismissed as dismissed:
+            self.world.trace("dismissed", self.member_id, dismissed.reason)
+            self.retired = True
         except (SimulatedCrash, StorageError):
             if not trapped or self.disk.trap is not None:
                 raise  # nobody planned this one
@@ -293,6 +304,9 @@ class SimNode:
         )  # fmt: skip
         self.world.checks.after_step(self, status, self.world.now)
         self._tell_delivered()
+        if self.retired:
+            self.world.after(self.disk.spent_s, self.stop)
+            return
         idle_s = 0.0
         if not replica.has_work:
             idle_s = self.clock.moment(replica.wake_at) - self.world.now
@@ -311,7 +325,10 @@ class SimNode:
         def receive(replica: Replica) -> None:
             if link.session == message.session:  # otherwise: of an older connection
                 self.world.trace("receive", link.name, message.data)
-                replica.receive(Envelope.FromString(message.data))
+                envelope = Envelope.FromString(message.data)
+                known = replica.engine.membership.names(link.source)
+                if known or replica.admits(envelope):
+                    replica.receive(envelope)
 
         self.put(receive)
 
@@ -353,6 +370,11 @@ class SimNode:
             replica.read_point(request)
         elif request.kind == "stale":
             self._answer(request, self._read(str(body)))
+        elif request.kind == "change":
+            assert isinstance(body, MemberChange)
+            replica.change_members(body, request)
+        elif request.kind == "transfer":
+            replica.transfer_leadership(MemberId(str(body)) if body else None, request)
         elif request.kind == "keep_session":
             replica.keep_session(str(body), request)
         else:

@@ -33,6 +33,7 @@ FAULTS = {
     "disk_error": 2,
     "orderly": 1,
     "kill_worker": 3,
+    "membership": 8,
 }
 
 
@@ -66,10 +67,11 @@ class Options:
     fault_len_s: float
 
     def replica(self, member_id: MemberId, members: tuple[MemberId, ...]) -> ReplicaConfig:
-        """The configuration of one member."""
+        """How one member behaves; without members it joins a cluster that is there."""
         return ReplicaConfig(
             member_id=member_id,
             members=members,
+            join=not members,
             heartbeat_s=self.heartbeat_s,
             election_min_s=self.election_min_s,
             election_max_s=self.election_max_s,

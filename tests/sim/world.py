@@ -23,9 +23,10 @@ from typing import Self
 from raftstate.core.ports import Identity
 from raftstate.core.types import MemberId
 from tests.sim import invariants, regressions
+from tests.sim.admins import Admin
 from tests.sim.clients import Fleet, Prober
 from tests.sim.disk import SimDisk
-from tests.sim.faults import PARTITIONS, Nemesis, Scripted, Strike
+from tests.sim.faults import PARTITIONS, Nemesis, Scripted, Strike, told
 from tests.sim.invariants import Checks
 from tests.sim.network import InFlight, Link, Network
 from tests.sim.node import Clock, SimNode
@@ -56,6 +57,7 @@ class World:
         self.listen: Callable[[str], None] | None = None
         self.settled_s = 0.0
         self._forced_nodes = nodes
+        self._story = story
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
         self.options: Options = draw(self._rng("options"), nodes, seconds)
@@ -68,10 +70,12 @@ class World:
             delays=self.options.delays,
         )
         self.nodes: dict[MemberId, SimNode] = {}
-        self.checks = Checks(EPOCH, ())
+        self.checks = Checks(EPOCH, {})
         for member_id in members:
             self.nodes[member_id] = self._machine(member_id, members)
-        self.checks.members = list(self.nodes.values())
+        self.checks.members = self.nodes
+        self.checks.voters, self.checks.named = set(members), set(members)
+        self.admin = Admin(self, self._rng("admin"))
         self.fleet = Fleet(self, self.options.habits, self._rng("clients"))
         self.registers = Registers(self.fleet)
         self.checks.on_expiry = self.fleet.judge_expiry
@@ -100,6 +104,17 @@ class World:
         config = self.options.replica(member_id, members)
         return SimNode(self, config, disk, clock, rng, self.options.turn_s)
 
+    def new_machine(self) -> SimNode:
+        """One more machine, on which nothing runs yet."""
+        member_id = MemberId(f"n{len(self.nodes) + 1}")
+        self.network.add(member_id)
+        node = self.nodes[member_id] = self._machine(member_id, ())
+        return node
+
+    def members(self) -> list[SimNode]:
+        """The machines that are members, as far as is committed."""
+        return [self.nodes[member] for member in sorted(self.checks.named)]
+
     # -- as a context --
 
     def __enter__(self) -> Self:
@@ -113,11 +128,18 @@ class World:
     ) -> None:
         if error is not None:
             error.add_note(f"seed {self.seed:#x}, t={self.now:.3f}s, {self.options}")
+            if self._story is not None:
+                error.add_note(told(self._story))
             error.add_note(f"reproduce: {self.reproduce}")
 
     @property
     def reproduce(self) -> str:
-        """The command that runs this again."""
+        """The command that runs this again; for a story the Python that does."""
+        if self._story is not None:
+            return (
+                f"World({self.seed:#x}, nodes={self._forced_nodes}, "
+                f"seconds={self.options.seconds:g}, story={list(self._story)}).run()"
+            )
         nodes = f" --nodes {self._forced_nodes}" if self._forced_nodes else ""
         usual = self.options.seconds == SECONDS
         seconds = "" if usual else f" --seconds {self.options.seconds:g}"
@@ -173,6 +195,7 @@ class World:
         began = self.now
         self.nemesis.heal()
         self.fleet.close()
+        self.admin.closing = True
         prober = Prober(self.fleet)
         self.fleet.spawn(prober.probe())
         while not self._at_rest():
@@ -184,9 +207,9 @@ class World:
     def _at_rest(self) -> bool:
         return (
             self.fleet.idle
-            and all(node.is_up for node in self.nodes.values())
+            and all(node.is_up for node in self.members())
             and not any(node.unanswered for node in self.nodes.values())
-            and invariants.converged(node.status for node in self.nodes.values())
+            and invariants.converged(node.status for node in self.members())
         )
 
     def _restlessness(self) -> str:
@@ -196,14 +219,14 @@ class World:
             f"owes {len(node.unanswered)}"
             if node.is_up
             else f"{node.member_id}: down"
-            for node in self.nodes.values()
+            for node in self.members()
         ]
         busy = sum(not task.done for task in self.fleet.tasks)
         return f"not at rest {SETTLE_S} s after the heal: {busy} clients busy; {nodes}"
 
     def judge(self) -> None:
         """Compare what the members hold with what the clients were told."""
-        for node in self.nodes.values():
+        for node in self.members():
             invariants.state_hash_is_of_the_state(node.member_id, node.reader())
             invariants.acknowledged_once(self.fleet.ops, node.member_id, node.reader())
         invariants.grants_fence(self.fleet.facts)

@@ -18,6 +18,7 @@ from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import Base, Entry, SnapshotFailed
 from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.storage.logs import LogKind
 from raftstate.storage.open import Storage, open_storage
 from raftstate.v1.peer_pb2 import SnapshotManifest
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
@@ -29,6 +30,7 @@ MEMBERS = [MemberId("n1"), MemberId("n2"), MemberId("n3")]
 EPOCH = 1
 BOOT = "this-boot"
 MAP_BYTES = 64 << 20
+SEGMENT_BYTES = 8 << 10
 PATIENCE_S = 20.0
 
 _T = TypeVar("_T")
@@ -71,6 +73,9 @@ def until(ask: Callable[[], _T | None]) -> _T:
 class Member:
     """An open data folder. Opening applies what the log holds beyond the state."""
 
+    # The kind of log that folders are made and opened with; tests put another here.
+    log_kind: LogKind = "lmdb"
+
     def __init__(
         self, data_dir: Path, *, boot_id: str = BOOT, member_id: MemberId = MEMBER
     ) -> None:
@@ -81,7 +86,9 @@ class Member:
             member_id=member_id,
             boot_id=boot_id,
             wake=lambda: None,
+            log_kind=self.log_kind,
             map_bytes=MAP_BYTES,
+            segment_bytes=SEGMENT_BYTES,
         )
         self.log = self.storage.log
         self.state = self.storage.state

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from raftstate.storage import generations
+from raftstate.storage.logs import LOG_KINDS, LogKind
 from tests.storage.member import BOOT, Member, copy_folder, expected, until
 
 ROOT = Path(__file__).parents[2]
@@ -84,8 +85,16 @@ def fingerprint(folder: Path) -> bytes:
     return found.digest()
 
 
+@pytest.fixture(scope="module", autouse=True, params=LOG_KINDS)
+def log_kind(request: pytest.FixtureRequest) -> Iterator[LogKind]:
+    """A crash is as harmless with either log."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Member, "log_kind", request.param)
+        yield request.param
+
+
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
+def pictures(log_kind: LogKind, tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
     """Pictures of a life."""
     folder = tmp_path_factory.mktemp("crash")
     (folder / "album").mkdir()
@@ -93,7 +102,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
     leader = Member(folder / "leader")
     leader.write(40, at_a_time=10)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("fsync", "mkdir", "rename", "replace", "rmdir", "unlink"):
+        for name in ("fsync", "fdatasync", "mkdir", "rename", "replace", "rmdir", "unlink"):
             camera.before(name, patch)
         live(camera, leader)
     leader.close()
@@ -198,7 +207,7 @@ def test_the_camera_sees_the_steps_that_matter(tmp_path: Path, pictures: list[Pi
         member.close()
 
 
-def test_a_killed_writer_has_all_that_it_reported(tmp_path: Path) -> None:
+def test_a_killed_writer_has_all_that_it_reported(tmp_path: Path, log_kind: LogKind) -> None:
     """
     Real processes, killed with SIGKILL while they write, snapshot and cut; four lives in
     one folder.
@@ -207,7 +216,7 @@ def test_a_killed_writer_has_all_that_it_reported(tmp_path: Path) -> None:
     reported = compacted = 0
     for life, lines in enumerate((25, 60, 3, 90)):
         with subprocess.Popen(
-            [sys.executable, "-m", "tests.storage.writer", str(data_dir)],
+            [sys.executable, "-m", "tests.storage.writer", str(data_dir), log_kind],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -13,6 +13,7 @@ import pytest
 from raftstate.core.ports import StorageError, WrongStore
 from raftstate.core.types import Index, MemberId
 from raftstate.storage import generations
+from raftstate.storage.logs import LOG_KINDS, LogKind
 from raftstate.storage.open import open_storage
 from tests.storage.member import (
     BOOT,
@@ -21,12 +22,19 @@ from tests.storage.member import (
     Member,
     apply,
     copy_folder,
-    expected,
     log_entry,
     until,
 )
 
 OTHER_BOOT = "another-boot"
+
+
+@pytest.fixture(autouse=True, params=LOG_KINDS)
+def log_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LogKind:
+    """The rule is the same with either log."""
+    kind: LogKind = request.param
+    monkeypatch.setattr(Member, "log_kind", kind)
+    return kind
 
 
 @pytest.fixture
@@ -124,8 +132,25 @@ def test_a_folder_of_another_is_refused_and_left_as_it_was(
             member_id=MemberId(member_id),
             boot_id=BOOT,
             wake=lambda: None,
+            log_kind=Member.log_kind,
         )
     assert str(crashed) in str(refusal.value)
+    assert untouched(crashed) == before
+
+
+def test_a_folder_with_another_kind_of_log_is_refused_and_left_as_it_was(
+    crashed: Path, log_kind: LogKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A folder keeps its kind for life; the message names the key of the configuration.
+    """
+    before = untouched(crashed)
+    (other,) = set(LOG_KINDS) - {log_kind}
+    monkeypatch.setattr(Member, "log_kind", other)
+    with pytest.raises(
+        WrongStore, match=rf"made with the log '{log_kind}'; \[storage\] log wants '{other}'"
+    ):
+        Member(crashed)
     assert untouched(crashed) == before
 
 
@@ -165,13 +190,13 @@ def test_a_refused_opening_leaves_nothing_open(crashed: Path) -> None:
     """
     The lock is free afterwards, and the log too.
     """
-    snapshot = snapshot_of(crashed)
-    hidden = snapshot.with_name("hidden")
-    snapshot.rename(hidden)
-    with pytest.raises(StorageError):
-        Member(crashed, boot_id=OTHER_BOOT)
-    hidden.rename(snapshot)
-    Member(crashed, boot_id=OTHER_BOOT).close()
+    boot = crashed / "state-1" / "boot"
+    boot.unlink()
+    boot.mkdir()
+    with pytest.raises(StorageError, match="cannot settle the state"):
+        Member(crashed)
+    boot.rmdir()
+    Member(crashed).close()
 
 
 # --- whether the state may be trusted ----------------------------------------
@@ -273,10 +298,13 @@ def test_a_missing_state_is_rebuilt(crashed: Path) -> None:
     member.close()
 
 
-def test_a_state_that_is_ahead_of_the_log_is_rebuilt(data_dir: Path) -> None:
+def test_a_state_that_is_ahead_of_the_log_shows_that_the_log_lost_something(
+    data_dir: Path,
+) -> None:
     """
-    Never by the order of commits; by a log that was put back, perhaps. Method: apply an
-    entry that the log never committed.
+    Never by the order of commits; by a log that was put back, perhaps. Nothing is made
+    of such a log: the member begins anew. Method: apply an entry that the log never
+    committed.
     """
     running = Member(data_dir.with_name("running"))
     running.write(6)
@@ -285,14 +313,15 @@ def test_a_state_that_is_ahead_of_the_log_is_rebuilt(data_dir: Path) -> None:
     copy_folder(running.data_dir, data_dir)
     running.close()
     member = Member(data_dir)
-    assert "the state is at 7, the log goes from 0 to 6" in member.storage.recovered
+    assert "the state is at 7, and the log ends at 6" in member.storage.quarantined
+    assert member.log.last.index == 0
     member.check()
     member.close()
 
 
-def test_a_state_of_another_history_is_rebuilt(data_dir: Path) -> None:
+def test_a_state_of_another_history_shows_that_one_of_them_is_wrong(data_dir: Path) -> None:
     """
-    The log has another term where the state ends.
+    The log has another term where the state ends, and what is applied never changes.
     """
     running = Member(data_dir.with_name("running"))
     running.write(6)
@@ -302,9 +331,10 @@ def test_a_state_of_another_history_is_rebuilt(data_dir: Path) -> None:
     copy_folder(running.data_dir, data_dir)
     running.close()
     member = Member(data_dir)
-    assert "the state is at 6 of term 1, where the log has term 2" in member.storage.recovered
+    wrong = "the state is at 6 of term 1, where the log has term 2"
+    assert wrong in member.storage.quarantined
     assert member.found.index == 0
-    assert member.pairs() == expected(6, 2)
+    assert member.pairs() == {}
     member.close()
 
 
@@ -338,34 +368,34 @@ def test_a_state_that_says_nothing_sensible_is_rebuilt(crashed: Path) -> None:
             txn.put(key, b"nonsense")
     member = Member(crashed)
     assert "the state is damaged" in member.storage.recovered
+    assert "the state is damaged" in member.storage.damage
+    assert member.storage.quarantined == ""
     member.check()
     member.close()
 
 
-# --- what cannot be mended ---------------------------------------------------
+# --- what cannot be mended: see also test_quarantine ---------------------------
 
 
-def test_without_the_snapshot_that_the_base_names_nothing_goes_on(crashed: Path) -> None:
+@pytest.mark.parametrize("state", ["good", "lost"])
+def test_without_the_snapshot_that_the_base_names_the_member_begins_anew(
+    crashed: Path, state: str
+) -> None:
     """
-    Refused, by name, and nothing that is there is thrown away.
+    Even if the state is good: a leader would need it for a follower that is far behind.
+    Nothing that is there is thrown away.
     """
     snapshot = snapshot_of(crashed)
-    other = snapshot.with_name(f"snap-{99:016x}-1")
-    snapshot.rename(other)
-    garble(crashed)
-    with pytest.raises(StorageError, match=f"missing: .*{snapshot.name}"):
-        Member(crashed, boot_id=OTHER_BOOT)
-    assert other.exists()
-    assert state_of(crashed).exists()
-
-
-def test_a_missing_snapshot_is_no_obstacle_while_the_state_is_good(crashed: Path) -> None:
-    """
-    Refusing only if there is nothing to go on from.
-    """
-    shutil.rmtree(snapshot_of(crashed))
-    member = Member(crashed)
-    member.check()
+    snapshot.rename(snapshot.with_name(f"snap-{99:016x}-1"))
+    if state == "lost":
+        garble(crashed)
+    member = Member(crashed, boot_id=BOOT if state == "good" else OTHER_BOOT)
+    assert snapshot.name in member.storage.quarantined
+    assert "missing" in member.storage.quarantined
+    assert member.log.last.index == 0
+    aside = crashed / "damaged-1"
+    assert {path.name for path in aside.iterdir()} == {"log", "snapshots", "state-1"}
+    assert (aside / "snapshots" / f"snap-{99:016x}-1").exists()
     member.close()
 
 
@@ -387,8 +417,10 @@ def test_a_damaged_snapshot_is_not_opened(crashed: Path, spoil: str) -> None:
             image.unlink()
         case "manifest":
             (image.parent / "manifest").write_bytes(b"nonsense")
-    with pytest.raises(StorageError, match=r"snap-000000000000000c-1 is damaged"):
-        Member(crashed, boot_id=OTHER_BOOT)
+    member = Member(crashed, boot_id=OTHER_BOOT)
+    assert "snap-000000000000000c-1 is damaged" in member.storage.quarantined
+    assert member.pairs() == {}
+    member.close()
 
 
 # --- what is half made -------------------------------------------------------
@@ -408,7 +440,8 @@ def test_half_made_things_are_cleared_away(crashed: Path) -> None:
         (crashed / name / "data.mdb").write_bytes(b"half of it")
     (crashed / "snapshots" / "notes.txt").write_text("not ours")
     member = Member(crashed)
-    assert {path.name for path in crashed.iterdir()} == {"lock", "log", "snapshots", "state-1"}
+    names = {"identity", "lock", "log", "snapshots", "state-1"}
+    assert {path.name for path in crashed.iterdir()} == names
     assert {path.name for path in (crashed / "snapshots").iterdir()} == {kept, "notes.txt"}
     member.check()
     member.close()

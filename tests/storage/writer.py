@@ -1,4 +1,4 @@
-"""`python -m tests.storage.writer FOLDER`: write for ever, and report what is durable.
+"""`python -m tests.storage.writer FOLDER KIND`: write for ever, and report what is durable.
 
 One line an entry, after its commit. Takes a snapshot every 20 entries and cuts the
 log behind it. Meant to be killed.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from raftstate.storage.logs import as_log_kind
 from raftstate.v1.peer_pb2 import SnapshotManifest
 from tests.storage.member import Member
 
 
-def main(data_dir: Path) -> None:
+def main(data_dir: Path, log_kind: str) -> None:
     """Write until killed."""
+    Member.log_kind = as_log_kind(log_kind)
     member = Member(data_dir)
     copying = False
     while True:
@@ -31,4 +33,4 @@ def main(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -30,6 +30,8 @@ from raftstate.v1.store_pb2 import Command, LogEntry, Outcome
 from tests.consensus.gaps.links import Links
 from tests.sim.disk import SimDisk
 
+CAMPAIGNS_MAX = 5
+
 
 class Answer:
     """What a caller of ours is told."""
@@ -192,10 +194,12 @@ class OurCluster(Links[Envelope]):
         self.step(member)
 
     def elect(self, member: str, settle: int = 4) -> Replica:
-        """A member runs and wins, unless it leads already; then `settle` ticks."""
-        if self.role(member) != "leader":
-            self.campaign(member)
-            self.pump()
+        """A member runs and wins, unless it leads already; then `settle` ticks. It may
+        need several terms to get past one that others have seen."""
+        for _ in range(CAMPAIGNS_MAX):
+            if self.role(member) != "leader":
+                self.campaign(member)
+                self.pump()
         assert self.role(member) == "leader", f"{member} is {self.role(member)}"
         self.ticks(settle)
         return self.nodes[member]
@@ -228,16 +232,19 @@ class OurCluster(Links[Envelope]):
     # --- messages -----------------------------------------------------------------
 
     def message(self, sender: str, peer: str, term: int | None = None, **kind: Any) -> Envelope:
-        """A message as the sender would send it: of a stranger too if the term is given."""
+        """A message as the sender would send it: of a stranger too if the term is given,
+        who knows the name of the cluster and not the key that its members have."""
+        node = self.nodes.get(sender)
         if term is None:
-            term = self.nodes[sender].engine.term
+            assert node is not None, f"a stranger's message needs a term: {sender}"
+            term = node.engine.term
         return Envelope(
             cluster_id="test",
             cluster_epoch=1,
+            cluster_key=node.engine.membership.cluster_key if node is not None else "",
             from_member=sender,
             to_member=peer,
             disk_id=f"disk-{sender}",
-            cluster_key=next(iter(self.nodes.values())).engine.membership.cluster_key,
             term=term,
             **kind,
         )

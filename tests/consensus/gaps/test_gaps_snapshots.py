@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from raftstate.core.ports import StorageError
-from raftstate.core.types import MemberId
+from raftstate.core.types import ORIGIN, MemberId
 from raftstate.storage.environment import DATA
 from tests.consensus.gaps.images import PAGE, flip
 from tests.consensus.gaps.ours import OurCluster
@@ -137,7 +136,10 @@ def test_s11_nobody_runs_on_a_state_that_was_not_loaded_stock(tmp_path: Path) ->
 
 @pytest.mark.parametrize("damage", ["flipped", "cut short", "missing"])
 def test_s11_nobody_runs_on_a_state_that_was_not_loaded(tmp_path: Path, damage: str) -> None:
-    """The same with ours: where state and snapshot are gone, the folder is refused."""
+    """
+    The same with ours: where state and snapshot are gone, the member begins anew, in
+    quarantine, and what it had is set aside.
+    """
     member = Member(tmp_path / "data")
     member.write(30)
     member.cut(member.snapshot())
@@ -152,8 +154,14 @@ def test_s11_nobody_runs_on_a_state_that_was_not_loaded(tmp_path: Path, damage: 
     else:
         shutil.rmtree(folder)
 
-    with pytest.raises(StorageError, match="snapshot"):
-        Member(tmp_path / "data")
+    member = Member(tmp_path / "data")
+
+    assert "snapshot" in member.storage.quarantined
+    assert member.log.last == ORIGIN
+    assert member.log.identity.disk_id.endswith(".1")
+    assert not member.log.hard_state.settled
+    assert (tmp_path / "data" / "damaged-1").is_dir()
+    member.close()
 
 
 # --- S12 -----------------------------------------------------------------------

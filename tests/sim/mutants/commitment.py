@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from raftstate.consensus import rules
 from raftstate.consensus.adapter import Engine
+from raftstate.consensus.following import Following
 from raftstate.consensus.rules import Match, Mismatch, TermAt
 from raftstate.core.ports import Entry
 from raftstate.core.types import Index, MemberId, Position, Term
@@ -19,7 +20,7 @@ def truncate_always(patch: Patch) -> None:
     """A follower removes everything behind the entry before a message's, conflict or not:
     a message sent again takes back what was acknowledged since. The product would notice
     some of it, so its own check goes too."""
-    real, take = rules.judge_append, Engine._take
+    real = rules.judge_append
 
     def judge_append(
         base: Position,
@@ -36,13 +37,14 @@ def truncate_always(patch: Patch) -> None:
             return judged
         return Match(kept[0].index, kept, judged.verified)
 
-    def take_unchecked(self: Engine, match: Match) -> None:
-        committed, self._SyncObj__raftCommitIndex = self.commit_index, Index(0)
-        take(self, match)
-        self._SyncObj__raftCommitIndex = committed
+    def take_unchecked(self: Following, match: Match) -> None:
+        if match.truncate is not None:
+            self._journal.deleteEntriesFrom(match.truncate - self._log.base.position.index)
+        for entry in match.append:
+            self._journal.add(entry.data, entry.index, entry.term)
 
     patch.replace(rules, "judge_append", judge_append)
-    patch.replace(Engine, "_take", take_unchecked)
+    patch.replace(Following, "_take", take_unchecked)
 
 
 @mutant(expects="durable_on_a_quorum", schedule="an_ack_from_an_earlier_office")

@@ -61,7 +61,7 @@ def forget_the_vote(patch: Patch) -> None:
 
 @mutant(
     expects="committed_is_the_same leader_completeness log_matching state_machine_safety "
-    "told_what_happened exactly_once one_leader_a_term",
+    "told_what_happened acknowledged_once one_leader_a_term",
     known=1,
 )
 def sync_now_and_then(patch: Patch) -> None:

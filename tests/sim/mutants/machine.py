@@ -88,14 +88,14 @@ def remember_no_outcome(patch: Patch) -> None:
     _remember_nothing(patch)
 
 
-@mutant(expects="exactly_once", known=1)
+@mutant(expects="acknowledged_once registers_are_linearizable", known=1)
 def remember_no_outcome_and_compare_no_answers(patch: Patch) -> None:
     """The same, with nobody comparing answers: an event is stored twice."""
     _remember_nothing(patch)
     patch.silence(invariants, "same_answer")
 
 
-@mutant(expects="exactly_once fencing", known=1)
+@mutant(expects="grants_fence acknowledged_once", known=1)
 def check_no_fence(patch: Patch) -> None:
     """Steps are not held to their token: a write of the past follows its successor's."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
@@ -55,22 +57,30 @@ def run(job: Job) -> Verdict:
     """One whole run; the bug is planted for so long, and no longer."""
     with Patch() as patch:
         try:
-            if job.bug:
-                load(job.bug)(patch)
-                if not patch.count:
-                    raise DoesNotApply(f"{job.bug} replaces nothing")
-            _play(job)
-        except (DoesNotApply, NotSetUp, ImportError, OSError, SyntaxError) as error:
+            play = _prepare(job, patch)
+        except Exception as error:  # noqa: BLE001  # whatever it is, nothing was shown
+            return Verdict(job, broken=_words(error), report=_text(error))
+        try:
+            play()
+        except NotSetUp as error:
             return Verdict(job, broken=_words(error), report=_text(error))
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
             return _judge(job, error)
     return Verdict(job)
 
 
-def _play(job: Job) -> None:
+def _prepare(job: Job, patch: Patch) -> Callable[[], None]:
+    """Plant the bug, if there is one; what to play with it."""
+    if job.bug:
+        load(job.bug)(patch)
+        if not patch.count:
+            raise DoesNotApply(f"{job.bug} replaces nothing")
     if job.schedule:
-        schedules.find(job.schedule)()
-        return
+        return schedules.find(job.schedule)
+    return partial(_random, job)
+
+
+def _random(job: Job) -> None:
     with World(job.seed, nodes=job.nodes, seconds=job.seconds) as world:
         world.run()
 

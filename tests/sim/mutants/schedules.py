@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from raftstate.core.ports import ChangeKind, MemberChange
 from tests.sim.mutants.stage import NotSetUp, Stage, match
 
 Schedule = Callable[[], None]
@@ -169,15 +170,43 @@ def a_quarantined_node_meets_a_deposed_leader() -> None:
         stage.finish()
 
 
+def a_removed_member_that_does_not_know() -> None:
+    """
+    A member of four stands still and is cut off while the others remove it, and then hears
+    of one of them only, which hears of nobody else.
+
+    These two are no majority, neither of the old four nor of the new three: they must not
+    elect a leader, whose log would lack what the other two have committed since.
+    """
+    with Stage(4) as stage:
+        a = stage.in_office()
+        stage.level()
+        b, c, d = stage.others(a)
+        stage.part([d], [a, b, c])
+        d.pause(60.0)
+        stage.change(a, MemberChange(ChangeKind.REMOVE, d.member_id))
+        stage.until(lambda: len({n.status.applied_index for n in (a, b, c)}) == 1)
+
+        stage.part([b], [a, c])
+        stage.write(a)
+        stage.until(lambda: c.status.commit_index == a.log.last.index)
+        stage.join([b, d])
+        stage.go(1.5)  # B has asked for votes, more than once
+        stage.rouse(d)
+        stage.go(0.2)
+        stage.finish()
+
+
 SCHEDULES: tuple[Schedule, ...] = (
     figure_8,
     an_ack_from_an_earlier_office,
     a_vote_that_arrives_twice,
     an_answer_from_before_the_read,
     a_quarantined_node_meets_a_deposed_leader,
+    a_removed_member_that_does_not_know,
 )
 
 
 def find(name: str) -> Schedule:
     """A schedule by its name."""
-    return next(one for one in SCHEDULES if one.__name__ == name)
+    return {one.__name__: one for one in SCHEDULES}[name]

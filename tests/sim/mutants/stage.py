@@ -13,13 +13,15 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from raftstate.core.ports import MemberChange
 from raftstate.core.types import Index, MemberId
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command
 from tests.sim import world
 from tests.sim.clients import ReadingClient, Worker
 from tests.sim.network import Delays, InFlight, Link
-from tests.sim.node import Request, SimNode
+from tests.sim.node import Request, SimNode, Told
 from tests.sim.options import Options, draw
 from tests.sim.tasks import Task, Wait
 
@@ -167,6 +169,11 @@ class Stage(world.World):
 
     # -- clients --
 
+    def rouse(self, node: SimNode) -> None:
+        """Let a member that stands still go on."""
+        node.paused_until = self.now
+        node.wake(0.0)
+
     def write(self, node: SimNode) -> None:
         """Let a leader append one entry more."""
         self._requests += 1
@@ -174,6 +181,17 @@ class Stage(world.World):
         opening = OpenSessionRequest(session_id=f"session/{number}", ttl_ms=60_000)
         node.serve(Request(number, "mutate", Command(open_session=opening), lambda told: None))
         self.until(lambda: node.log.last.index > before)
+
+    def change(self, node: SimNode, change: MemberChange) -> None:
+        """Ask a leader for another membership, and wait until that is committed."""
+        self._requests += 1
+        told = list[Told]()
+        request = Request(self._requests, "mutate", Command(), told.append)
+        node._waiting[request] = None
+        node.put(lambda replica: replica.change_members(change, request))
+        self.until(lambda: told)
+        if not isinstance(told[0], Configuration):
+            raise NotSetUp(f"{change} was answered {told[0]}")
 
     def step(self, node: SimNode, within_s: float = 10.0) -> None:
         """A worker of its own owns the agent, commits one step, and lets go."""

@@ -1,0 +1,1 @@
+"""The checkers themselves: what they let pass, and what they do not."""
