@@ -113,6 +113,24 @@ def check(config: configuration.Config) -> None:
     click.echo(config.effective(), nl=False)
 
 
+@cli.command("verify-data")
+@_configured
+def verify_data(config: configuration.Config) -> None:
+    """Read all data of a node that does not run, and say what is damaged."""
+    from raftstate import server
+
+    try:
+        faults = server.verify_data(config)
+    except server.CannotVerify as error:
+        click.echo(f"raftstate: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        sys.exit(EXIT_REFUSED)
+    click.echo(f"{config.node.data_dir}: everything is what was written")
+
+
 @cli.group("repair")
 def repair_group() -> None:
     """Mend a node that does not run. The runbook says when, and what it costs."""
@@ -137,7 +155,7 @@ def skip(config: configuration.Config, index: int) -> None:
     try:
         done = server.skip_entry(config, index)
     except server.CannotRepair as error:
-        click.echo(f"raftstate: nothing was changed: {error}", err=True)
+        click.echo(f"raftstate: nothing is passed over: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     click.echo(f"{config.node.id} passes over entry {done.index} of term {done.term}")
     click.echo(f"digest {done.digest.hex()}: it must be the same on every member")

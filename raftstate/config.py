@@ -166,9 +166,23 @@ class SnapshotConfig:
 @dataclass(frozen=True, slots=True)
 class StorageConfig:
     """Which kind of log a data folder is made with, and keeps for life: `lmdb` or
-    `segments`. How to choose is in the decision record 0006."""
+    `segments`. How to choose is in the decision record 0006.
+
+    With less than `reserve_mib` free, what makes the store larger is refused. With a
+    `quota_mib` the data folder may take so much; zero means all there is."""
 
     log: str = _choice("lmdb", "lmdb", "segments")
+    reserve_mib: int = _number(256, 1, 1 << 20)
+    quota_mib: int = _number(0, 0, 1 << 30)
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubConfig:
+    """How long the scrub rests between two passes over everything on the disk, and how
+    fast it reads. An interval of zero: it never does."""
+
+    interval_s: int = _number(60, 0, 1_000_000)
+    mib_per_s: int = _number(16, 1, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +220,7 @@ class Config:
     raft: RaftConfig = RaftConfig()
     metrics: MetricsConfig = MetricsConfig()
     storage: StorageConfig = StorageConfig()
+    scrub: ScrubConfig = ScrubConfig()
     snapshot: SnapshotConfig = SnapshotConfig()
     session: SessionConfig = SessionConfig()
     log: LogConfig = LogConfig()
@@ -247,6 +262,7 @@ SECTIONS: dict[str, type] = {
     "raft": RaftConfig,
     "metrics": MetricsConfig,
     "storage": StorageConfig,
+    "scrub": ScrubConfig,
     "snapshot": SnapshotConfig,
     "session": SessionConfig,
     "log": LogConfig,

@@ -44,6 +44,17 @@ class Listen(NamedTuple):
     port: int
 
 
+class DiskNumbers(NamedTuple):
+    """What is known of the disk: its room, what the scrub has read, and what it was for."""
+
+    free_bytes: int = 0
+    scrubbed_bytes: int = 0
+    passes: int = 0
+    hashes: int = 0
+    seconds: float = 0.0
+    damage: int = 0
+
+
 class Certificates(NamedTuple):
     """Paths of PEM files for mutual TLS."""
 
@@ -56,11 +67,14 @@ class Metrics:
     """The exporter of one member."""
 
     def __init__(
-        self, status: Callable[[], NodeStatus], refused: Callable[[], Mapping[str, int]]
+        self,
+        status: Callable[[], NodeStatus],
+        refused: Callable[[], Mapping[str, int]],
+        disk: Callable[[], DiskNumbers] = DiskNumbers,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for the birth of each series
         self.registry = CollectorRegistry()
-        self.registry.register(_Member(status, refused))
+        self.registry.register(_Member(status, refused, disk))
         self._calls = Counter(
             "raftstate_rpc_calls",
             "Calls that ended, by method and status code.",
@@ -109,10 +123,14 @@ class _Member(Collector):
     """What the status says, asked at each scrape."""
 
     def __init__(
-        self, status: Callable[[], NodeStatus], refused: Callable[[], Mapping[str, int]]
+        self,
+        status: Callable[[], NodeStatus],
+        refused: Callable[[], Mapping[str, int]],
+        disk: Callable[[], DiskNumbers],
     ) -> None:
         self._status = status
         self._refused = refused
+        self._disk = disk
 
     def collect(self) -> Iterator[Metric]:
         """Everything that is not about calls."""
@@ -122,6 +140,7 @@ class _Member(Collector):
             yield GaugeMetricFamily(f"raftstate_{name}", text, value)
         for name, text, value in _counters(status):
             yield CounterMetricFamily(f"raftstate_{name}", text, value)
+        yield from _disk_metrics(self._disk())
         yield from self._labelled(status)
 
     def _labelled(self, status: NodeStatus) -> Iterator[Metric]:
@@ -176,6 +195,21 @@ def _gauges(status: NodeStatus) -> Iterator[tuple[str, str, float]]:
     yield "state_bytes", "Bytes that the state takes.", status.state_bytes
     connected = sum(peer.connected for peer in status.peers)
     yield "peers_connected", "Peers that it can send to.", connected
+
+
+def _disk_metrics(disk: DiskNumbers) -> Iterator[Metric]:
+    for name, text, value in (
+        ("disk_free_bytes", "What the data folder may still take.", float(disk.free_bytes)),
+        ("scrub_seconds", "How long the last pass of the scrub took.", disk.seconds),
+    ):
+        yield GaugeMetricFamily(f"raftstate_{name}", text, value)
+    for name, text, value in (
+        ("scrub_bytes", "Bytes that the scrub has read.", disk.scrubbed_bytes),
+        ("scrub_passes", "Passes of the scrub over everything.", disk.passes),
+        ("scrub_hashes", "Passes that compared the state hash too.", disk.hashes),
+        ("scrub_damage", "How often damage was set aside in this folder.", disk.damage),
+    ):
+        yield CounterMetricFamily(f"raftstate_{name}", text, value)
 
 
 def _counters(status: NodeStatus) -> Iterator[tuple[str, str, float]]:

@@ -1,6 +1,6 @@
 """One node, put together: storage, consensus, the API, metrics, and its end.
 
-Four ways to go:
+Five ways to go:
 
     a signal       health says NOT_SERVING, calls under way get a moment, a leader
                    hands over, the state is marked clean; exit status 0
@@ -9,6 +9,8 @@ Four ways to go:
                    acknowledged, the process ends at once; 4
     dismissal      the cluster has said that this node is no member, or not on this data
                    folder: it stops as on a signal; 5
+    quarantine     something on the disk is not what was written: that is noted, nothing is
+                   closed, and the process begins again in place, as an empty member
 
 Start reading at `serve`. What can be mended on a node that does not run: `skip_entry`.
 """
@@ -21,9 +23,11 @@ import os
 import random
 import signal
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,21 +40,25 @@ from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Tls
 from raftstate.core import queries
 from raftstate.core.poison import PoisonEntry
-from raftstate.core.ports import Entry, Log, StorageError, WrongStore
+from raftstate.core.ports import Damage, Entry, Log, StorageError, WrongStore
 from raftstate.core.types import Index, MemberId
-from raftstate.metrics import Certificates, Listen, Metrics
+from raftstate.metrics import Certificates, DiskNumbers, Listen, Metrics
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.cluster import software_version
 from raftstate.rpc.frontend import Addresses
 from raftstate.rpc.server import PortUnavailable, RpcServer, Settings, TlsFiles, check_free
 from raftstate.storage.logs import as_log_kind
 from raftstate.storage.open import Storage, open_storage
+from raftstate.storage.quarantine import write_mark
 from raftstate.storage.repairs import Skip, record_skip, skipped
+from raftstate.storage.scrub import Scrubber, verify_folder
 
 EXIT_STOPPED, EXIT_CANNOT_START, EXIT_CRASH, EXIT_DISMISSED = 0, 1, 4, 5
 # How long calls under way may take, and a leader may look for a successor, at the end.
 GRACE_S = 0.5
 HAND_OVER_S = 2.0
+# A process that dies within this time after a start may have died of its data folder.
+TRIAL_S = 10.0
 # How long a thread may run before another gets the interpreter: the raft thread and
 # the event loop take turns within one write, so the default of 5 ms is far too long.
 SWITCH_INTERVAL_S = 0.0005
@@ -66,8 +74,12 @@ class CannotStart(Exception):
     """The node cannot start; the message says why."""
 
 
+class CannotVerify(Exception):
+    """The data folder cannot be looked at: it is in use, or cannot be read."""
+
+
 class CannotRepair(Exception):
-    """What was asked for does not fit the data folder; nothing was changed."""
+    """What was asked for does not fit the data folder, and was not done."""
 
 
 def serve(config: Config) -> int:
@@ -90,7 +102,7 @@ async def _run(config: Config) -> int:
     """Run the node to its end; the answer is the exit status."""
     _check_ports(config)
     async with AsyncExitStack() as stack:
-        ending = _Ending(asyncio.get_running_loop())
+        ending = _Ending(asyncio.get_running_loop(), _Quarantine(config.node.data_dir))
         node, rpc = await _start(config, stack, ending)
         ending.heed_signals()
         logger.info(
@@ -118,31 +130,82 @@ async def _start(
     """Open and start everything, in order; the stack closes what is left open."""
     bridge = Bridge(asyncio.get_running_loop())
     waker = Waker()
-    storage = _open_storage(config, waker.wake)
+    quarantine = ending.quarantine
+    storage = _open_storage(config, waker.wake, partial(quarantine.enter, found_by="read"))
     stack.callback(storage.close)
-    logger.info("data folder opened", extra={"state": storage.recovered})
-    if storage.repaired:
-        logger.warning("log repaired", extra={"what": storage.repaired})
+    _tell_opened(storage)
+    quarantine.repeated = bool(storage.quarantined)
+    survived = storage.on_trial()
+    stack.callback(survived)
+    asyncio.get_running_loop().call_later(TRIAL_S, survived)
+    scrubber = _scrubber(config, storage, quarantine)
+    stack.callback(scrubber.stop)
     node = _raft_node(config, storage, bridge, waker, ending)
-    metrics = Metrics(node.status, node.refused_connections)
+    metrics = Metrics(
+        node.status, node.refused_connections, partial(_disk_numbers, storage, scrubber)
+    )
     rpc = RpcServer(node, storage.state, bridge, _settings(config), metrics.observe)
     stack.push_async_callback(rpc.stop, 0)
     rpc.bind(str(config.api_listen))
     if (listen := config.metrics_listen) is not None:
         stack.callback(_serve_metrics(metrics, listen, config))
     node.start()
+    if config.scrub.interval_s:
+        scrubber.start()
     await rpc.start()
     return node, rpc
 
 
-def _open_storage(config: Config, wake: Callable[[], None]) -> Storage:
+def _tell_opened(storage: Storage) -> None:
+    logger.info("data folder opened", extra={"state": storage.recovered})
+    if storage.repaired:
+        logger.warning("log repaired", extra={"what": storage.repaired})
+    if storage.damage:
+        logger.error("state rebuilt after damage", extra={"damage": storage.damage})
+    if storage.quarantined:
+        reason = storage.quarantined
+        logger.critical("rejoining after damage", extra={"reason": reason})
+
+
+def _scrubber(config: Config, storage: Storage, quarantine: _Quarantine) -> Scrubber:
+    scrubber = Scrubber(
+        storage.data_dir,
+        interval_s=config.scrub.interval_s,
+        bytes_per_s=config.scrub.mib_per_s << 20,
+        on_damage=partial(quarantine.enter, found_by="scrub"),
+        between=storage.forget_dead_readers,
+    )
+    quarantine.scrubber = scrubber
+    return scrubber
+
+
+def _disk_numbers(storage: Storage, scrubber: Scrubber) -> DiskNumbers:
+    counts = scrubber.counts
+    return DiskNumbers(
+        free_bytes=storage.space.free_bytes,
+        scrubbed_bytes=counts.size_bytes,
+        passes=counts.passes,
+        hashes=counts.hashes,
+        seconds=counts.seconds,
+        damage=storage.times_damaged,
+    )
+
+
+def _open_storage(
+    config: Config,
+    wake: Callable[[], None],
+    on_damage: Callable[[Damage], None] = lambda _damage: None,
+) -> Storage:
     return open_storage(
         Path(config.node.data_dir),
         cluster_id=config.cluster.id,
         member_id=MemberId(config.node.id),
         boot_id=boot_id(),
         wake=wake,
+        on_damage=on_damage,
         log_kind=as_log_kind(config.storage.log),
+        reserve_bytes=config.storage.reserve_mib << 20,
+        quota_bytes=config.storage.quota_mib << 20,
     )
 
 
@@ -150,6 +213,7 @@ def _raft_node(
     config: Config, storage: Storage, bridge: Bridge, waker: Waker, ending: _Ending
 ) -> RaftNode:
     tls = config.tls
+    skips = skipped(Path(config.node.data_dir))
     try:
         return RaftNode(
             replica_config(config),
@@ -164,8 +228,11 @@ def _raft_node(
             deliver=bridge.deliver,
             on_fatal=ending.fatal,
             waker=waker,
-            skipped=skipped(Path(config.node.data_dir)),
+            skipped=skips,
+            on_mended=partial(ending.quarantine.release, storage),
         )
+    except Damage as damage:
+        ending.quarantine.enter(damage, found_by="read")
     except OSError as error:
         raise CannotStart(f"address {config.raft_listen}: {error.strerror or error}") from error
 
@@ -224,7 +291,8 @@ def _check_ports(config: Config) -> None:
 class _Ending:
     """Why the node comes to an end: whatever asks for it first."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, quarantine: _Quarantine) -> None:
+        self.quarantine = quarantine
         self._loop = loop
         self._status: asyncio.Future[int] = loop.create_future()
 
@@ -245,6 +313,8 @@ class _Ending:
 
     def fatal(self, error: BaseException) -> None:
         """The raft thread has ended with this; called there."""
+        if isinstance(error, Damage):
+            self.quarantine.enter(error, found_by="read")
         if not isinstance(error, Dismissed):
             crash_stop(error)
         logger.critical("dismissed", extra={"reason": error.reason})
@@ -257,6 +327,50 @@ class _Ending:
         if not self._status.done():
             print(f"raftstate: dismissed: {error.reason}", file=sys.stderr)
             self._status.set_result(EXIT_DISMISSED)
+
+
+class _Quarantine:
+    """What a node does when something on its disk is not what was written. Any thread."""
+
+    def __init__(self, data_dir: str) -> None:
+        self.scrubber: Scrubber | None = None
+        # The member has begun anew already, and is not settled yet.
+        self.repeated = False
+        self._data_dir = Path(data_dir).absolute()
+        self._lock = threading.Lock()
+
+    def release(self, storage: Storage) -> None:
+        """The member that began anew holds all that was ever committed."""
+        storage.release_quarantine()
+        self.repeated = False
+        logger.warning("quarantine over")
+
+    def enter(self, damage: Damage, found_by: str) -> NoReturn:
+        """Note the damage and begin again; nothing is closed, synced or marked as clean.
+
+        A member that finds damage again before it is whole has a disk, or a memory, that
+        cannot be relied on: then it ends, and whoever watches it decides when it starts.
+        """
+        self._lock.acquire()  # for good: who comes second waits for the end
+        logger.critical(
+            "quarantined",
+            extra={
+                "reason": str(damage),
+                "found_by": found_by,
+                "data_dir": str(self._data_dir),
+            },
+        )
+        if self.scrubber is not None:
+            self.scrubber.end_reader()
+        try:
+            write_mark(self._data_dir, str(damage), found_by)
+        except StorageError as error:
+            crash_stop(error)
+        if self.repeated:
+            crash_stop(damage)
+        sys.stderr.flush()
+        # Every descriptor is closed by that, the data folder's lock too.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # itself
 
 
 def crash_stop(error: BaseException) -> NoReturn:
@@ -287,12 +401,21 @@ def boot_id() -> str:
 # --- repairs ---------------------------------------------------------------------
 
 
+def verify_data(config: Config) -> list[str]:
+    """Everything that is damaged in the data folder of a node that does not run. Raises
+    CannotVerify if that cannot be told."""
+    try:
+        return verify_folder(Path(config.node.data_dir).absolute(), boot_id())
+    except (WrongStore, StorageError) as error:
+        raise CannotVerify(str(error)) from error
+
+
 def skip_entry(config: Config, index: int) -> Skip:
     """Record, on a node that does not run, that it passes over the entry at `index`.
 
     Only the entry at which it stops can be meant. So the log is applied from where the
     state is, and what that did is thrown away: the entry has to be the first to fail.
-    Raises CannotRepair; nothing was changed then.
+    Raises CannotRepair; nothing is recorded then.
     """
     data_dir = Path(config.node.data_dir)
     try:

@@ -150,7 +150,7 @@ def test_only_the_entry_at_which_the_node_stops_is_passed_over(
     result = skip(node, index)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("raftstate: nothing was changed: ")
+    assert result.stderr.startswith("raftstate: nothing is passed over: ")
     assert why in result.stderr
     assert recorded(node) == set()
 

@@ -53,8 +53,10 @@ class Peer:
             return
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
-        done, _ = await asyncio.wait({self._connecting}, timeout=max(patience, 0.0))
-        if not done or not self._connecting.result():
+        # Not read again after the wait: whoever woke up before us may have begun another.
+        connecting = self._connecting
+        done, _ = await asyncio.wait({connecting}, timeout=max(patience, 0.0))
+        if not done or not connecting.result():
             raise unreachable(self.address)
 
     @property

@@ -397,6 +397,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             for member in left_out:
                 self.admission.dismiss(MemberId(member.member_id), reason)
         for member in left_out:
+            self.admission.forget(MemberId(member.member_id))
             # A learner of this name may have been another folder, in a former life.
             mine = self.leads or member.disk_id == folder_of(self.log.identity.disk_id)
             if member.member_id == self.config.member_id and mine:

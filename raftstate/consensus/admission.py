@@ -14,6 +14,7 @@ from raftstate.core.ports import Log
 from raftstate.core.types import Index, MemberId
 from raftstate.v1.peer_pb2 import Dismissal, Envelope
 
+LOST_DISK = "PEER_LOST_DISK"
 LEADERS_MESSAGES = ("append_entries", "install_snapshot", "read_probe", "timeout_now")
 
 
@@ -59,7 +60,7 @@ class Admission:
             return True
         if not self._membership.knows(peer, envelope.disk_id):
             if self._gate.leads:
-                self._gate.alarms["PEER_LOST_DISK"] = f"{peer} came back on another data folder"
+                self._gate.alarms[LOST_DISK] = f"{peer} came back on another data folder"
             self.dismiss(peer, "the cluster knows another data folder under this name")
             return False
         asks = envelope.HasField("request_vote")
@@ -79,6 +80,11 @@ class Admission:
         index = self._membership.committed(self._gate.commit_index).index
         notice = Dismissal(configuration_index=index, reason=reason)
         self._gate.tell(peer, Envelope(dismissal=notice))
+
+    def forget(self, member: MemberId) -> None:
+        """Somebody is no member any more: where its disk is matters to nobody."""
+        if self._gate.alarms.get(LOST_DISK, "").startswith(f"{member} "):
+            del self._gate.alarms[LOST_DISK]
 
     def _take(self, peer: MemberId, dismissal: Dismissal) -> None:
         """Go, unless whoever says so knows less than this member does."""

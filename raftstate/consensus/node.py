@@ -42,6 +42,7 @@ class RaftNode:
     `waker.wake` is what storage calls when background work is done. `on_fatal` is called on
     the raft thread, once, with the exception that stopped it: nothing that was not
     acknowledged by then ever is, and the process must end.
+    `on_mended` is called there when a member that began anew after damage is settled.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RaftNode:
         on_fatal: Callable[[BaseException], None],
         waker: Waker,
         skipped: Mapping[Index, bytes] = MappingProxyType({}),
+        on_mended: Callable[[], None] = lambda: None,
     ) -> None:
         identity = log.identity
         badge = Badge(
@@ -70,6 +72,7 @@ class RaftNode:
             log.incarnation,
         )
         self._on_fatal = on_fatal
+        self._on_mended = on_mended
         self._requests: deque[Callable[[Replica], None]] = deque()
         self._waker = waker
         self._stopping = threading.Event()
@@ -232,6 +235,8 @@ class RaftNode:
         after = replica.status()
         if after.configuration is not before.configuration:
             self._follow(after.configuration)
+        if before.quarantined and not after.quarantined:
+            self._on_mended()
         for event, details in changes(before, after):
             logger.info(event, extra=details)
 

@@ -147,7 +147,7 @@ class Storage:
     """
 
     data_dir: Path
-    log: Log
+    log: DurableLog
     state: LmdbState
     snapshots: LmdbSnapshots
     space: Space
@@ -163,10 +163,10 @@ class Storage:
         """How often damage was set aside in this folder."""
         return quarantine.count(self.data_dir)
 
-    def quarantine(self, damage: Damage, found_by: str) -> None:
-        """Note, durably, that nothing in the folder may be used any more. The process must
-        end without closing anything. Any thread. Raises StorageError."""
-        quarantine.write_mark(self.data_dir, str(damage), found_by)
+    def forget_dead_readers(self) -> None:
+        """Give up what processes that have died still looked at. Any thread."""
+        self.log.forget_dead_readers()
+        self.state.forget_dead_readers()
 
     def release_quarantine(self) -> None:
         """The member that began anew is settled. Raises StorageError."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from raftstate.core.poison import DIGEST_BYTES, entry_digest
-from raftstate.core.ports import Entry, StorageError
+from raftstate.core.ports import Damage, Entry, StorageError
 from raftstate.core.types import Index, Term
 from raftstate.storage.files import storage_errors, write_durably
 from raftstate.storage.records import seal, unseal
@@ -39,14 +39,17 @@ def read_skips(data_dir: Path) -> list[Skip]:
     """The entries that are passed over on this member, in order.
 
     Raises StorageError if the record is damaged: to apply what the others passed over
-    would part this member from them.
+    would part this member from them. Not Damage: to begin anew would not mend it.
     """
     path = data_dir / REPAIRS
     with storage_errors(f"cannot read {path}"):
         if not path.exists():
             return []
         stored = path.read_bytes()
-    content = unseal(_KEY, stored, f"the record {path}")
+    try:
+        content = unseal(_KEY, stored, f"the record {path}")
+    except Damage as damage:
+        raise StorageError(f"{damage}: copy that of another member") from damage
     records = content[_FORMAT.size :]
     if content[: _FORMAT.size] != _FORMAT.pack(FORMAT) or len(records) % _SKIP.size:
         raise StorageError(f"the record {path} has another format than {FORMAT}")

@@ -283,6 +283,11 @@ class Scrubber:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
+    def end_reader(self) -> None:
+        """End the reader, without waiting for anything: the process ends."""
+        self._stopping.set()
+        self._reader.stop()
+
     def _run(self) -> None:
         # Spreads the load; nothing secret.
         wait = self._interval_s * random.random()

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from raftstate.core.ports import Damage, WrongStore
-from raftstate.storage.segment_replay import HARD_STATE
+from raftstate.storage.segment_replay import hard_state_in
 from raftstate.storage.segments import (
     FRAME_HEADER_BYTES,
     HEAD_BYTES,
@@ -61,9 +61,9 @@ def _newest_hard_state(folder: Path, newest: SegmentFile) -> disk_pb2.HardState 
     try:
         durable = read_mark(folder / MARK, newest.head.identity.disk_id)
         for frame in scan.all_frames():
-            first = next(scan.records(frame))
-            if first.kind == HARD_STATE and frame.number > number:
-                number, found = frame.number, disk_pb2.HardState.FromString(first.value)
+            if frame.number > number:
+                where = f"{newest.path} at {frame.body_offset}"
+                number, found = frame.number, hard_state_in(frame, where)
     except Damage:
         return None
     return found if number >= durable else None

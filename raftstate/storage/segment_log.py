@@ -74,7 +74,6 @@ from raftstate.storage.segment_replay import (
     TRUNCATION,
     End,
     EntryIndex,
-    Place,
     Replay,
     base_record,
     end_record,
@@ -236,7 +235,7 @@ class SegmentLog:
             raise ValueError(f"an entry at {entry[:2]} cannot follow {last}")
         held = Held(entry, last_end + len(entry.data))
         self._records.append(_Record(entry_record(held), entry.index))
-        self._index.append(End(Position(entry.index, entry.term), held.end_bytes))
+        self._index.append(entry.term, held.end_bytes)
         self._staged[entry.index] = held
         self._cache.add(held)
 
@@ -326,7 +325,7 @@ class SegmentLog:
         """Note where the entries of this commit stand, and stage for the next one."""
         for record in self._records:
             if record.entry is not None:
-                self._index.put_place(record.entry, Place(segment.number, offset))
+                self._index.put_place(record.entry, segment.number, offset)
             offset += len(record.data)
         self._records.clear()
         self._staged.clear()
@@ -417,10 +416,7 @@ class SegmentLog:
             raise Damage(f"{segment.path} at 0: it does not follow the file before it")
         scan = Scan(segment)
         for frame in scan.frames():
-            replay.next_frame += 1
-            for kind, value, offset in scan.records(frame):
-                where = f"{segment.path} at {offset}"
-                replay.apply(kind, value, Place(number, offset), where)
+            replay.take(frame, segment)
         return scan
 
     def _check_end(self, newest: SegmentFile, scan: Scan) -> None:

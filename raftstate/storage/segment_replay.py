@@ -17,13 +17,23 @@ from raftstate.core.ports import Base, Damage, Entry, HardState
 from raftstate.core.types import Index, MemberId, Position, Term
 from raftstate.storage.entry_cache import Held
 from raftstate.storage.records import CRC_BYTES
-from raftstate.storage.segments import RECORD_HEADER_BYTES, open_record, record
+from raftstate.storage.segments import (
+    RECORD,
+    RECORD_HEADER_BYTES,
+    Frame,
+    SegmentFile,
+    open_record,
+    record,
+)
 from raftstate.v1 import disk_pb2
 
 HARD_STATE, INCARNATION, ENTRY, TRUNCATION, CUT, RESET = b"H", b"N", b"E", b"T", b"C", b"R"
 # Index, term, running total of data bytes up to and with it.
 _ENTRY = struct.Struct(">QQQ")
-ENTRY_OVERHEAD_BYTES = RECORD_HEADER_BYTES + CRC_BYTES + _ENTRY.size
+# What an entry's record has beside the data: in all, and behind its length.
+_ENTRY_FRAMING = CRC_BYTES + _ENTRY.size
+ENTRY_OVERHEAD_BYTES = RECORD_HEADER_BYTES + _ENTRY_FRAMING
+_ENTRY_AT = RECORD_HEADER_BYTES + CRC_BYTES
 
 _Message = TypeVar("_Message", bound=Message)
 
@@ -74,21 +84,38 @@ class EntryIndex:
 
     def size_at(self, index: int) -> int:
         """The bytes of data of an entry."""
-        end, before = self.end_at(index), self.end_at(index - 1)
-        assert end is not None and before is not None
-        return end.end_bytes - before.end_bytes
+        at = index - self.before.position.index - 1
+        return self._ends[at] - (self._ends[at - 1] if at else self.before.end_bytes)
 
-    def append(self, end: End) -> None:
-        """The log ends here now; the place of the entry is not known yet."""
-        self._terms.append(end.position.term)
-        self._ends.append(end.end_bytes)
+    def append(self, term: int, end_bytes: int) -> None:
+        """The next entry; where it will stand is not known yet."""
+        self._terms.append(term)
+        self._ends.append(end_bytes)
         self._places.append(0)
 
-    def put_place(self, index: int, place: Place) -> None:
+    def put_place(self, index: int, segment: int, offset: int) -> None:
         """Say where the record of an entry stands, if the log has that entry."""
         at = index - self.before.position.index - 1
         if 0 <= at < len(self._places):
-            self._places[at] = (place.segment << 32) + place.offset
+            self._places[at] = (segment << 32) + offset
+
+    def load(self, index: int, term: int, end_bytes: int, size: int, place: int) -> bool:
+        """As `append`, for an entry that was stored; says whether it follows the last."""
+        terms, ends = self._terms, self._ends
+        if terms:
+            last_term, last_end = terms[-1], ends[-1]
+        else:
+            last_term, last_end = self.before.position.term, self.before.end_bytes
+        if (
+            index != self.before.position.index + len(terms) + 1
+            or term < last_term
+            or end_bytes != last_end + size
+        ):
+            return False
+        terms.append(term)
+        ends.append(end_bytes)
+        self._places.append(place)
+        return True
 
     def truncate(self, end: End) -> None:
         """Remove what follows an end."""
@@ -128,6 +155,7 @@ class Replay:
         self.base = base_of(head.base)
         self.base_end = End(self.base.position, head.base.end_bytes)
         self.index = EntryIndex(end_of(head.last))
+        self._newest_hard_state = b""
 
     def agrees_with(self, head: disk_pb2.SegmentHead) -> bool:
         """Whether a file's head says what the files before it came to."""
@@ -139,12 +167,34 @@ class Replay:
             and self.index.last == end_of(head.last)
         )
 
-    def apply(self, kind: bytes, value: bytes, place: Place, where: str) -> None:
-        """Take in one record."""
-        if kind == ENTRY:
-            self._append(value, place, where)
-        elif kind == HARD_STATE:
+    def take(self, frame: Frame, segment: SegmentFile) -> None:
+        """Take in one frame, whose checksum was compared: that of each entry is not, here.
+
+        This is the loop that opening a log takes its time in."""
+        body, at, size = frame.body, 0, len(frame.body)
+        places = (segment.number << 32) + frame.body_offset
+        self.next_frame += 1
+        while at < size:
+            length, kind = RECORD.unpack_from(body, at)
+            if kind == ENTRY and length >= _ENTRY_FRAMING:
+                fields = _ENTRY.unpack_from(body, at + _ENTRY_AT)
+                if not self.index.load(*fields, length - _ENTRY_FRAMING, places + at):
+                    where = f"{segment.path} at {frame.body_offset + at}"
+                    raise Damage(f"{where}: entry {fields} cannot follow {self.index.last}")
+            else:
+                where = f"{segment.path} at {frame.body_offset + at}"
+                stored = body[at : at + RECORD_HEADER_BYTES + length]
+                self._apply(kind, stored, where)
+            at += RECORD_HEADER_BYTES + length
+
+    def _apply(self, kind: bytes, stored: bytes, where: str) -> None:
+        """Take in a record that is no entry."""
+        if kind == HARD_STATE and stored == self._newest_hard_state:
+            return  # it stands in each frame, and mostly says the same
+        value = open_record(kind, stored, where)
+        if kind == HARD_STATE:
             self.hard_state = hard_state_of(_parse(disk_pb2.HardState(), value, where))
+            self._newest_hard_state = stored
         elif kind == INCARNATION:
             self.incarnation = _parse(disk_pb2.Incarnation(), value, where).count
         elif kind == TRUNCATION:
@@ -153,17 +203,6 @@ class Replay:
             self._set_base(kind, _parse(disk_pb2.LogBase(), value, where), where)
         else:
             raise Damage(f"{where}: a record of unknown kind {kind!r}")
-
-    def _append(self, value: bytes, place: Place, where: str) -> None:
-        if len(value) < _ENTRY.size:
-            raise Damage(f"{where}: half an entry")
-        index, term, end_bytes = _ENTRY.unpack_from(value)
-        last, last_end = self.index.last
-        follows = index == last.index + 1 and term >= last.term
-        if not follows or end_bytes != last_end + len(value) - _ENTRY.size:
-            raise Damage(f"{where}: entry {index} of term {term} cannot follow {last}")
-        self.index.append(End(Position(Index(index), Term(term)), end_bytes))
-        self.index.put_place(index, place)
 
     def _truncate(self, end: End, where: str) -> None:
         index = end.position.index
@@ -183,6 +222,13 @@ class Replay:
         if index >= self.index.before.position.index and known != self.base_end:
             raise Damage(f"{where}: the log is cut at {self.base_end}, where it has {known}")
         self.index.cut(self.base_end)
+
+
+def hard_state_in(frame: Frame, where: str) -> disk_pb2.HardState:
+    """Term and vote as a frame has them. Raises Damage."""
+    length, _ = RECORD.unpack_from(frame.body)
+    value = open_record(HARD_STATE, frame.body[: RECORD_HEADER_BYTES + length], where)
+    return _parse(disk_pb2.HardState(), value, where)
 
 
 # --- records -----------------------------------------------------------------

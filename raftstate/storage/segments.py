@@ -50,8 +50,11 @@ _FRAME = struct.Struct(f">{SALT_BYTES}sQII")
 _FRAME_KEY = struct.Struct(">QQ")
 FRAME_HEADER_BYTES = _FRAME.size + CRC_BYTES
 # Length of what follows, kind.
-_RECORD = struct.Struct(">Ic")
-RECORD_HEADER_BYTES = _RECORD.size
+RECORD = struct.Struct(">Ic")
+RECORD_HEADER_BYTES = RECORD.size
+
+_PIECE_BYTES = 1 << 20
+_ZEROS = bytes(_PIECE_BYTES)
 
 _MARK_KEY = b"mark "
 _MARK = struct.Struct(">Q")
@@ -187,22 +190,14 @@ def _decode_head(path: Path, stored: bytes) -> disk_pb2.SegmentHead:
 def record(kind: bytes, value: bytes) -> bytes:
     """One record as it stands in the body of a frame."""
     sealed = seal(kind, value)
-    return _RECORD.pack(len(sealed), kind) + sealed
+    return RECORD.pack(len(sealed), kind) + sealed
 
 
 def open_record(kind: bytes, stored: bytes, where: str) -> bytes:
     """The value of a record of a known kind. Raises Damage, saying where."""
-    if stored[:RECORD_HEADER_BYTES] != _RECORD.pack(len(stored) - RECORD_HEADER_BYTES, kind):
+    if stored[:RECORD_HEADER_BYTES] != RECORD.pack(len(stored) - RECORD_HEADER_BYTES, kind):
         raise Damage(f"{where}: the record is damaged")
     return unseal(kind, stored[RECORD_HEADER_BYTES:], f"{where}: the record")
-
-
-class Record(NamedTuple):
-    """A record of a frame, and the offset in the file at which it stands."""
-
-    kind: bytes
-    value: bytes
-    offset: int
 
 
 class Frame(NamedTuple):
@@ -283,19 +278,6 @@ class Scan:
             self.last = frame
             yield frame
 
-    def records(self, frame: Frame) -> Iterator[Record]:
-        """The records of a frame. Raises Damage."""
-        body, at = frame.body, 0
-        while at < len(body):
-            where = f"{self._segment.path} at {frame.body_offset + at}"
-            if at + _RECORD.size > len(body):
-                raise Damage(f"{where}: half a record ends a frame")
-            length, kind = _RECORD.unpack_from(body, at)
-            start, end = at + _RECORD.size, at + _RECORD.size + length
-            value = unseal(kind, body[start:end], f"{where}: the record")
-            yield Record(kind, value, frame.body_offset + at)
-            at = end
-
     def all_frames(self) -> Iterator[Frame]:
         """Every valid frame, also those behind damage."""
         offset = HEAD_BYTES
@@ -308,7 +290,12 @@ class Scan:
 
     def garbage(self) -> int:
         """How many bytes behind the last frame are not known to be untouched."""
-        return max(len(self._data.rstrip(b"\0")) - self.end, 0)
+        last = len(self._data)
+        while last - _PIECE_BYTES >= self.end and self._data.startswith(
+            _ZEROS, last - _PIECE_BYTES
+        ):
+            last -= _PIECE_BYTES
+        return len(self._data[self.end : last].rstrip(b"\0"))
 
     def later_frame(self) -> Later | None:
         """A frame behind the end whose header is whole, if any."""

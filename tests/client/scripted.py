@@ -40,7 +40,15 @@ from raftstate.v1.agent_service_pb2 import (
     RenewOwnershipResponse,
     TakeoverBundle,
 )
-from raftstate.v1.cluster_service_pb2 import StatusResponse
+from raftstate.v1.cluster_service_pb2 import (
+    AddMemberResponse,
+    ListMembersResponse,
+    PromoteMemberResponse,
+    RemoveMemberResponse,
+    StatusResponse,
+    TransferLeadershipResponse,
+)
+from raftstate.v1.cluster_service_pb2 import Member as ClusterMember
 from raftstate.v1.common_pb2 import FencingToken, RequestId, ResponseHeader, StepHead
 from raftstate.v1.event_service_pb2 import Event, ReadEventsResponse
 from raftstate.v1.session_service_pb2 import (
@@ -128,6 +136,9 @@ class Member:
         self.events: list[Event] = []
         self.break_reads_after = 0
         self.more_events = False
+        # Addresses of the members that it tells of.
+        self.roster: list[str] = []
+        self.looked = 0
         # What was asked.
         self.ids: list[RequestId] = []
         self.batches: list[int] = []
@@ -227,8 +238,41 @@ class Member:
             if sent == self.break_reads_after:
                 await self.act(Drop(), context)
 
+    # --- the cluster ---
+
     async def Status(self, request: Any, context: Any) -> StatusResponse:
-        return StatusResponse(header=self.header())
+        self.looked += 1
+        return StatusResponse(header=self.header(), members=self.known())
+
+    def known(self) -> list[ClusterMember]:
+        return [ClusterMember(member_id=one, client_address=one) for one in self.roster]
+
+    async def ListMembers(self, request: Any, context: Any) -> ListMembersResponse:
+        await self.act(self.office, context)
+        return ListMembersResponse(header=self.header(), members=self.known())
+
+    async def AddMember(self, request: Any, context: Any) -> AddMemberResponse:
+        self.asked.append(f"add {request.member_id} {request.raft_address}")
+        await self.act(self.next_action(), context)
+        self.roster.append(request.client_address)
+        return AddMemberResponse(header=self.header(), members=self.known())
+
+    async def PromoteMember(self, request: Any, context: Any) -> PromoteMemberResponse:
+        self.asked.append(f"promote {request.member_id}")
+        await self.act(self.next_action(), context)
+        return PromoteMemberResponse(header=self.header(), members=self.known())
+
+    async def RemoveMember(self, request: Any, context: Any) -> RemoveMemberResponse:
+        self.asked.append(f"remove {request.member_id}")
+        await self.act(self.next_action(), context)
+        return RemoveMemberResponse(header=self.header(), members=self.known())
+
+    async def TransferLeadership(
+        self, request: Any, context: Any
+    ) -> TransferLeadershipResponse:
+        self.asked.append(f"transfer to {request.to_member_id or 'anybody'}")
+        await self.act(self.next_action(), context)
+        return TransferLeadershipResponse(header=self.header(), leader_id="n2")
 
     # --- mutations ---
 

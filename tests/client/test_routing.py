@@ -1,10 +1,12 @@
 """Finding the leader, and going on when it is gone."""
 
+import asyncio
 import socket
 
 import pytest
 
-from raftstate.client.options import parse_endpoints
+from raftstate.client.options import Options, parse_endpoints
+from raftstate.client.routing import Peer
 from raftstate.errors import (
     AgentExists,
     ClusterMismatch,
@@ -105,6 +107,26 @@ async def test_nobody_leads_until_the_deadline() -> None:
     assert caught.value.definite
     assert len({one.sequence for one in follower.ids[1:]}) == 1
     assert len(follower.ids) > 3
+
+
+@asynchronous
+async def test_many_wait_for_a_member_that_is_not_there() -> None:
+    """
+    Each of them is told that it cannot be reached, also if another has begun to try again.
+
+    Method: several tasks wait for one connection that fails, and try again at once.
+    """
+    peer = Peer(closed_port(), Options(("h:1",)))
+
+    async def try_twice() -> None:
+        for _ in range(2):
+            with pytest.raises(NoQuorum, match="cannot connect"):
+                await peer.ready(5.0)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(try_twice())
+    await peer.close()
 
 
 @asynchronous

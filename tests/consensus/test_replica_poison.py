@@ -156,3 +156,37 @@ def test_a_skip_holds_when_the_state_is_rebuilt_from_the_log() -> None:
 
     assert table.disks[victim].rebuilds == rebuilds + 1
     assert queries.get_session(table.replicas[victim]._state.store, "after")
+
+
+def test_who_gets_a_snapshot_from_behind_the_entry_needs_no_record() -> None:
+    """
+    A member that was away while the entry was passed over is brought past it.
+
+    Method: the others pass over it, and cut their logs behind it, before it comes back.
+    """
+    table = Table(compact_entries=10, keep_entries=2)
+    leader = table.elect()
+    away = next(member for member in MEMBERS if member != leader.config.member_id)
+    others = [member for member in MEMBERS if member != away]
+    table.isolate(away)
+    table.write(leader, "poison")
+    member, error = next_crash(table)
+    index = Index(int(str(error).split()[1]))
+    for other in others:
+        table.skipped[other] = {index: digest_on(table, member, index)}
+        table.disks[other].crash(lose_unsynced=False)
+    start_again(table, *others)
+    leader = table.elect()
+    for number in range(30):
+        table.write(leader, f"s{number}")
+        table.until(lambda ticket=f"s{number}": ticket in table.answers)  # type: ignore[misc]
+    table.until(
+        lambda: all(table.replicas[other].status().first_index > index for other in others)
+    )
+
+    table.heal()
+    late = table.replicas[away]
+    table.until(lambda: late.status().applied_index == leader.status().applied_index)
+
+    assert late.status().snapshots_installed >= 1
+    assert late.status().state_hash == leader.status().state_hash

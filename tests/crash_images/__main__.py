@@ -72,9 +72,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.images < 2 or arguments.jobs < 1:
         parser.error("--images is at least 2, --jobs at least 1")
-    if (arguments.only is None) == (arguments.trace is None):
-        return arguments
-    parser.error("--only and --trace go together")
+    if (arguments.only is None) != (arguments.trace is None):
+        parser.error("--only and --trace go together")
+    return arguments
 
 
 @contextmanager
@@ -195,8 +195,12 @@ def main(argv: list[str] | None = None) -> int:
         arguments.recorder = available()[0]
     began = time.monotonic()
     print(f"seed {arguments.seed:#x}", flush=True)
-    with _workplace(keep=arguments.keep) as folder:
-        totals = _run(folder, arguments)
+    try:
+        with _workplace(keep=arguments.keep) as folder:
+            totals = _run(folder, arguments)
+    except RecordingError as error:
+        print(f"crash-images: {error}")
+        return 1
     print(
         f"{totals.images} images over {arguments.log} logs, {totals.bad} bad;"
         f" {totals.control_bad} bad without syncs; {time.monotonic() - began:.1f} s"

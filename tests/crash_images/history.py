@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
 
 from raftstate.consensus.contracts import NO_OP
 from raftstate.consensus.membership import CONFIGURATION
@@ -27,7 +26,8 @@ from tests.crash_images.recording import Event, Op, RecordingError, mark_of
 EPOCH = 1
 
 
-class Promise(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Promise:
     """What was acknowledged by some moment: an entry, and a term that was told."""
 
     index: int = 0

@@ -242,9 +242,7 @@ class Worker:
 
     async def _create(self) -> None:
         self._agents += 1
-        await self._call(
-            self._agent_stub.CreateAgent, CreateAgentRequest(agent_id=self._agent)
-        )
+        await self._call(self._agent_stub.CreateAgent, CreateAgentRequest(agent_id=self._agent))
 
     async def _acquire(self) -> None:
         request = AcquireOwnershipRequest(
@@ -285,9 +283,7 @@ class Worker:
         self._mark(closed, name, 0)
 
 
-async def lives(
-    node: Node, workers: list[Worker], recorder: Recorder, writes: int
-) -> None:
+async def lives(node: Node, workers: list[Worker], recorder: Recorder, writes: int) -> None:
     """Three lives of one data folder, the last one on a machine that was restarted."""
     for life in range(3):
         if life == 2:

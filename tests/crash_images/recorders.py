@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
-from tests.crash_images.recording import Preloaded, Recorder
+from tests.crash_images.recording import Preloaded
 from tests.crash_images.strace import Traced
 
-RECORDERS: dict[str, type[Preloaded] | type[Traced]] = {
+RECORDERS: dict[str, type[Preloaded | Traced]] = {
     "preload": Preloaded,
     "strace": Traced,
 }

@@ -21,10 +21,12 @@ import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from raftstate.core.ports import Entry
 from tests.crash_images import history as truth
 from tests.crash_images.check import Bad, check, entries_of, open_image
 from tests.crash_images.disk import EVERY_SYNC, Disk
@@ -84,7 +86,7 @@ class Recording:
         self.history = truth.build(pieces, self.events)
 
 
-def _read_log(disk: Disk, folder: Path, log: str) -> list[truth.Entry]:
+def _read_log(disk: Disk, folder: Path, log: str) -> list[Entry]:
     """The entries in an image of which nothing is missing; read by another process."""
     said = folder.with_suffix(".pickle")
 
@@ -102,7 +104,7 @@ def _read_log(disk: Disk, folder: Path, log: str) -> list[truth.Entry]:
     found = pickle.loads(said.read_bytes())
     said.unlink()
     shutil.rmtree(folder)
-    return [truth.Entry(*one) for one in found]
+    return [Entry(*one) for one in found]
 
 
 # --- crash points ------------------------------------------------------------------
@@ -173,7 +175,7 @@ def try_images(plan: Plan) -> list[Wrong]:
         if len(running) >= plan.jobs:
             wrong += _reap(plan, running)
         pid = _fork(
-            lambda n=number, p=point, d=disk, a=promise: _try(plan, n, p, d, a),
+            partial(_try, plan, number, point, disk, promise),
             _said(plan, number),
         )
         running[pid] = number, point

@@ -135,9 +135,7 @@ def calls(lines: Iterator[str]) -> Iterator[Call]:
         if result >= 0:
             at = float(whole["at"])
             ended = at + float(whole["took"])
-            yield Call(
-                at, ended, int(whole["tid"]), whole["call"], whole["arguments"], result
-            )
+            yield Call(at, ended, int(whole["tid"]), whole["call"], whole["arguments"], result)
 
 
 def events(found: Iterator[Call], marks: list[Any], root: Path) -> list[Event]:
@@ -198,9 +196,7 @@ class _Reading:
         elif name == "truncate":
             path = self._path(call, 0)
             if path is not None:
-                yield Event(
-                    Op.TRUNCATE, self._inodes[path], path, length=call.numbers[0]
-                )
+                yield Event(Op.TRUNCATE, self._inodes[path], path, length=call.numbers[0])
         else:
             yield from self._of_descriptor(call)
 
@@ -211,8 +207,10 @@ class _Reading:
         if not call.descriptors:
             return None
         number, raw = call.descriptors[0]
+        if not self._inside(raw) or "(deleted)" in call.arguments:
+            return None
         path = relative(raw, self._root)
-        if not self._inside(raw) or path not in self._inodes or "(deleted)" in call.arguments:
+        if path not in self._inodes:
             return None
         return number, self._inodes[path], path
 

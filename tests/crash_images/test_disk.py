@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -168,7 +169,7 @@ def test_a_tear_is_between_sectors() -> None:
         assert content is not None and len(content) == 2048
         assert content[:300] == b"o" * 300 and content[1700:] == b"o" * 348
         edges = [300, 512, 1024, 1536, 1700]
-        pieces = {content[at:end] for at, end in zip(edges, edges[1:], strict=False)}
+        pieces = {content[at:end] for at, end in pairwise(edges)}
         assert all(len(set(piece)) == 1 for piece in pieces)
         torn += len({piece[:1] for piece in pieces}) == 2
     assert torn > DRAWS // 10

@@ -243,13 +243,13 @@ def test_interrupted_lines_of_strace_are_put_together(tmp_path: Path) -> None:
     A call of one thread that another one's line stands in is read as one, and comes where
     it ended; its sync began where it began.
     """
-    a = f"{tmp_path}/a"
+    a = _hex(f"{tmp_path}/a")
     lines = f"""\
-7 100.000001 openat(AT_FDCWD<{_hex("/")}>, "{_hex(a)}", O_RDWR|O_CREAT, 0600) = 3<{_hex(a)}> <0.000001>
-7 100.000010 write(3<{_hex(a)}>, "{_hex("one")}", 3) = 3 <0.000002>
-7 100.000020 fdatasync(3<{_hex(a)}> <unfinished ...>
-8 100.000030 pwrite64(3<{_hex(a)}>, "{_hex("two")}", 3, 100) = 3 <0.000005>
-8 100.000040 write(3<{_hex(a)}>, "{_hex("no")}", 2) = -1 ENOSPC (No space left on device) <0.1>
+7 100.000001 openat(AT_FDCWD<{_hex("/")}>, "{a}", O_RDWR|O_CREAT, 0600) = 3<{a}> <0.000001>
+7 100.000010 write(3<{a}>, "{_hex("one")}", 3) = 3 <0.000002>
+7 100.000020 fdatasync(3<{a}> <unfinished ...>
+8 100.000030 pwrite64(3<{a}>, "{_hex("two")}", 3, 100) = 3 <0.000005>
+8 100.000040 write(3<{a}>, "{_hex("no")}", 2) = -1 ENOSPC (No space left on device) <0.1>
 7 100.000050 <... fdatasync resumed>) = 0 <0.000030>
 8 100.000060 +++ exited with 0 +++
 """.splitlines()

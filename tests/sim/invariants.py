@@ -374,12 +374,30 @@ def leader_append_only(checks: Checks, log: SimLog, first: Index) -> None:
 
 
 def committed_is_kept(checks: Checks, log: SimLog, first: Index) -> None:
-    """State machine safety (5.4.3), in the log: a committed entry is never removed."""
+    """State machine safety (5.4.3), in the log: a committed entry stays on a majority.
+
+    A member that was not needed to commit it may still remove its own copy, on the word
+    of a leader that was deposed meanwhile and that it has not heard the end of.
+    """
     for one in checks.committed[first - 1 :]:
-        must(
-            log.term_at(one.position.index) != one.position.term,
-            f"{log.identity.member_id} removes the committed {one.position}",
-        )
+        index, term = one.position
+        if log.term_at(index) == term:
+            holders = _holders(checks, index, term) - {log.identity.member_id}
+            must(
+                2 * len(holders & checks.voters) > len(checks.voters),
+                f"{log.identity.member_id} removes the committed {one.position}, and only "
+                f"{sorted(holders)} hold it",
+            )
+
+
+def _holders(checks: Checks, index: Index, term: Term | None) -> set[MemberId]:
+    """Who holds an entry durably, or would if its disk had not been lost since."""
+    return {
+        member_id
+        for member_id, member in checks.members.items()
+        if holds(member.durable, index, term)
+        or (member.forgotten is not None and holds(member.forgotten, index, term))
+    }
 
 
 def committed_is_the_same(checks: Checks, member: Member, status: NodeStatus) -> None:
@@ -408,12 +426,7 @@ def durable_on_a_quorum(checks: Checks, status: NodeStatus, term: Term | None) -
     lack what it has forgotten, so the rest of that majority is enough.
     """
     commit = status.commit_index
-    holders = {
-        member_id
-        for member_id, member in checks.members.items()
-        if holds(member.durable, commit, term)
-        or (member.forgotten is not None and holds(member.forgotten, commit, term))
-    }
+    holders = _holders(checks, commit, term)
     electorates = (voters_of(status.configuration), checks.voters)
     must(
         any(2 * len(holders & voters) > len(voters) for voters in electorates),

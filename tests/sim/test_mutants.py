@@ -46,7 +46,7 @@ PROMISED = {
     "truncate-always",
 }
 # Options of the simulator change, and with them what a seed does: then these are tried.
-ELSEWHERE = 60
+ELSEWHERE = 40
 
 
 @cache
@@ -161,13 +161,13 @@ def test_an_outsider_can_plant_a_bug(capsys: pytest.CaptureFixture[str]) -> None
     `--mutant FILE` finds it, and says by what and after how many seeds.
     """
     path = example_outsider.__file__
-    status = main(["--mutant", path, "--seeds", "60", "--jobs", "1", "--json"])
+    status = main(["--mutant", path, "--seeds", "20", "--jobs", "1", "--json"])
 
     told = last_line(capsys)
     (found,) = told["mutants"]
     assert (status, told["caught"], told["planted"]) == (0, 1, 1)
-    assert found["name"] == path and found["caught"] and 1 <= found["seeds"] <= 60
-    assert found["invariant"] in ("leader_completeness", "committed_is_kept")
+    assert found["name"] == path and found["caught"] and 1 <= found["seeds"] <= 20
+    assert found["invariant"] in ("durable_on_a_quorum", "one_leader_a_term")
 
 
 def test_what_is_no_bug_is_not_caught(

@@ -21,8 +21,8 @@ from tests.sim.runs import Run, run_world
 from tests.sim.world import World
 
 NODES = 3
-SECONDS = 10.0
-STRIKES_MAX = 6
+SECONDS = 8.0
+STRIKES_MAX = 5
 SEARCH_S = 60.0
 
 
@@ -30,7 +30,7 @@ def strikes() -> st.SearchStrategy[Strike]:
     """One fault. The plain ones come first: to those Hypothesis shortens."""
     return st.builds(
         Strike,
-        at_s=st.integers(1, int(SECONDS) - 1).map(float),
+        at_s=st.integers(1, 5).map(float),
         kind=st.sampled_from(sorted(WORDS, key=lambda kind: (kind not in PLAIN, kind))),
         victim=st.sampled_from(["the leader", *(f"n{n}" for n in range(1, NODES + 1))]),
         seconds=st.sampled_from([0.5, 1.0, 2.0, 4.0]),
@@ -120,7 +120,7 @@ def plant_lying_disk(monkeypatch: pytest.MonkeyPatch) -> None:
             sync(self, log)
 
     monkeypatch.setattr(disk.SimDisk, "sync_log", lie)
-    for check in ("justified", "durable_on_a_quorum", "votes_once"):
+    for check in ("justified", "durable_on_a_quorum", "votes_once", "elected_by_voters"):
         monkeypatch.setattr(invariants, check, lambda *_: None)
 
 

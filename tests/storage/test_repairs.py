@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raftstate.core.poison import entry_digest
-from raftstate.core.ports import Entry, StorageError
+from raftstate.core.ports import Damage, Entry, StorageError
 from raftstate.core.types import Index, Term
 from raftstate.storage import repairs
 from raftstate.storage.repairs import REPAIRS, read_skips, record_skip, skipped
@@ -56,7 +56,8 @@ def test_the_digest_tells_entries_apart(other: Entry) -> None:
 
 def test_any_damage_is_found(tmp_path: Path) -> None:
     """
-    A flipped bit or a lost end is an error, never a shorter list of entries.
+    A flipped bit or a lost end is an error, never a shorter list of entries, and nothing
+    that beginning anew would mend.
 
     Method: flip one bit of each byte, then cut the file at each length.
     """
@@ -71,8 +72,9 @@ def test_any_damage_is_found(tmp_path: Path) -> None:
 
     for content in damaged:
         path.write_bytes(content)
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError, match="copy that of another") as raised:
             skipped(tmp_path)
+        assert not isinstance(raised.value, Damage)
 
 
 def test_a_record_of_another_format_is_refused(

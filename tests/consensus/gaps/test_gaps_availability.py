@@ -1,4 +1,5 @@
-"""Leaders that are unseated or missed for no good reason: rows A1 to A8, A13, A16."""
+"""Leaders that are unseated or missed for no good reason: rows A1 to A8, A13, A14
+and A16."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,9 @@ from typing import Any
 import pytest
 
 from raftstate.core.ports import Answer as Told
-from raftstate.core.ports import LeadershipTransferred, Unavailable
+from raftstate.core.ports import ChangeKind, LeadershipTransferred, Unavailable
 from raftstate.core.types import MemberId
+from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import RequestVote
 from tests.consensus.gaps import ours, stock
 from tests.consensus.gaps.ours import OurCluster
@@ -334,7 +336,7 @@ def test_a08_a_vote_is_given_again_and_a_refusal_is_said() -> None:
     costs a whole term.
     """
 
-    def lose_vote(cluster: Cluster) -> Any:
+    def lose_vote(cluster: Any) -> Any:
         cluster.elect("a")
         cluster.campaign("b")
         (request,) = cluster.links[("b", "c")]
@@ -425,6 +427,104 @@ def transfer_to(cluster: OurCluster, member: str) -> ours.Answer:
     answer = ours.Answer()
     cluster.nodes["a"].transfer_leadership(MemberId(member), answer)
     return answer
+
+
+# --- A14: who is removed -----------------------------------------------------------
+
+
+def test_a14_who_is_removed_is_told_and_disturbs_nobody() -> None:
+    """
+    A node that is removed is never told: it goes on to campaign, and its last answer, which
+    the leader no longer expects, raises out of the leader's tick.
+    """
+    theirs = StockCluster(conf={"dynamicMembershipChange": True}, calm=True)
+    theirs.elect("a")
+    theirs.swallow = True
+    theirs.nodes["a"].removeNodeFromCluster(StockNode("c"))
+    theirs.hold("c", "a")
+    theirs.tick()
+    theirs.tick()
+    theirs.release("c", "a")
+    theirs.ticks(3)
+    assert [(who, type(error)) for who, error in theirs.errors[:1]] == [("a", KeyError)]
+    assert "membership" not in [meaning for _, _, meaning in theirs.entries("c")]
+    assert {other.id for other in theirs.nodes["c"].otherNodes} == {"a", "b"}
+    before = term(theirs, "c")
+    wind(theirs, "c")
+    theirs.run(20.0)
+    assert term(theirs, "c") > before + 3
+
+    cluster = OurCluster()
+    cluster.elect("a")
+    cluster.hold("c", "a")  # its last answers come late
+    removed = cluster.change("a", ChangeKind.REMOVE, "c")
+    cluster.run(3.0, until=lambda: removed.done and cluster.gone)
+    assert [type(told) for told in removed.results] == [Configuration]
+    assert list(cluster.gone) == ["c"]
+    late = [m for s, _, m in cluster.log if s == "c" and m.HasField("append_reply")][-1]
+    assert late.append_reply.success
+    cluster.inject("c", "a", late)
+    kept = cluster.write("a", "kept")
+    cluster.run(3.0, until=lambda: kept.succeeded)
+
+
+def test_a14_who_was_away_when_it_was_removed_is_told_when_it_comes_back() -> None:
+    """
+    A node that was cut off while it was removed comes back as a candidate, and unseats the
+    leader of a cluster that it is not in.
+    """
+    theirs = StockCluster(conf={"dynamicMembershipChange": True}, calm=True)
+    theirs.elect("a")
+    theirs.isolate("c")
+    removed_there = stock.Answer()
+    theirs.nodes["a"].removeNodeFromCluster(StockNode("c"), callback=removed_there)
+    theirs.ticks(5)
+    assert removed_there.succeeded
+    theirs.heal()
+    before = term(theirs, "a")
+    wind(theirs, "c")
+    assert times_deposed(theirs, 10.0) > 0
+    assert term(theirs, "a") > before
+
+    cluster = OurCluster()
+    cluster.elect("a")
+    cluster.isolate("c")
+    removed = cluster.change("a", ChangeKind.REMOVE, "c")
+    cluster.run(3.0, until=lambda: removed.done)
+    assert [type(told) for told in removed.results] == [Configuration]
+    cluster.heal()
+    before = term(cluster, "a")
+    wind(cluster)
+    assert times_deposed(cluster, 5.0) == 0
+    assert list(cluster.gone) == ["c"]
+    assert (cluster.role("a"), term(cluster, "a")) == ("leader", before)
+
+
+def test_a14_a_leader_can_remove_itself() -> None:
+    """
+    A leader refuses to be removed: somebody else has to be made the leader first, by a
+    transfer that promises nothing.
+    """
+    theirs = StockCluster(conf={"dynamicMembershipChange": True}, calm=True)
+    theirs.elect("a")
+    refused = stock.Answer()
+    theirs.nodes["a"].removeNodeFromCluster(StockNode("a"), callback=refused)
+    theirs.ticks(3)
+    assert refused.results == [(None, "REQUEST_DENIED")]
+
+    cluster = OurCluster()
+    cluster.elect("a")
+    removed = cluster.change("a", ChangeKind.REMOVE, "a")
+    cluster.run(3.0, until=lambda: cluster.gone)
+    assert [type(told) for told in removed.results] == [Configuration]
+    assert list(cluster.gone) == ["a"]
+    wind(cluster)
+    cluster.run(3.0, until=cluster.leaders)
+    (leader,) = cluster.leaders()
+    kept = cluster.write(leader, "kept")
+    cluster.run(3.0, until=lambda: kept.succeeded)
+    cluster.run(3.0, until=cluster.agree)
+    assert sorted(cluster.holders("kept")) == ["b", "c"]
 
 
 # --- A16: callers that raise --------------------------------------------------------

@@ -12,7 +12,7 @@ A FILE holds one function, which replaces parts of the product through what it i
     from raftstate.consensus import rules
 
     def plant(patch):
-        \"\"\"A candidate needs one vote less than a majority.\"\"\"
+        \"\"\"Half of the voters, rounded down, decide.\"\"\"
         patch.replace(rules, "majority", lambda voters: voters // 2)
 
 `patch.replace(owner, name, new)` replaces a function, a method or a property of a module

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from raftstate.consensus import rules
-from raftstate.core.types import Position
 from tests.sim.mutants.seam import Patch
 
 
 def plant(patch: Patch) -> None:
-    """Voters compare how long logs are, and not of which term they end."""
+    """Half of the voters, rounded down, decide."""
 
-    def up_to_date(candidate: Position, mine: Position) -> bool:
-        return candidate.index >= mine.index
+    def majority(voters: int) -> int:
+        return voters // 2
 
-    patch.replace(rules, "up_to_date", up_to_date)
+    patch.replace(rules, "majority", majority)

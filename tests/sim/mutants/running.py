@@ -89,7 +89,7 @@ def load(bug: str) -> Plant:
     """The function that plants a bug: of a mutant by its name, or `plant` of a file."""
     if not bug.endswith(".py"):
         return catalogue.find(bug).plant
-    spec = importlib.util.spec_from_file_location("outsider", bug)
+    spec = importlib.util.spec_from_file_location("outsider", Path(bug).resolve())
     assert spec is not None and spec.loader is not None, f"{bug} is no Python file"
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -105,9 +105,9 @@ def load(bug: str) -> Plant:
 def _judge(job: Job, error: Exception) -> Verdict:
     """What an exception out of a run says: a property that does not hold, a process that
     came to an end of its own, or a mutant that does not work."""
-    places = _places(error)
-    inside = (HERE, str(Path(job.bug).resolve())) if job.bug else (HERE,)
-    if not isinstance(error, Violation) and places[-1].co_filename.startswith(inside):
+    planted = (HERE, str(Path(job.bug).resolve())) if job.bug else (HERE,)
+    place = _places(error, planted)[-1]
+    if not isinstance(error, Violation) and place.co_filename.startswith(planted):
         return Verdict(job, broken=_words(error), report=_text(error))
     return Verdict(job, invariant=invariant_of(error), report=_text(error))
 
@@ -130,10 +130,12 @@ def invariant_of(error: BaseException) -> str:
     return f"{_name(places[-1])}: {type(error).__name__}"
 
 
-def _places(error: BaseException) -> list[CodeType]:
-    """The project's functions on the way to where an exception was raised."""
+def _places(error: BaseException, planted: tuple[str, ...] = ()) -> list[CodeType]:
+    """The functions of the project, and of a mutant, on the way to where an exception was
+    raised: not those of a library, which they called."""
     found = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [code for code in found if code.co_filename.startswith(f"{ROOT}/")]
+    inside = (f"{ROOT}/raftstate", f"{ROOT}/tests", f"{ROOT}/jepsen_like", *planted)
+    own = [code for code in found if code.co_filename.startswith(inside)]
     while own and own[-1] is must.__code__:
         own.pop()
     return own or found

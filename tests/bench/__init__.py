@@ -1,0 +1,1 @@
+"""Measurements of one machine, side by side: `scripts/bench`."""
