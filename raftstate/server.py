@@ -229,6 +229,7 @@ def _raft_node(
             on_fatal=ending.fatal,
             waker=waker,
             skipped=skips,
+            space_low=storage.space.low,
             on_mended=partial(ending.quarantine.release, storage),
         )
     except Damage as damage:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
-from dataclasses import dataclass, field
 from typing import Any
 
 import pysyncobj.syncobj as upstream
@@ -34,6 +33,7 @@ from raftstate.consensus.config import Counters, EngineConfig, RaftViolation
 from raftstate.consensus.contracts import NO_OP, LogJournal, MemberNode, Wire, settings
 from raftstate.consensus.feeding import Feeding
 from raftstate.consensus.following import Following, position_of
+from raftstate.consensus.hashes import Marks
 from raftstate.consensus.host import Host
 from raftstate.consensus.membership import Membership, folder_of, is_rejoining
 from raftstate.consensus.read_index import ReadRounds
@@ -50,6 +50,7 @@ from raftstate.v1.peer_pb2 import (
     AppendEntries,
     AppendReply,
     Envelope,
+    HashDiffers,
     InstallReply,
     InstallSnapshot,
     ReadProbe,
@@ -84,16 +85,6 @@ if FOUND_VERSION != UPSTREAM_VERSION:
     )
 
 
-@dataclass(slots=True)
-class _Campaign:
-    """Votes, one a voter, for one term; a pre-vote asks without raising the term."""
-
-    term: Term
-    pre: bool
-    # voters, and the disks that they voted from
-    votes: dict[MemberId, str] = field(default_factory=dict)
-
-
 class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     """One member of the consensus: no thread, no clock, no socket.
 
@@ -117,6 +108,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self.config = config
         self.counters = Counters()
         self.alarms: dict[str, str] = {}
+        self.marks = Marks()
+        self.low_on_space = False
         self.membership = Membership(config.member_id, configuration, log, applied)
         self.reads: ReadRounds[Any] = ReadRounds(config.member_id, self.membership.voters)
         # Why this member has to go, once it does (see `config.Dismissed`).
@@ -130,7 +123,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._in_force = self.membership.current
         self._feeding: Feeding | None = None
         self._compaction = Compaction(config, log, snapshots, self.counters, self.alarms)
-        self._campaign: _Campaign | None = None
+        self._campaign: rules.Campaign | None = None
         self._durable = log.last.index
         self._heard = float("-inf")
         self._disks: dict[MemberId, str] = {}
@@ -198,6 +191,11 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         """Whether this member leads a new cluster in which not everybody is settled yet:
         it does not serve before, since without it the others could elect nobody."""
         return self._feeding is not None and self._feeding.founding
+
+    @property
+    def is_short_of_space(self) -> bool:
+        """Whether what grows the state should be refused, as far as a leader knows."""
+        return self._feeding is not None and self._feeding.is_short_of_space()
 
     @property
     def quarantined(self) -> bool:
@@ -444,7 +442,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _canvass(self, *, pre: bool, transfer: bool) -> None:
         campaign_term = Term(self.term + 1) if pre else self.term
-        self._campaign = _Campaign(campaign_term, pre)
+        self._campaign = rules.Campaign(campaign_term, pre)
         last = self.log.last
         for peer in self.membership.other_voters():
             request = RequestVote(
@@ -613,6 +611,10 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self._heartbeat_at = self.now + self.config.heartbeat_s
             self._repeat_read_probes()
         self._feeding.feed_all(heartbeat=due)
+
+    def _on_hash_differs(self, peer: MemberId, envelope: Envelope, m: HashDiffers) -> None:
+        if envelope.term == self.term and self.leader == peer:
+            self.marks.compare(m.theirs)
 
     # --- linearizable reads -------------------------------------------------
 

@@ -14,7 +14,7 @@ from raftstate.core.ports import Log
 from raftstate.core.types import Index, MemberId
 from raftstate.v1.peer_pb2 import Dismissal, Envelope
 
-LOST_DISK = "PEER_LOST_DISK"
+LOST_DISK_ALARM = "PEER_LOST_DISK"
 LEADERS_MESSAGES = ("append_entries", "install_snapshot", "read_probe", "timeout_now")
 
 
@@ -27,11 +27,6 @@ class Gate(Protocol):
     @property
     def commit_index(self) -> Index:
         """The highest index known to be committed."""
-        ...
-
-    @property
-    def leads(self) -> bool:
-        """Whether this member believes that it leads."""
         ...
 
     def tell(self, peer: MemberId, envelope: Envelope) -> None:
@@ -59,8 +54,8 @@ class Admission:
         if not self._log.hard_state.settled or not key:
             return True
         if not self._membership.knows(peer, envelope.disk_id):
-            if self._gate.leads:
-                self._gate.alarms[LOST_DISK] = f"{peer} came back on another data folder"
+            # A follower too: once it has told the peer to go, nobody else may hear of it.
+            self._gate.alarms[LOST_DISK_ALARM] = f"{peer} came back on another data folder"
             self.dismiss(peer, "the cluster knows another data folder under this name")
             return False
         asks = envelope.HasField("request_vote")
@@ -83,8 +78,8 @@ class Admission:
 
     def forget(self, member: MemberId) -> None:
         """Somebody is no member any more: where its disk is matters to nobody."""
-        if self._gate.alarms.get(LOST_DISK, "").startswith(f"{member} "):
-            del self._gate.alarms[LOST_DISK]
+        if self._gate.alarms.get(LOST_DISK_ALARM, "").startswith(f"{member} "):
+            del self._gate.alarms[LOST_DISK_ALARM]
 
     def _take(self, peer: MemberId, dismissal: Dismissal) -> None:
         """Go, unless whoever says so knows less than this member does."""

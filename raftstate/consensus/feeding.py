@@ -19,6 +19,7 @@ from typing import Protocol
 from raftstate.consensus import rules
 from raftstate.consensus.config import EngineConfig, RaftViolation
 from raftstate.consensus.contracts import NO_OP
+from raftstate.consensus.hashes import Comparison, Marks
 from raftstate.consensus.membership import Learner, Membership, change
 from raftstate.consensus.progress import Mode, Progress
 from raftstate.core.ports import ChangeRefused, Log, MemberChange, Snapshots
@@ -28,6 +29,7 @@ from raftstate.v1.peer_pb2 import (
     AppendEntries,
     AppendReply,
     Envelope,
+    HashDiffers,
     InstallReply,
     InstallSnapshot,
     RaftEntry,
@@ -43,6 +45,8 @@ class Leader(Protocol):
 
     now: float
     alarms: dict[str, str]
+    marks: Marks
+    low_on_space: bool
 
     @property
     def commit_index(self) -> Index:
@@ -78,6 +82,7 @@ class Feeding:
         self._log = log
         self._snapshots = snapshots
         self._membership = membership
+        self._comparison = Comparison()
         self.founding = False
         self.progress: dict[MemberId, Progress] = {}
         self.reconfigure()
@@ -148,6 +153,7 @@ class Feeding:
             for peer in self._membership.other_voters()
             if to in (None, peer) and self._leader.connected_to(peer)
             if matches.get(peer, -1) >= least
+            if to == peer or not self.progress[peer].low_on_space
         ]
         return max(ready, key=lambda peer: matches[peer], default=None)
 
@@ -258,6 +264,7 @@ class Feeding:
         if progress.disk_id and progress.disk_id != disk_id:
             following = Index(self._log.last.index + 1)
             progress = self.progress[peer] = Progress(next=following, heard=progress.heard)
+            self._comparison.forget(peer)
         progress.disk_id, progress.heard = disk_id, self._leader.now
         return progress
 
@@ -269,6 +276,9 @@ class Feeding:
         progress.settled = progress.settled or m.settled
         if not progress.settled and not progress.settle_at:
             progress.settle_at = self._leader.append(NO_OP).index
+        progress.low_on_space = m.low_on_space
+        if m.HasField("hash") and progress.settled and self._comparison.add(peer, m.hash):
+            self._compare(Index(m.hash.index))
         if not m.success:
             # Answers come in order, so this is no late one from before it had the entry.
             if progress.mode is not Mode.SNAPSHOT and m.prev_index <= progress.match != 0:
@@ -282,6 +292,30 @@ class Feeding:
             progress.accepted(Index(m.match_index))
         elif m.match_index >= self._log.base.position.index:
             progress.end_snapshot(Index(m.match_index))
+
+    def _compare(self, index: Index) -> None:
+        """Tell whoever holds another state than most that its own is damaged; raises
+        Damage if that is this member."""
+        me = self._config.member_id
+        if (mine := self._leader.marks.at(index)) is not None:
+            self._comparison.add(me, mine)
+        out = [peer for peer, progress in self.progress.items() if not progress.settled]
+        verdict = self._comparison.verdict(index, self._membership.voters, out)
+        if verdict is None:
+            return
+        if verdict.alarm:
+            self._leader.alarms["HASH_DIFFERS"] = verdict.alarm
+        for member in verdict.told:
+            if member == me and verdict.agreed is not None:
+                self._leader.marks.compare(verdict.agreed)
+            else:
+                notice = HashDiffers(theirs=verdict.agreed)
+                self._leader.tell(member, Envelope(hash_differs=notice))
+
+    def is_short_of_space(self) -> bool:
+        """Whether this member's disk or those of most voters are nearly full."""
+        low = {peer for peer, progress in self.progress.items() if progress.low_on_space}
+        return self._leader.low_on_space or rules.is_quorum(self._membership.voters, low)
 
     def on_install_reply(self, peer: MemberId, disk_id: str, m: InstallReply) -> None:
         """Take in what a follower says about a piece of a snapshot."""

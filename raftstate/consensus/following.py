@@ -13,6 +13,7 @@ from raftstate.consensus import rules
 from raftstate.consensus.compaction import ALARM as COMPACTION_ALARM
 from raftstate.consensus.config import Counters, RaftViolation
 from raftstate.consensus.contracts import LogJournal
+from raftstate.consensus.hashes import Marks
 from raftstate.core.ports import Entry, Log, SnapshotFailed, Snapshots
 from raftstate.core.types import Index, Position, Term
 from raftstate.v1.peer_pb2 import (
@@ -29,6 +30,8 @@ class Follower(Protocol):
 
     alarms: dict[str, str]
     counters: Counters
+    marks: Marks
+    low_on_space: bool
 
     @property
     def commit_index(self) -> Index:
@@ -64,7 +67,9 @@ class Following:
         judged = rules.judge_append(
             self._log.base.position, self._log.last, self._log.term_at, prev, entries
         )
-        reply = AppendReply(prev_index=m.prev_index)
+        reply = AppendReply(prev_index=m.prev_index, low_on_space=self._member.low_on_space)
+        if (mark := self._member.marks.newest()) is not None:
+            reply.hash.CopyFrom(mark)
         if isinstance(judged, rules.Mismatch):
             reply.next_index = judged.next_index
             return reply

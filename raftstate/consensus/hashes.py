@@ -20,6 +20,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from raftstate.core.machine import MACHINE_VERSION
+from raftstate.core.ports import Damage
 from raftstate.core.types import Index, MemberId, Revision
 from raftstate.v1.peer_pb2 import HashMark
 
@@ -56,6 +57,20 @@ class Marks:
     def newest(self) -> HashMark | None:
         """What a follower tells its leader."""
         return self._newest
+
+    def compare(self, theirs: HashMark) -> None:
+        """Look for oneself when told that most others hold another state. Raises Damage
+        if that is so."""
+        own = self.contradicts(theirs)
+        if own is not None:
+            raise Damage(
+                f"the state at index {own.index} has hash {own.state_hash.hex()}, and that"
+                f" of most others {theirs.state_hash.hex()}"
+            )
+
+    def at(self, index: int) -> HashMark | None:
+        """The own mark at an index, if it is kept."""
+        return self._marks.get(index)
 
     def contradicts(self, theirs: HashMark) -> HashMark | None:
         """The own mark that differs from what most others hold; None if there is none.

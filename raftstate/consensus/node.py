@@ -61,6 +61,7 @@ class RaftNode:
         on_fatal: Callable[[BaseException], None],
         waker: Waker,
         skipped: Mapping[Index, bytes] = MappingProxyType({}),
+        space_low: Callable[[], bool] = lambda: False,
         on_mended: Callable[[], None] = lambda: None,
     ) -> None:
         identity = log.identity
@@ -88,6 +89,7 @@ class RaftNode:
             flush=lambda: self._transport.flush(time.monotonic()),
             wall_ms=lambda: int(time.time() * 1000),
             skipped=skipped,
+            space_low=space_low,
         )
         self._peers = dict(peers)
         self._transport = PeerTransport(

@@ -36,6 +36,7 @@ class Progress:
     disk_id: str = ""
     settled: bool = False  # until it says so, it counts for nothing (see feeding.py)
     settle_at: Index = Index(0)
+    low_on_space: bool = False
     in_flight: deque[Index] = field(default_factory=deque)
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0

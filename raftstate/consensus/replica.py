@@ -22,8 +22,10 @@ from typing import NamedTuple
 from raftstate.consensus.adapter import Engine
 from raftstate.consensus.config import Dismissed, EngineConfig
 from raftstate.consensus.contracts import NO_OP
+from raftstate.consensus.hashes import Marks
 from raftstate.consensus.membership import decode, founding
 from raftstate.core import queries
+from raftstate.core.growth import grows
 from raftstate.core.machine import Applied, StateMachine
 from raftstate.core.poison import PoisonEntry, entry_digest
 from raftstate.core.ports import (
@@ -55,7 +57,9 @@ UNCOMMITTED_BYTES_MAX = 32 << 20
 # So much at most is taken up in one step: it is synced, and sent, at once.
 STEP_BYTES_MAX = 4 << 20
 NO_LEADER_ALARM_S = 5.0
+LOOK_FOR_SPACE_S = 10.0
 NO_OP_KIND = NO_OP[:1]
+_DISK_FULL = Unavailable("DISK_FULL", definite=True)
 _UNKNOWN = Unavailable("OUTCOME_UNKNOWN", definite=False)
 
 
@@ -167,9 +171,11 @@ class Replica:
         flush: Callable[[], None] = lambda: None,
         wall_ms: Callable[[], int] = lambda: 0,
         skipped: Mapping[Index, bytes] = MappingProxyType({}),
+        space_low: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config = config
         self._skipped = skipped
+        self._space_low = space_low
         self._log = log
         self._state = state
         self._snapshots = snapshots
@@ -183,6 +189,7 @@ class Replica:
         self._tenure = Tenure(config.grace_s)
         self._serving = False  # in office, and the tenure has begun
         self._transfer: _Transfer | None = None
+        self._look_for_space_at = now
         self._changes: deque[tuple[MemberChange, object]] = deque()
         self._inbox: deque[Envelope] = deque()
         self._proposals: deque[tuple[Command, object]] = deque()
@@ -304,6 +311,7 @@ class Replica:
         self._now = self.engine.now = now
         for _ in range(min(INBOX_MAX, len(self._inbox))):
             self.engine.receive(self._inbox.popleft())
+        self.engine.low_on_space = self._space_low()
         self._take_requests()
         self.engine.tick()
         self._go_on_with_transfer()
@@ -320,6 +328,7 @@ class Replica:
         if self.engine.in_office and not self._serving:
             self._serving = True
             self._tenure.begin(self._state.store, now)
+        self._give_up_office_for_space()
         self._serve_reads()
 
         self._release()
@@ -402,6 +411,14 @@ class Replica:
             else:
                 self._answers.append((ticket, begun))
 
+    def _give_up_office_for_space(self) -> None:
+        """A leader whose disk is nearly full lets a voter lead whose disk is not."""
+        due = self._serving and self._now >= self._look_for_space_at
+        if due and self._transfer is None and self.engine.low_on_space:
+            self._look_for_space_at = self._now + LOOK_FOR_SPACE_S
+            if self.engine.transfer() is not None:
+                self._transfer = _Transfer(None, self._now + self.config.election_max_s, None)
+
     def _go_on_with_transfer(self) -> None:
         """Ask again, since a moment ago nobody may have been up to date, until another
         member leads or the time is over."""
@@ -435,10 +452,12 @@ class Replica:
         """Everything that waits becomes one log entry, or a few where that would be too
         large. Waiters come first: who waits for a free agent is proposed at once."""
         batch: list[tuple[Command, object]] = []
-        size = 0
+        size, full = 0, self.engine.is_short_of_space
         while self._proposals and size < STEP_BYTES_MAX and not self._is_full():
             command, ticket = self._proposals.popleft()
-            if not _is_wait(command):
+            if full and grows(command):
+                self._answers.append((ticket, _DISK_FULL))
+            elif not _is_wait(command):
                 batch.append((command, ticket))
                 size += command.ByteSize()
             elif self._serving:
@@ -499,6 +518,12 @@ class Replica:
 
     def apply(self, entry: Entry) -> None:
         """Apply an entry to the machine, and note what its proposers are told."""
+        self._apply(entry)
+        if Marks.due(entry.index):
+            machine = self._machine
+            self.engine.marks.note(entry.index, machine.revision, machine.state_hash)
+
+    def _apply(self, entry: Entry) -> None:
         wanted = self._skipped.get(entry.index)
         if entry.data[:1] == NO_OP_KIND or (wanted and wanted == entry_digest(entry)):
             self._machine.skip(entry.index, entry.term)
@@ -598,6 +623,10 @@ class Replica:
             self._led_at = self._now
         elif self._now - self._led_at > NO_LEADER_ALARM_S:
             alarms["NO_LEADER"] = f"no leader for {self._now - self._led_at:.0f} s"
+        if self.engine.low_on_space:
+            alarms["DISK_FULL"] = "this member's disk is nearly full"
+        elif self.engine.is_short_of_space:
+            alarms["DISK_FULL"] = "the disks of most voters are nearly full"
         if self.engine.quarantined:
             alarms["QUARANTINED"] = "damage was found here; waiting to be brought up to date"
         return tuple(sorted(alarms.items()))

@@ -9,7 +9,7 @@ and carries out what they say.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from raftstate.core.ports import Entry, HardState
 from raftstate.core.types import Index, MemberId, Position, Term
@@ -29,6 +29,16 @@ def is_quorum(voters: Collection[MemberId], agreed: Collection[MemberId]) -> boo
 
 
 # --- elections ---------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Votes, one a voter, for one term; a pre-vote asks without raising the term."""
+
+    term: Term
+    pre: bool
+    # voters, and the disks that they voted from
+    votes: dict[MemberId, str] = field(default_factory=dict)
 
 
 def up_to_date(candidate: Position, mine: Position) -> bool:

@@ -10,8 +10,10 @@ address space only.
 from __future__ import annotations
 
 import errno
+import resource
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import lmdb
 
@@ -21,8 +23,9 @@ DATA = "data.mdb"
 MAP_BYTES = 64 << 30
 _ENGINE = (0, 9)
 _FILE_MODE = 0o600
-# The head of each of the first two pages: magic number, page size, last page.
-_META = struct.Struct("=16xI20xI92xQ")
+# The head of each of the first two pages: magic number, version, page size, last page.
+_META = struct.Struct("=16xII16xI92xQ")
+_OURS = (0xBEEFC0DE, 1)
 # A page of another kind than the tree wants, one beyond the file's end, no LMDB file.
 _NOT_WHAT_WAS_WRITTEN: tuple[type[lmdb.Error], ...] = (
     lmdb.CorruptedError,
@@ -66,6 +69,8 @@ def open_environment(
             lib_version=0,
         )
     except lmdb.VersionMismatchError as error:
+        if any(meta is not None and meta[:2] == _OURS for meta in _metas(folder)):
+            raise Damage(f"cannot open {folder}: {error}, by one half of it") from error
         raise WrongStore(f"{folder} has another LMDB file format: {error}") from error
     except lmdb.Error as error:
         raise failure(f"cannot open {folder}", error) from error
@@ -80,22 +85,30 @@ def is_cut_short(folder: Path) -> bool:
 
     It may be that nobody wants that page. But to touch a page that is not there ends the
     process, so this is looked at without LMDB."""
-    try:
-        with (folder / DATA).open("rb") as file:
-            size: int = file.seek(0, 2)
-            file.seek(0)
-            head = file.read(_META.size)
-            if len(head) < _META.size:
-                return size > 0
-            page_bytes: int = _META.unpack(head)[1]
-            last: int = 0
-            for at in (0, page_bytes):
-                file.seek(at)
-                meta = file.read(_META.size)
-                last = max(last, _META.unpack(meta)[2] if len(meta) == _META.size else 0)
-            return (last + 1) * page_bytes > size
-    except FileNotFoundError:
+    path = folder / DATA
+    if not path.exists() or path.stat().st_size == 0:
         return False
+    metas = [meta for meta in _metas(folder) if meta is not None]
+    ends = [(meta.last_page + 1) * meta.page_bytes for meta in metas]
+    return len(metas) < 2 or max(ends) > path.stat().st_size
+
+
+class _Meta(NamedTuple):
+    magic: int
+    version: int
+    page_bytes: int
+    last_page: int
+
+
+def _metas(folder: Path) -> list[_Meta | None]:
+    """What the first two pages say of the file, read without LMDB."""
+    found: list[_Meta | None] = []
+    with (folder / DATA).open("rb") as file:
+        for at in (0, resource.getpagesize()):
+            file.seek(at)
+            stored = file.read(_META.size)
+            found.append(_Meta(*_META.unpack(stored)) if len(stored) == _META.size else None)
+    return found
 
 
 def is_full(error: lmdb.Error) -> bool:

@@ -103,7 +103,9 @@ from raftstate.storage.space import Use
 from raftstate.v1 import disk_pb2
 
 _PAGE_BYTES = 4096
-_ZEROS = bytes(1 << 20)
+# How much space ahead of the frames is written with zeros at a time. A file system has to
+# record the first write to a block that was only allocated, which makes a sync two.
+_AHEAD_BYTES = 256 << 10
 
 
 class _Durable(NamedTuple):
@@ -152,8 +154,8 @@ class SegmentLog:
         self._cache = EntryCache(cache_bytes)
         self._records: list[_Record] = []
         self._staged: dict[int, Held] = {}
-        # Where the next frame goes, and its number.
-        self._end = HEAD_BYTES
+        # Where the next frame goes, and its number; and up to where zeros were written.
+        self._end = self._written_to = HEAD_BYTES
         self._next_frame = 1
         try:
             with storage_errors(f"cannot open the log {folder}"):
@@ -310,6 +312,7 @@ class SegmentLog:
         body = b"".join([hard, *(record.data for record in self._records)])
         segment = self._with_room(FRAME_HEADER_BYTES + len(body))
         segment.write(self._end, encode_frame(segment.head, self._end, self._next_frame, body))
+        self._write_ahead(segment, self._end + FRAME_HEADER_BYTES + len(body))
         segment.sync()
         assert self._mark is not None
         self._mark.write(self._next_frame)
@@ -317,6 +320,15 @@ class SegmentLog:
         self._end += FRAME_HEADER_BYTES + len(body)
         self._next_frame += 1
         self._durable = self._present()
+
+    def _write_ahead(self, segment: SegmentFile, end: int) -> None:
+        """Have the blocks that later frames go to written once, so that their syncs have
+        nothing else to record. Synced with this commit; nothing hangs on it."""
+        if end <= self._written_to or not _AHEAD_BYTES:
+            return
+        target = min(-(-end // _AHEAD_BYTES) * _AHEAD_BYTES, segment.size)
+        segment.write_zeros(end, target - end)
+        self._written_to = target
 
     def _present(self) -> _Durable:
         return _Durable(self._hard_state, self._base, self._index.before, self._index.last)
@@ -343,7 +355,7 @@ class SegmentLog:
             size=max(self._segment_bytes, HEAD_BYTES + size),
         )
         self._segments[made.number] = made
-        self._end = HEAD_BYTES
+        self._end = self._written_to = HEAD_BYTES
         return made
 
     def _drop_overtaken(self) -> None:
@@ -445,14 +457,15 @@ class SegmentLog:
         """Cut off a torn tail. Afterwards everything that was read is durable, and nothing
         but zeros follows it."""
         assert self._mark is not None
-        self._end, self._next_frame = scan.end, scan.next_number
+        self._end = self._written_to = scan.end
+        self._next_frame = scan.next_number
         garbage, found = scan.garbage(), scan.next_number - 1
         if garbage == 0 and found == self._mark.number:
             return
         if (last := scan.last) is not None:
             again = encode_frame(newest.head, last.offset, last.number, last.body)
             newest.write(last.offset, again)
-        _fill_with_zeros(newest, scan.end, garbage)
+        newest.write_zeros(scan.end, garbage)
         newest.sync()
         self._mark.write(found)
         if garbage:
@@ -558,11 +571,3 @@ def _run_to_the_end(numbers: list[int]) -> list[int]:
     while first > 0 and numbers[first - 1] == numbers[first] - 1:
         first -= 1
     return numbers[first:]
-
-
-def _fill_with_zeros(segment: SegmentFile, offset: int, size: int) -> None:
-    while size > 0:
-        piece = _ZEROS[:size]
-        segment.write(offset, piece)
-        offset += len(piece)
-        size -= len(piece)

@@ -168,24 +168,33 @@ class Replay:
         )
 
     def take(self, frame: Frame, segment: SegmentFile) -> None:
-        """Take in one frame, whose checksum was compared: that of each entry is not, here.
+        """Take in one frame, whose checksum was compared: that of each entry is not, here."""
+        try:
+            end = self._take(frame, segment)
+        except struct.error as error:
+            raise Damage(f"{segment.path} at {frame.offset}: half a record: {error}") from error
+        if end != len(frame.body):
+            raise Damage(f"{segment.path} at {frame.offset}: half a record ends the frame")
+        self.next_frame += 1
 
-        This is the loop that opening a log takes its time in."""
+    def _take(self, frame: Frame, segment: SegmentFile) -> int:
+        """The loop that opening a log takes its time in; answers where records end."""
         body, at, size = frame.body, 0, len(frame.body)
         places = (segment.number << 32) + frame.body_offset
-        self.next_frame += 1
         while at < size:
             length, kind = RECORD.unpack_from(body, at)
             if kind == ENTRY and length >= _ENTRY_FRAMING:
-                fields = _ENTRY.unpack_from(body, at + _ENTRY_AT)
-                if not self.index.load(*fields, length - _ENTRY_FRAMING, places + at):
+                index, term, end_bytes = _ENTRY.unpack_from(body, at + _ENTRY_AT)
+                data = length - _ENTRY_FRAMING
+                if not self.index.load(index, term, end_bytes, data, places + at):
                     where = f"{segment.path} at {frame.body_offset + at}"
-                    raise Damage(f"{where}: entry {fields} cannot follow {self.index.last}")
+                    last = self.index.last
+                    raise Damage(f"{where}: {index} of term {term} cannot follow {last}")
             else:
                 where = f"{segment.path} at {frame.body_offset + at}"
-                stored = body[at : at + RECORD_HEADER_BYTES + length]
-                self._apply(kind, stored, where)
+                self._apply(kind, body[at : at + RECORD_HEADER_BYTES + length], where)
             at += RECORD_HEADER_BYTES + length
+        return at
 
     def _apply(self, kind: bytes, stored: bytes, where: str) -> None:
         """Take in a record that is no entry."""

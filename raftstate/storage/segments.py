@@ -110,6 +110,11 @@ class SegmentFile:
         """Put bytes at an offset; they are durable after `sync`."""
         _write(self._handle, offset, data)
 
+    def write_zeros(self, offset: int, size: int) -> None:
+        """Put zeros at an offset; as `write`."""
+        for at in range(offset, offset + size, _PIECE_BYTES):
+            self.write(at, _ZEROS[: offset + size - at])
+
     def sync(self) -> None:
         """Make durable what was written. Never to be called again after it failed: the
         operating system may have dropped what it could not write."""

@@ -27,7 +27,7 @@ AGENTS = [f"writer/{number}" for number in range(4)]
 # Small, so that who joins is sent a snapshot.
 OVERRIDES = {"snapshot": {"log_entries": 200, "keep_entries": 20}}
 WITHIN_S = 30.0
-MORE = 40
+MORE = 20
 
 
 @dataclass

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,22 +128,18 @@ class Node:
         request = health_pb2.HealthCheckRequest(service="raftstate.write")
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline and self._running.poll() is None:
-            try:
+            with suppress(grpc.RpcError):
                 answer = await health.Check(request, timeout=2, wait_for_ready=True)
-            except grpc.RpcError:
-                continue
-            if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                return
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
             await asyncio.sleep(0.01)
         raise RecordingError(f"the node does not serve:\n{self._said.read_text()}")
 
     def stop(self) -> None:
         """End the life in order."""
-        self._running.send_signal(signal.SIGTERM)
-        status = self._running.wait(READY_S)
+        status = self._signal(signal.SIGTERM)
         if status != 0:
             raise RecordingError(f"the node ended with {status}:\n{self._said.read_text()}")
-        self._recorder.ended(self._running.pid)
 
     async def kill(self) -> None:
         """End the life at once, while it does nothing: a call that has returned and was
@@ -156,14 +152,17 @@ class Node:
             await asyncio.sleep(0.02)
             quiet = quiet + 1 if self._recorder.size() == size else 0
             size = self._recorder.size()
-        self.end()
-        self._recorder.ended(self._running.pid)
+        self._signal(signal.SIGKILL)
 
     def end(self) -> None:
         """Leave nothing behind, whatever happened."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None and self._process.poll() is None:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> int:
+        """End the recorded process by a signal; the status of what was started."""
+        os.kill(self._recorder.target(self._running.pid), number)
+        return self._running.wait(READY_S)
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:

@@ -86,8 +86,9 @@ class Recorder(Protocol):
         """How much was recorded so far: it stands still while nothing happens."""
         ...
 
-    def ended(self, pid: int) -> None:
-        """Wait until everything is recorded of a process that has ended."""
+    def target(self, pid: int) -> int:
+        """The recorded process, where `pid` was started with `command`. Once that one has
+        ended, everything is recorded."""
         ...
 
     @staticmethod
@@ -151,9 +152,8 @@ class Preloaded:
     def size(self) -> int:
         return self._trace.stat().st_size
 
-    def ended(self, pid: int) -> None:
-        # Each record was written before the call that it tells of came back.
-        assert pid > 0
+    def target(self, pid: int) -> int:
+        return pid
 
     @staticmethod
     def read(folder: Path, root: Path) -> list[Event]:

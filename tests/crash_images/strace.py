@@ -28,7 +28,6 @@ _CALLS = (
     "linkat,symlink,symlinkat,chdir,lseek,mmap,copy_file_range,sendfile"
 )
 _STRING_BYTES_MAX = 1 << 26
-_FINISH_S = 60.0
 
 _LINE = re.compile(
     r"(?P<tid>\d+) +(?P<at>\d+\.\d+) (?P<call>\w+)\((?P<arguments>.*)\) += "
@@ -87,7 +86,7 @@ class Traced:
         self._marks.touch()
 
     def command(self, command: list[str]) -> list[str]:
-        options = ["-D", "-f", "-y", "-xx", "-ttt", "-T", "-A", "-o", str(self._trace)]
+        options = ["-f", "-y", "-xx", "-ttt", "-T", "-A", "-o", str(self._trace)]
         options += ["-s", str(_STRING_BYTES_MAX), "-e", f"trace={_CALLS}", "-e", "signal=none"]
         for call in ("copy_file_range", "sendfile"):
             options += ["-e", f"inject={call}:error=ENOSYS"]
@@ -103,13 +102,11 @@ class Traced:
     def size(self) -> int:
         return self._trace.stat().st_size
 
-    def ended(self, pid: int) -> None:
-        last = re.compile(rf"^{pid} +[\d.]+ \+\+\+ (exited|killed)", re.MULTILINE)
-        deadline = time.monotonic() + _FINISH_S
-        while not last.search(self._trace.read_text()):
-            if time.monotonic() > deadline:
-                raise RecordingError(f"strace did not finish with process {pid}")
-            time.sleep(0.05)
+    def target(self, pid: int) -> int:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(children) != 1:
+            raise RecordingError(f"strace, process {pid}, has the children {children}")
+        return int(children[0])
 
     @staticmethod
     def read(folder: Path, root: Path) -> list[Event]:

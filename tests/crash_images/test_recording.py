@@ -111,7 +111,6 @@ def record(folder: Path, name: str, program: str) -> list[Event]:
         text=True,
     )
     _, said = process.communicate(timeout=60)
-    recorder.ended(process.pid)
     if process.returncode != 0:
         pytest.fail(said)
     recorder.mark(ended=True)

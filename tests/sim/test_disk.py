@@ -259,3 +259,98 @@ def test_a_folder_of_somebody_else_is_refused(bench: Bench) -> None:
     with pytest.raises(WrongStore, match="'c'"):
         bench.disk.check_identity("d", MemberId("n1"))
     assert bench.open().log.base == Base(ORIGIN, "")
+
+
+# --- what a power loss or a failed sync leaves of a commit under way ---------
+
+
+def interrupted(seed: int, *, tears: bool, error: BaseException, power: bool) -> list[int]:
+    """The log after a commit of four entries, over one of two, that was interrupted
+    between the write and the sync."""
+    bench = Bench()
+    bench.disk.rng.seed(seed)
+    bench.disk.tears = tears
+    log = bench.open().log
+    for index in (1, 2):
+        log.append(entry(index))
+    log.commit()
+    for index in (3, 4, 5, 6):
+        log.append(entry(index))
+    bench.disk.trap = ("log.written", error)
+    with pytest.raises(type(error)):
+        log.commit()
+    bench.disk.crash(lose_unsynced=power)
+    log = bench.open().log
+    assert [one.index for one in log.read(Index(1), 1 << 20)] == list(
+        range(1, log.last.index + 1)
+    )
+    return list(range(1, log.last.index + 1))
+
+
+@pytest.mark.parametrize(("tears", "ends"), [(True, {2, 3, 4, 5, 6}), (False, {2, 6})])
+def test_a_power_loss_keeps_the_first_records_of_a_commit_under_way(
+    tears: bool, ends: set[int]
+) -> None:
+    """
+    What was synced before is always there. Of segment files any first part survives, in
+    order; of LMDB all or nothing.
+    """
+    found = {
+        interrupted(seed, tears=tears, error=SimulatedCrash(), power=True)[-1]
+        for seed in range(60)
+    }
+
+    assert found == ends
+
+
+def test_a_kill_between_write_and_sync_loses_nothing() -> None:
+    """
+    The kernel has it, and the next process syncs before it says anything.
+    """
+    found = interrupted(1, tears=True, error=SimulatedCrash(), power=False)
+
+    assert found[-1] == 6
+
+
+def test_after_a_failed_sync_anything_of_it_may_be_there() -> None:
+    """
+    Also without a power loss: the kernel may have dropped what it could not write.
+    """
+    found = {
+        interrupted(seed, tears=True, error=StorageError("no"), power=False)[-1]
+        for seed in range(60)
+    }
+
+    assert found == {2, 3, 4, 5, 6}
+
+
+def test_a_torn_commit_is_counted(bench: Bench) -> None:
+    """
+    So that a run says how many there were.
+    """
+    bench.disk.rng.seed(0)
+    log = bench.open().log
+    log.append(entry(1))
+    bench.disk.trap = ("log.written", SimulatedCrash())
+    with pytest.raises(SimulatedCrash):
+        log.commit()
+    bench.disk.crash(lose_unsynced=True)
+
+    assert bench.disk.torn_tails == (0 if bench.disk.durable.last.index else 1)
+
+
+def test_a_spike_slows_one_commit_down(bench: Bench) -> None:
+    """
+    The next one, and only if there is something to commit.
+    """
+    bench.disk.commit_s, bench.disk.spike_s = 0.25, 2.0
+    log = bench.open().log
+    log.commit()
+    spent = []
+    for index in (1, 2):
+        bench.disk.spent_s = 0.0
+        log.append(entry(index))
+        log.commit()
+        spent.append(bench.disk.spent_s)
+
+    assert spent == [2.25, 0.25]

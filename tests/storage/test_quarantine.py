@@ -202,13 +202,13 @@ def _open_and_read(data_dir: Path) -> None:
 
 def test_no_flipped_bit_is_ever_believed(stopped: Path, tmp_path: Path) -> None:
     """
-    Forty bits, drawn at random: what is read is what was written, or the member is in
+    Bits drawn at random: what is read is what was written, or the member is in
     quarantine, at the latest when it is started after it died of it.
     """
     draw = random.Random(7)
     size = log_file(stopped).stat().st_size
     outcomes = {0: 0, 10: 0}
-    for number in range(40):
+    for number in range(24):
         data_dir = copy_folder(stopped, tmp_path / f"flip-{number}")
         # Half of them in what says where everything is, at the head of the first two pages.
         at = (

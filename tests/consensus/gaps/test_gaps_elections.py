@@ -10,7 +10,7 @@ import pytest
 
 from raftstate.consensus.config import RaftViolation
 from raftstate.core.ports import ReadPoint
-from raftstate.v1.peer_pb2 import AppendEntries, RequestVote, VoteReply
+from raftstate.v1.peer_pb2 import AppendEntries, AppendReply, RequestVote, VoteReply
 from tests.consensus.gaps.ours import OurCluster
 from tests.consensus.gaps.stock import StockCluster
 
@@ -343,6 +343,10 @@ def test_s28_a_stranger_is_not_obeyed() -> None:
 
     cluster.inject("z", "a", cluster.message("z", "a", term=99, request_vote=ask))
     cluster.inject("z", "b", cluster.message("z", "b", term=100, append_entries=lead))
+    acknowledge = AppendReply(success=True, match_index=99, settled=True)
+    cluster.inject("z", "a", cluster.message("z", "a", term=101, append_reply=acknowledge))
+    vote = VoteReply(granted=True, campaign_term=102)
+    cluster.inject("z", "a", cluster.message("z", "a", term=102, vote_reply=vote))
 
     assert {member: node.status() for member, node in cluster.nodes.items()} == before
     assert cluster.role("a") == "leader"

@@ -24,6 +24,7 @@ from raftstate.storage.lmdb_log import LmdbLog
 from tests.consensus.gaps.images import PAGE, flip, page
 from tests.consensus.gaps.ours import OurCluster
 from tests.consensus.gaps.stock import StockCluster
+from tests.sim.disk import SimulatedCrash
 from tests.storage.member import copy_folder
 
 MEMBER = MemberId("n1")
@@ -112,14 +113,23 @@ def test_s05_what_is_acknowledged_is_on_disk(tmp_path: Path) -> None:
         answers.append(cluster.write("a", f"k{number}"))
         while not answers[-1].done:
             cluster.tick(0.01)
-    # In this very moment: what is acknowledged on its way is not on any disk yet.
+    # A follower whose power goes while it syncs has not acknowledged.
+    cluster.hold("b", "a")
+    cluster.hold("a", "b")
     cluster.write("a", "late")
     cluster.beat("a")
+    cluster.disks["b"].trap = ("log.before", SimulatedCrash())
+    with pytest.raises(SimulatedCrash):
+        cluster.deliver("a", "b")
+    assert "append_reply" not in cluster.waiting("b", "a")
+    cluster.release("b", "a")
+    cluster.release("a", "b")
     for member in "abc":
         cluster.crash(member, power=True)
     for member in "abc":
         cluster.start(member)
-    cluster.elect("b")
+    cluster.elect("c")
+    cluster.run(5.0, until=cluster.agree)
     assert all(answer.succeeded for answer in answers)
     assert all(cluster.holders(f"k{number}") == ["a", "b", "c"] for number in range(50))
 

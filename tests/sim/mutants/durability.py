@@ -75,4 +75,6 @@ def sync_now_and_then(patch: Patch) -> None:
             real(self, log)
 
     patch.replace(disk.SimDisk, "sync_log", sync_log)
-    patch.silence(invariants, "justified", "durable_on_a_quorum", "votes_once")
+    patch.silence(
+        invariants, "justified", "durable_on_a_quorum", "votes_once", "elected_by_voters"
+    )

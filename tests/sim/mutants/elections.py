@@ -35,7 +35,7 @@ def count_votes_per_message(patch: Patch) -> None:
     patch.replace(rules, "wins", wins)
 
 
-@mutant(expects="one_leader_a_term leader_completeness", known=1)
+@mutant(expects="one_leader_a_term leader_completeness committed_is_kept", known=5)
 def vote_for_everybody(patch: Patch) -> None:
     """Members vote for whoever asks, and nobody looks at their disks: two leaders in a
     term, or one that lacks what was committed."""
@@ -52,7 +52,7 @@ def vote_for_everybody(patch: Patch) -> None:
 
     patch.replace(rules, "grants_vote", grants_vote)
     patch.replace(rules, "grants_pre_vote", grants_pre_vote)
-    patch.silence(invariants, "justified", "votes_once")
+    patch.silence(invariants, "justified", "votes_once", "elected_by_voters")
 
 
 @mutant(expects="converged", known=1)

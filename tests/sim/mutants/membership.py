@@ -10,15 +10,12 @@ from raftstate.consensus.adapter import Engine
 from raftstate.consensus.feeding import Feeding
 from raftstate.consensus.membership import Membership
 from raftstate.core.types import Index, MemberId
+from tests.sim import invariants
 from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(expects="one_leader_a_term leader_completeness log_matching", known=2)
-def let_a_quarantined_node_vote(patch: Patch) -> None:
-    """A member that began its log anew votes at once, though it has forgotten what it
-    acknowledged: a leader that lacks what was committed."""
-
+def _quarantine_nobody(patch: Patch) -> None:
     def quarantined(self: Engine) -> bool:
         return False
 
@@ -27,6 +24,21 @@ def let_a_quarantined_node_vote(patch: Patch) -> None:
 
     patch.replace(Engine, "quarantined", quarantined)
     patch.replace(rules, "may_elect", may_elect)
+
+
+@mutant(expects="quarantined_is_silent", known=1)
+def let_a_quarantined_node_vote(patch: Patch) -> None:
+    """A member that found damage and began its log anew votes at once, though it has
+    forgotten what it acknowledged. Found when its vote leaves."""
+    _quarantine_nobody(patch)
+
+
+@mutant(expects="one_leader_a_term leader_completeness log_matching committed_is_kept", known=2)
+def let_a_quarantined_node_vote_unheard(patch: Patch) -> None:
+    """The same, with nobody looking at what it sends: found by what it forgot, a leader
+    that lacks what was committed."""
+    _quarantine_nobody(patch)
+    patch.silence(invariants, "quarantined_is_silent")
 
 
 @mutant(
@@ -45,7 +57,7 @@ def let_a_quarantined_node_count(patch: Patch) -> None:
 
 
 @mutant(
-    expects="one_leader_a_term leader_completeness",
+    expects="elected_by_voters one_leader_a_term leader_completeness",
     schedule="a_removed_member_that_does_not_know",
 )
 def let_a_removed_member_vote(patch: Patch) -> None:

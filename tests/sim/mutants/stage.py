@@ -186,9 +186,7 @@ class Stage(world.World):
         """Ask a leader for another membership, and wait until that is committed."""
         self._requests += 1
         told = list[Told]()
-        request = Request(self._requests, "mutate", Command(), told.append)
-        node._waiting[request] = None
-        node.put(lambda replica: replica.change_members(change, request))
+        node.serve(Request(self._requests, "change", change, told.append))
         self.until(lambda: told)
         if not isinstance(told[0], Configuration):
             raise NotSetUp(f"{change} was answered {told[0]}")
