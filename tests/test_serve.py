@@ -33,6 +33,8 @@ from raftstate.config import (
 )
 from raftstate.v1.agent_service_pb2 import CreateAgentRequest, GetAgentRequest
 from raftstate.v1.agent_service_pb2_grpc import AgentServiceStub
+from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, StatusRequest
+from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.common_pb2 import RequestId
 from raftstate.v1.session_service_pb2 import KeepAliveRequest, OpenSessionRequest
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
@@ -183,6 +185,29 @@ def test_a_node_that_is_killed_comes_back_with_everything(tmp_path: Path) -> Non
     with serving(tmp_path, config), grpc.insecure_channel(config.members[0].api) as channel:
         found = AgentServiceStub(channel).GetAgent(GetAgentRequest(agent_id="a"))
         assert found.agent.agent_id == "a"
+
+
+def test_a_node_that_joins_waits_to_be_added(tmp_path: Path) -> None:
+    """
+    It runs, says how it is, serves nobody, and never takes an office that nobody gave it.
+    """
+    config = alone(tmp_path)
+    config = replace(config, cluster=replace(config.cluster, join=True))
+    process = subprocess.Popen(command(tmp_path, config), stderr=subprocess.PIPE, text=True)
+    try:
+        with grpc.insecure_channel(config.members[0].api, OPTIONS) as channel:
+            stub: Any = ClusterServiceStub(channel)
+            stub.Status(StatusRequest(), timeout=READY_S, wait_for_ready=True)
+            time.sleep(0.5)  # several election timeouts, in which nothing happens
+            status = stub.Status(StatusRequest(), timeout=READY_S)
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            said = health.Check(health_pb2.HealthCheckRequest(), timeout=READY_S)
+    finally:
+        end(process)
+
+    assert (status.role, status.leader_id, status.elections_started) == (ROLE_FOLLOWER, "", 0)
+    assert [one.member_id for one in status.members] == ["n1"]
+    assert said.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_a_second_node_on_the_same_ports(tmp_path: Path) -> None:

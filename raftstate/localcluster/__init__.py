@@ -394,6 +394,10 @@ class LocalCluster:
         """Whether a node's process is `running`, `paused` or `stopped`."""
         return self._node(name).state()
 
+    def returncode(self, name: str) -> int | None:
+        """How the process of a node ended that this object started; None while it runs."""
+        return self._node(name).returncode()
+
     def data_dir(self, name: str) -> Path:
         """Where a node stores what it must not forget."""
         return self._node(name).data

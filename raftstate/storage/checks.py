@@ -50,10 +50,12 @@ class Pace:
     Ends the process when its parent has ended: nobody would hear what it finds.
     """
 
-    def __init__(self, bytes_per_s: float, told: Callable[[int], None]) -> None:
+    def __init__(
+        self, bytes_per_s: float, told: Callable[[int], None], parent: int | None = None
+    ) -> None:
         self._bytes_per_s = bytes_per_s
         self._told = told
-        self._parent = os.getppid()
+        self._parent = os.getppid() if parent is None else parent
         self._began = time.monotonic()
         self._read = 0
 

@@ -57,10 +57,10 @@ _TOLD_BYTES = 4 << 20
 
 def main(arguments: list[str]) -> int:
     """Read some parts of a data folder; say on standard output what is found."""
-    data_dir, rate, structure, *parts = arguments
+    data_dir, parent, rate, structure, *parts = arguments
     os.nice(_NICENESS)
     told = _Telling()
-    pace = Pace(float(rate), told.read)
+    pace = Pace(float(rate), told.read, int(parent))
     try:
         for part in parts:
             told.say({"part": part})
@@ -147,8 +147,8 @@ class Reader:
         progress: Callable[[int], None] = lambda _size: None,
     ) -> Finding:
         """Let a process read some parts of a folder to the end, or to the first damage."""
-        arguments = [str(data_dir), str(bytes_per_s), "1" if structure else "0", *parts]
-        process = self._start(arguments)
+        how = [str(os.getpid()), str(bytes_per_s), "1" if structure else "0"]
+        process = self._start([str(data_dir), *how, *parts])
         finding = Finding()
         if process is None:
             finding.failed = "it was stopped"

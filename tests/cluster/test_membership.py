@@ -28,6 +28,7 @@ AGENTS = [f"writer/{number}" for number in range(4)]
 OVERRIDES = {"snapshot": {"log_entries": 200, "keep_entries": 20}}
 WITHIN_S = 30.0
 MORE = 20
+DISMISSED = 5  # a node's exit status
 
 
 @dataclass
@@ -168,6 +169,7 @@ def test_a_cluster_grows_shrinks_and_replaces_a_lost_disk_under_writes(tmp_path:
             cluster.wipe(lost)
             cluster.start_node(lost, wait=False)
             await_end(cluster, lost)
+            assert cluster.returncode(lost) == DISMISSED
             assert "the cluster knows another data folder" in cluster.logs(lost, 5)
             assert "PEER_LOST_DISK" in alarms(cluster)
             load.go_on()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from raftstate.consensus.replica import Replica
@@ -96,7 +98,7 @@ def test_what_grows_is_refused_while_most_disks_are_nearly_full() -> None:
     low = dict.fromkeys(MEMBERS, False)
     table = Table()
     for member, replica in table.replicas.items():
-        replica._space_low = lambda member=member: low[member]
+        replica._space_low = partial(low.__getitem__, member)
     write_many(table, 0, 1)
     low.update(dict.fromkeys(MEMBERS, True))
     table.run(0.2)

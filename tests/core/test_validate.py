@@ -38,6 +38,13 @@ from raftstate.v1.checkpoint_service_pb2 import (
     ListCheckpointsRequest,
     NewCheckpoint,
 )
+from raftstate.v1.cluster_service_pb2 import (
+    AddMemberRequest,
+    ListMembersRequest,
+    PromoteMemberRequest,
+    RemoveMemberRequest,
+    TransferLeadershipRequest,
+)
 from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
 from raftstate.v1.event_service_pb2 import (
     GetStreamRequest,
@@ -116,6 +123,11 @@ def open_session(**fields: object) -> Message:
     return OpenSessionRequest(**{"session_id": "s", **fields})  # type: ignore[arg-type]
 
 
+def add(**fields: object) -> Message:
+    whole = {"member_id": "n", "raft_address": "h:1", "client_address": "h:2", **fields}
+    return AddMemberRequest(**whole)  # type: ignore[arg-type]
+
+
 def halt(**fields: object) -> Message:
     return HaltAgentRequest(request_id=RID, agent_id="a", **fields)  # type: ignore[arg-type]
 
@@ -184,6 +196,24 @@ TABLE = [
         lambda v: update(labels=[Label(name="n"), Label(name=v)]), "m", "n", "labels[1].name"
     ),
     text("reason", 255, "reason", halt),
+    # members
+    Limit(lambda v: add(member_id=v), "n" * 64, "n" * 65, "member_id"),
+    Limit(lambda v: add(member_id=v), "0aZ._-", "-a", "member_id"),
+    Limit(lambda v: add(member_id=v), "n", "", "member_id"),
+    Limit(lambda v: add(member_id=v), "n", "n/1", "member_id"),
+    Limit(lambda v: add(raft_address=v), "a.b-c_d:1", "a.b-c_d", "raft_address"),
+    Limit(lambda v: add(raft_address=v), "h:65535", "h:65536", "raft_address"),
+    Limit(lambda v: add(raft_address=v), "h:1", "h:0", "raft_address"),
+    Limit(lambda v: add(raft_address=v), "[::1]:1", "::1:1", "raft_address"),
+    Limit(
+        lambda v: add(client_address=v), "h" * 298 + ":1", "h" * 299 + ":1", "client_address"
+    ),
+    Limit(lambda v: add(client_address=v), "h:1", "", "client_address"),
+    Limit(lambda v: add(client_address=v), "h:1", "é:1", "client_address"),
+    Limit(lambda v: PromoteMemberRequest(member_id=v), "n", "", "member_id"),
+    Limit(lambda v: RemoveMemberRequest(member_id=v), "n", "", "member_id"),
+    Limit(lambda v: TransferLeadershipRequest(to_member_id=v), "", " ", "to_member_id"),
+    number("consistency", 2, 3, "consistency", ListMembersRequest),
     # ownership
     number("ttl_ms", 200, 199, "ttl_ms", acquire),
     number("ttl_ms", 3_600_000, 3_600_001, "ttl_ms", acquire),

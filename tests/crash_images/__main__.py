@@ -112,7 +112,7 @@ def _recording(folder: Path, log: str, arguments: argparse.Namespace) -> Recordi
     print(
         f"{log}: {len(recording.events)} events, {acknowledged} acknowledged writes,"
         f" {len(recording.history.entries)} log entries, recorded in"
-        f" {time.monotonic() - began:.1f} s by the {RECORDERS[recording.recorder].name}",
+        f" {time.monotonic() - began:.1f} s by {RECORDERS[recording.recorder].name}",
         flush=True,
     )
     return recording

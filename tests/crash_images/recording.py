@@ -111,7 +111,7 @@ def has_compiler() -> bool:
 class Preloaded:
     """The recorder inside the process."""
 
-    name = "preloaded library"
+    name = "a preloaded library"
 
     def __init__(self, folder: Path, root: Path) -> None:
         """Build the library in `folder`; what happens below `root` is recorded."""

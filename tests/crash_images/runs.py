@@ -28,7 +28,7 @@ from typing import NamedTuple, NoReturn
 
 from raftstate.core.ports import Entry
 from tests.crash_images import history as truth
-from tests.crash_images.check import Bad, check, entries_of, open_image
+from tests.crash_images.check import DATA, Bad, check, entries_of, open_image
 from tests.crash_images.disk import EVERY_SYNC, Disk
 from tests.crash_images.history import History, Promise
 from tests.crash_images.recorders import RECORDERS
@@ -36,6 +36,7 @@ from tests.crash_images.recording import ABOUT, Event, Op, RecordingError
 
 CHILD_S = 120
 _SNAPSHOTS_MIN = 3
+_LOG = f"{DATA}/log/"
 _NAMES = frozenset({Op.CREATE, Op.MKDIR, Op.RENAME, Op.UNLINK})
 _COMMITS = frozenset({Op.SYNC_BEGIN, Op.SYNC_END, Op.WRITE_SYNCED, Op.MARK})
 
@@ -111,9 +112,9 @@ def _read_log(disk: Disk, folder: Path, log: str) -> list[Entry]:
 
 
 def weights(events: list[Event]) -> list[float]:
-    """How much the moment behind each event is worth: more around commits, more again
-    around names that change, and most behind a snapshot's, where the log is cut."""
-    found = [1.0] * len(events)
+    """How much the moment behind each event is worth: more around commits and in the log,
+    more again around names that change, and most behind a snapshot's, where the log is cut."""
+    found = [3.0 if event.path.startswith(_LOG) else 1.0 for event in events]
     for at, event in enumerate(events):
         if event.op in _COMMITS:
             _add(found, at - 2, at + 3, 2.0)

@@ -284,6 +284,22 @@ class SnapshotFile(NamedTuple):
     data: bytes
 
 
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """A snapshot that a leader sends, as far as it has come."""
+
+    manifest: SnapshotManifest
+    data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here."""
+        return len(self.data) == self.manifest.size_bytes
+
+
+SnapshotOutcome = SnapshotManifest | SnapshotFailed
+
+
 class SimSnapshots:
     """The `Snapshots` port; copying and verifying take simulated time."""
 
@@ -291,30 +307,13 @@ class SimSnapshots:
         self._disk = disk
         self._state = state
         self._wake = wake
-        self._made = 0
         self._open = True
         self._copying = False
-        self._copied: SnapshotManifest | SnapshotFailed | None = None
-        self._incoming: SnapshotManifest | None = None
-        self._received = bytearray()
-        self._staged: SnapshotManifest | SnapshotFailed | None = None
+        self._copied: SnapshotOutcome | None = None
+        self._incoming: Incoming | None = None
+        self._staged: SnapshotOutcome | None = None
 
-    def start_copy(self, term: Term) -> None:
-        """Copy the last committed state; named and durable when that is done."""
-        if self._copying:
-            raise RuntimeError("a copy is under way")
-        self._copying = True
-        self._made += 1
-        with self._state.view() as reader:
-            file = self._copy(reader, term)
-        failed = self._disk.rng.random() < self._disk.copy_fails
-        seconds = self._disk.copy_s * (0.5 + self._disk.rng.random())
-        self._disk.after(seconds, lambda: self._end_copy(file, failed))
-
-    def poll_copy(self) -> SnapshotManifest | SnapshotFailed | None:
-        """The outcome of `start_copy`, once."""
-        outcome, self._copied = self._copied, None
-        return outcome
+    # -- what there is --
 
     def manifest(self, name: str) -> SnapshotManifest | None:
         """The manifest of a durable snapshot."""
@@ -327,26 +326,6 @@ class SimSnapshots:
         if file is None:
             raise StorageError(f"snapshot {name} is missing")
         return file.data[offset : offset + size]
-
-    def stage(self, manifest: SnapshotManifest, offset: int, data: bytes) -> int:
-        """Take one piece; answer with the next offset wanted."""
-        if self._incoming is None or self._incoming.name != manifest.name:
-            self._incoming = manifest
-            self._received = bytearray()
-            self._staged = None
-        if offset != len(self._received) or len(self._received) >= manifest.size_bytes > 0:
-            return len(self._received)
-        self._received += data
-        if len(self._received) >= manifest.size_bytes:
-            incoming, received = manifest, bytes(self._received)
-            seconds = self._disk.copy_s * (0.5 + self._disk.rng.random())
-            self._disk.after(seconds, lambda: self._end_staging(incoming, received))
-        return len(self._received)
-
-    def poll_staged(self) -> SnapshotManifest | SnapshotFailed | None:
-        """The outcome of a complete staging, once."""
-        outcome, self._staged = self._staged, None
-        return outcome
 
     def adopt(self, name: str) -> None:
         """Replace the state by a durable snapshot that the log's base names."""
@@ -361,23 +340,49 @@ class SimSnapshots:
         self._disk.reach("adopt.after")
 
     def retain(self, names: set[str]) -> None:
-        """Delete every durable snapshot that is not named."""
-        for name in sorted(self._disk.snapshots):
-            if name not in names:
-                del self._disk.snapshots[name]
+        """Delete every durable snapshot that is not named; never one whose outcome was
+        not fetched, since nobody could have named it."""
+        unfetched = {
+            outcome.name
+            for outcome in (self._copied, self._staged)
+            if isinstance(outcome, SnapshotManifest)
+        }
+        for name in sorted(self._disk.snapshots.keys() - names - unfetched):
+            del self._disk.snapshots[name]
+            if self._incoming is not None and self._incoming.manifest.name == name:
+                self._incoming = None  # should it be sent again, it is wanted whole
 
     def close(self) -> None:
         """Forget what is under way."""
         self._open = False
 
+    # -- a copy --
+
+    def start_copy(self, term: Term) -> None:
+        """Copy the last committed state; named and durable when that is done."""
+        if self._copying:
+            raise RuntimeError("a copy is under way")
+        self._copying = True
+        with self._state.view() as reader:
+            file = self._copy(reader, term)
+        failed = self._disk.rng.random() < self._disk.copy_fails
+        self._later(lambda: self._end_copy(file, failed))
+
+    def poll_copy(self) -> SnapshotOutcome | None:
+        """The outcome of `start_copy`, once."""
+        outcome, self._copied = self._copied, None
+        if outcome is not None:
+            self._copying = False
+        return outcome
+
     def _copy(self, reader: Reader, term: Term) -> SnapshotFile:
-        disk = self._disk
+        identity = self._disk.identity
         data = encode_map(reader.scan(*keys.EVERYTHING))
         position = queries.applied(reader)
         manifest = SnapshotManifest(
-            name=f"{position.index}-{disk.identity.member_id}-{disk.incarnation}-{self._made}",
-            cluster_id=disk.identity.cluster_id,
-            cluster_epoch=disk.identity.cluster_epoch,
+            name=f"snap-{position.index:016x}-{term:x}",
+            cluster_id=identity.cluster_id,
+            cluster_epoch=identity.cluster_epoch,
             index=position.index,
             term=term,
             revision=queries.revision(reader),
@@ -389,9 +394,6 @@ class SimSnapshots:
         return SnapshotFile(manifest, data)
 
     def _end_copy(self, file: SnapshotFile, failed: bool) -> None:
-        if not self._open:
-            return
-        self._copying = False
         if failed:
             self._copied = SnapshotFailed("the copy did not verify")
         else:
@@ -399,17 +401,67 @@ class SimSnapshots:
             self._copied = file.manifest
         self._wake()
 
-    def _end_staging(self, manifest: SnapshotManifest, data: bytes) -> None:
-        if not self._open or self._incoming is None or self._incoming.name != manifest.name:
-            return
+    # -- a snapshot that arrives --
+
+    def stage(self, manifest: SnapshotManifest, offset: int, data: bytes) -> int:
+        """Take one piece; answer with the next offset wanted."""
+        incoming = self._incoming
+        if incoming is None or incoming.manifest != manifest:
+            self._incoming = None
+            if fault := self._unacceptable(manifest):
+                return self._refuse(fault)
+            incoming = self._incoming = Incoming(manifest)
+        if incoming.complete or offset != len(incoming.data):
+            return len(incoming.data)
+        if offset + len(data) > manifest.size_bytes:
+            return self._refuse(f"a piece ends at {offset + len(data)}")
+        incoming.data += data
+        if incoming.complete:
+            self._later(lambda: self._end_staging(incoming))
+        return len(incoming.data)
+
+    def poll_staged(self) -> SnapshotOutcome | None:
+        """The outcome of a complete staging, once."""
+        outcome, self._staged = self._staged, None
+        if isinstance(outcome, SnapshotFailed):
+            self._incoming = None
+        return outcome
+
+    def _unacceptable(self, manifest: SnapshotManifest) -> str | None:
+        """Why no byte of a snapshot is worth taking, or None."""
+        identity = self._disk.identity
+        if manifest.name != f"snap-{manifest.index:016x}-{manifest.term:x}":
+            return f"its name {manifest.name!r} does not say where it stands"
+        whose = manifest.cluster_id, manifest.cluster_epoch
+        if whose != (identity.cluster_id, identity.cluster_epoch):
+            return f"it is of cluster {whose}"
+        return None if manifest.size_bytes else "it is empty"
+
+    def _refuse(self, fault: str) -> int:
         self._incoming = None
-        self._received = bytearray()
-        if digest(data) != manifest.digest or self._disk.rng.random() < self._disk.copy_fails:
+        self._staged = SnapshotFailed(f"refused: {fault}")
+        return 0
+
+    def _end_staging(self, incoming: Incoming) -> None:
+        if incoming is not self._incoming:
+            return  # another has taken its place
+        file = SnapshotFile(incoming.manifest, bytes(incoming.data))
+        held = self._disk.snapshots.get(file.manifest.name)
+        if digest(file.data) != file.manifest.digest:
+            self._staged = SnapshotFailed("its digest differs")
+        elif self._disk.rng.random() < self._disk.copy_fails:
             self._staged = SnapshotFailed("what was staged did not verify")
+        elif held is not None and held.manifest.state_hash != file.manifest.state_hash:
+            self._staged = SnapshotFailed("another state at one position: somebody diverged")
         else:
-            self._disk.snapshots[manifest.name] = SnapshotFile(manifest, data)
-            self._staged = manifest
+            self._disk.snapshots[file.manifest.name] = file
+            self._staged = file.manifest
         self._wake()
+
+    def _later(self, settle: Callable[[], None]) -> None:
+        """Do work beside the caller; it ends with the process."""
+        seconds = self._disk.copy_s * (0.5 + self._disk.rng.random())
+        self._disk.after(seconds, lambda: settle() if self._open else None)
 
 
 # --- the folder --------------------------------------------------------------

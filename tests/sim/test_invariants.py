@@ -155,6 +155,7 @@ def test_a_log_that_begins_behind_a_snapshot_of_what_is_committed_passes() -> No
             *(7, 1, "is not the state"),
         ),
     ],
+    ids=["missing", "short", "term", "far", "ahead", "revision", "hash", "other term"],
 )
 def test_a_snapshot_that_is_not_of_the_log_is_found(
     manifest: SnapshotManifest | None, index: int, term: int, why: str

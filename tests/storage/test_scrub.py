@@ -21,7 +21,6 @@ from raftstate.core.machine import _MARK
 from raftstate.core.ports import Damage
 from raftstate.core.types import Index
 from raftstate.storage import scrub
-from raftstate.storage.checks import Pace, check_log
 from raftstate.storage.scrub import PARTS, STATE, UNBOUNDED, Finding, Reader, Scrubber
 from tests.storage.member import Member, copy_folder, log_entry, until
 from tests.storage.test_quarantine import flip, spoil
@@ -39,11 +38,6 @@ def member(tmp_path: Path) -> Iterator[Member]:
     running.write(100, at_a_time=50)
     yield running
     running.close()
-
-
-def quiet() -> Pace:
-    """Reads as fast as it can, and tells nobody."""
-    return Pace(UNBOUNDED, lambda _size: None)
 
 
 def state_file(member: Member) -> Path:
@@ -152,8 +146,7 @@ def test_an_entry_that_is_missing_is_found(member: Member) -> None:
     with member.log._writing() as txn:  # type: ignore[attr-defined]
         txn.delete((250).to_bytes(8, "big"), db=member.log._entries)  # type: ignore[attr-defined]
     member.log.commit()
-    with pytest.raises(Damage, match="log entry 250 is missing"):
-        check_log(member.data_dir / "log", quiet())
+    assert "log entry 250 is missing" in scrubber(member).once()
 
 
 # --- what is no damage ------------------------------------------------------------
@@ -222,16 +215,24 @@ def test_a_reader_without_its_parent_ends(member: Member) -> None:
     """
     Nobody would hear it, and it keeps a view open. Method: start it from a shell that ends.
     """
-    reading = [sys.executable, "-m", "raftstate.storage.scrub", str(member.data_dir), "1", "0"]
+    reading = f"{sys.executable} -m raftstate.storage.scrub {member.data_dir} $$ 1 0"
     shell = subprocess.run(
-        ["/bin/sh", "-c", f"{' '.join([*reading, *PARTS])} > /dev/null 2>&1 & echo $!"],
+        ["/bin/sh", "-c", f"{reading} {' '.join(PARTS)} > /dev/null 2>&1 & echo $!"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
     reader = int(shell.stdout)
-    until(lambda: not Path(f"/proc/{reader}/cmdline").exists())
+    until(lambda: not alive(reader))
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that nobody waits for has no command line any more."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes() != b""
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 # --- again and again ----------------------------------------------------------------
@@ -247,7 +248,7 @@ def test_the_scrub_goes_on_until_it_finds_something(member: Member) -> None:
     until(lambda: scrubbing.counts.passes >= 2)
     assert found == []
     spoil(member.data_dir / "log" / "data.mdb", b"session-290", flip_in_place)
-    until(lambda: found)
+    until(lambda: bool(found))
     scrubbing.stop()
     assert [str(damage) for damage in found] == [
         f"log entry 290 in {member.data_dir / 'log'} is damaged: wrong checksum"
@@ -258,9 +259,7 @@ def test_stopping_does_not_wait_for_the_reader(member: Member) -> None:
     """
     One that would read for hours is ended at once.
     """
-    slow = Scrubber(
-        member.data_dir, interval_s=0.001, bytes_per_s=1, on_damage=lambda _: None
-    )
+    slow = Scrubber(member.data_dir, interval_s=0.001, bytes_per_s=1, on_damage=lambda _: None)
     slow.start()
     until(lambda: slow._reader._process is not None)
     began = time.monotonic()
@@ -356,12 +355,9 @@ def test_a_state_of_100_mb_is_scrubbed_in_time(tmp_path: Path) -> None:
     member = Member(tmp_path / "data")
     fill(member, 10_000_000 // 540, 500)
     began = time.monotonic()
-    found = Reader().read(
-        member.data_dir, (STATE,), bytes_per_s=ScrubConfig().mib_per_s << 20
-    )
+    found = Reader().read(member.data_dir, (STATE,), bytes_per_s=ScrubConfig().mib_per_s << 20)
     took = time.monotonic() - began
     member.close()
     assert found.hashed
     assert found.size_bytes > 9_000_000
     assert took < SECONDS_PER_100_MB / 10 + 1
-

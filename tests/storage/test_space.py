@@ -73,9 +73,7 @@ def test_a_map_that_is_nearly_full_is_low(tmp_path: Path) -> None:
     """
     used = 55 << 30
     clock = Clock()
-    space = Space(
-        tmp_path, reserve_bytes=1, uses=[lambda: Use(64 << 30, used, 0)], clock=clock
-    )
+    space = Space(tmp_path, reserve_bytes=1, uses=[lambda: Use(64 << 30, used, 0)], clock=clock)
     for gib, low in ((55, False), (57, True), (53, True), (51, False)):
         used = gib << 30
         clock.now += 1.0

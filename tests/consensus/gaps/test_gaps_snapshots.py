@@ -98,7 +98,8 @@ def test_s10_files_between_snapshot_and_cut_lose_nothing(tmp_path: Path) -> None
 
     for picture in ("named", "cut"):
         for boot in ("this-boot", "another-boot"):
-            opened = Member(tmp_path / picture, boot_id=boot)
+            copied = copy_folder(tmp_path / picture, tmp_path / f"{picture}, {boot}")
+            opened = Member(copied, boot_id=boot)
             opened.check()
             assert opened.log.last.index == 20
             opened.close()

@@ -142,6 +142,7 @@ def refuses(member: Member, data: bytes) -> None:
     with dial(member) as stranger:
         stranger.sendall(data)
         until(lambda: is_closed(stranger), member)
+    assert set(member.transport.refused) <= {"refused", "accept"}  # not for its silence
     assert member.ear.received == []
     with dial(member) as peer:
         peer.sendall(frame(hello(session=99)) + frame(probe(99, 2)))
@@ -284,6 +285,7 @@ def test_x02_a_stranger_is_not_kept_waiting_for_gigabytes(member: Member) -> Non
     with dial(member) as stranger:
         stranger.sendall(LENGTH.pack(HELLO_BYTES_MAX + 1))
         until(lambda: is_closed(stranger), member)
+    assert member.transport.refused == {"refused": 2}
 
 
 class NoCipher:

@@ -20,9 +20,9 @@ FAMILIES = (
 class Mutant:
     """A bug to plant.
 
-    `expects` are the invariants that are meant to find it. `known` is a seed that does.
-    A mutant with a `schedule` is looked for by that, because random seeds find it too
-    rarely or not at all; its docstring says why.
+    `expects` are the invariants that are meant to find it. `known` is a seed that does;
+    without one, random seeds find it too rarely or not at all (its docstring says why), and
+    it is looked for by its `schedule`. A mutant may have both.
     """
 
     name: str
@@ -49,7 +49,7 @@ def mutant(
     def register(plant: Plant) -> Plant:
         name = plant.__name__.replace("_", "-")
         assert plant.__doc__, f"{name} says nothing about itself"
-        assert (known is None) != (schedule is None), f"{name}: a known seed or a schedule"
+        assert known or schedule, f"{name}: neither a known seed nor a schedule"
         assert all(one.name != name for one in _ALL), f"two mutants are called {name}"
         _ALL.append(Mutant(name, plant, frozenset(expects.split()), known, schedule))
         return plant

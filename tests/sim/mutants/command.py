@@ -22,10 +22,10 @@ the product is reported, and counts as a failure. tests/sim/mutants/example_outs
 an example.
 
 Seeds are tried from 1 on until one catches the bug; then the very same seeds are run
-without it, and must be clean. A bug that random seeds cannot be expected to find comes
-with a schedule, a scripted story with a name, which is run with the bug and without; it
-is then reported with 0 seeds. With --known the seed that is written beside a bug is tried
-before all others.
+without it, and must be clean. A bug that random seeds cannot be expected to find is looked
+for by a schedule, a scripted story with a name, which is run with the bug and without; it
+is then reported with 0 seeds. With --known every schedule that there is is used, and
+otherwise the seed that is written beside a bug is tried before all others.
 
 The exit status is 0 only if every bug was caught and everything without it was clean.
 """
@@ -103,20 +103,20 @@ class Hunt:
         self._template = template
         self._clean: dict[Job, Verdict] = {}
 
-    def hunt(self, mutant: Mutant, seeds: Iterable[int]) -> Outcome:
-        """Look for one mutant, then run what was run without it."""
+    def hunt(self, mutant: Mutant, seeds: Iterable[int], schedule: str | None) -> Outcome:
+        """Look for one mutant, by a schedule or by seeds; then run without it what was run
+        with it."""
         planted = self._template._replace(bug=mutant.name)
-        if mutant.schedule is not None:
-            runs = [planted._replace(schedule=mutant.schedule)]
-        else:
-            runs = (planted._replace(seed=seed) for seed in seeds)  # type: ignore[assignment]
+        runs: Iterable[Job] = (planted._replace(seed=seed) for seed in seeds)
+        if schedule:
+            runs = [planted._replace(schedule=schedule)]
         tried: list[Job] = []
         last: Verdict | None = None
         for last in self._in_order(runs):
             tried.append(last.job)
             if not last.clean:
                 break
-        number = 0 if mutant.schedule else len(tried)
+        number = 0 if schedule else len(tried)
         if last is None or last.clean:
             return Outcome(mutant.name, number, None, None)
         if last.broken:
@@ -156,7 +156,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--mutants", action="store_true", help="plant every known bug")
     what.add_argument("--mutant", metavar="NAME|FILE", help="plant this one")
-    parser.add_argument("--known", action="store_true", help="try the seed beside a bug first")
+    parser.add_argument("--known", action="store_true", help="try first what is known to work")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="try so many at most")
     parser.add_argument("--seed", type=lambda text: int(text, 0), help="try this one only")
     parser.add_argument("--nodes", type=int, choices=(3, 5), help="instead of a drawn number")
@@ -191,10 +191,17 @@ def _chosen(arguments: argparse.Namespace) -> list[Mutant]:
 def _seeds(arguments: argparse.Namespace, mutant: Mutant) -> Iterable[int]:
     if arguments.seed is not None:
         return [arguments.seed]
-    every = range(1, arguments.seeds + 1)
+    every: Iterable[int] = range(1, arguments.seeds + 1)
     if arguments.known and mutant.known is not None:
         return chain([mutant.known], (seed for seed in every if seed != mutant.known))
     return every
+
+
+def _schedule(arguments: argparse.Namespace, mutant: Mutant) -> str | None:
+    """The schedule to use: if it is the only way, or the quick one that was asked for."""
+    if arguments.seed is None and (mutant.known is None or arguments.known):
+        return mutant.schedule
+    return None
 
 
 def main(argv: list[str]) -> int:
@@ -206,7 +213,10 @@ def main(argv: list[str]) -> int:
 
     def all_of_them(pool: Pool | None) -> list[Outcome]:
         hunt = Hunt(pool, arguments.jobs, template)
-        return [_tell(hunt.hunt(one, _seeds(arguments, one)), arguments) for one in chosen]
+        return [
+            _tell(hunt.hunt(one, _seeds(arguments, one), _schedule(arguments, one)), arguments)
+            for one in chosen
+        ]
 
     outcomes = _with_pool(arguments.jobs, all_of_them)
     caught = sum(outcome.caught for outcome in outcomes)

@@ -24,7 +24,7 @@ from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(expects="state_machine_safety", known=1)
+@mutant(expects="state_machine_safety", known=2)
 def apply_an_entry_twice_after_restart(patch: Patch) -> None:
     """A member that starts again applies its last entry anew, and the machine does not
     notice that it has it."""
@@ -48,7 +48,7 @@ def apply_an_entry_twice_after_restart(patch: Patch) -> None:
     patch.replace(StateMachine, "apply", apply_again)
 
 
-@mutant(expects="tokens_rise", known=1)
+@mutant(expects="tokens_rise", known=6, schedule="two_grants_in_one_entry")
 def share_a_token_within_an_entry(patch: Patch) -> None:
     """A grant's token counts log entries, not commands: two grants of one agent in one
     entry have the same."""
@@ -95,7 +95,7 @@ def remember_no_outcome_and_compare_no_answers(patch: Patch) -> None:
     patch.silence(invariants, "same_answer")
 
 
-@mutant(expects="grants_fence acknowledged_once", known=1)
+@mutant(expects="grants_fence acknowledged_once", known=3)
 def check_no_fence(patch: Patch) -> None:
     """Steps are not held to their token: a write of the past follows its successor's."""
 
@@ -105,7 +105,7 @@ def check_no_fence(patch: Patch) -> None:
     patch.replace(ownership, "check_fence", check_fence)
 
 
-@mutant(expects="expiry_is_not_early", known=1)
+@mutant(expects="expiry_is_not_early", known=2)
 def give_half_of_the_ttl(patch: Patch) -> None:
     """A leader ends a session after half of the time that it promised."""
 

@@ -11,7 +11,7 @@ from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(expects="read_is_fresh", known=1)
+@mutant(expects="read_is_fresh", known=33, schedule="a_read_at_a_deposed_leader")
 def read_without_the_quorum_round(patch: Patch) -> None:
     """A leader asks nobody before it answers a read. Keep-alives have their rounds."""
     real = ReadRounds.add
@@ -25,7 +25,7 @@ def read_without_the_quorum_round(patch: Patch) -> None:
     patch.replace(ReadRounds, "add", add)
 
 
-@mutant(expects="expiry_is_not_early", known=1)
+@mutant(expects="expiry_is_not_early", known=32, schedule="a_keep_alive_at_a_deposed_leader")
 def acknowledge_a_keep_alive_without_a_quorum(patch: Patch) -> None:
     """The same for keep-alives: a deposed leader says that a session lives, which its
     successor ends. Reads have their rounds."""

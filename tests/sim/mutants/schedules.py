@@ -8,9 +8,11 @@ as no proof of anything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from raftstate.core.ports import ChangeKind, MemberChange
-from tests.sim.mutants.stage import NotSetUp, Stage, match
+from tests.sim.mutants.stage import NotSetUp, Stage, calm, match
+from tests.sim.node import SimNode
 
 Schedule = Callable[[], None]
 
@@ -109,6 +111,43 @@ def a_vote_that_arrives_twice() -> None:
         stage.finish()
 
 
+def a_read_at_a_deposed_leader() -> None:
+    """
+    A leader is cut off, and another is elected and writes. The first does not know yet,
+    and is asked for what was written.
+    """
+    with Stage(3, election_max_s=3.0) as stage:
+        old = stage.in_office()
+        stage.step(old)
+        others = stage.others(old)
+        stage.part([old], others)
+        stage.step(stage.in_office(others, within_s=3.0))
+        still_leads(old)
+        stage.read(old)
+        stage.go(0.1)
+        stage.finish()
+
+
+def a_keep_alive_at_a_deposed_leader() -> None:
+    """
+    A leader is cut off, and another is elected, which gives every session its full time.
+    A client goes on to keep its session alive at the first, which does not know yet.
+    """
+    habits = replace(calm(3).habits, session_ttl_ms=1000)
+    with Stage(3, election_max_s=3.0, habits=habits) as stage:
+        old = stage.in_office()
+        stage.keep(old)
+        stage.go(0.5)
+        others = stage.others(old)
+        stage.part([old], others)
+        new = stage.in_office(others, within_s=3.0)
+        stage.go(0.5)
+        still_leads(old)
+        revision = new.status.revision
+        stage.until(lambda: new.status.revision > revision)  # the session has expired
+        stage.finish()
+
+
 def an_answer_from_before_the_read() -> None:
     """
     The answer to a probe is held back; meanwhile another leader is elected and writes.
@@ -131,8 +170,7 @@ def an_answer_from_before_the_read() -> None:
         other = b if new is c else c
         stage.cut(new, a)
         stage.step(new)
-        if a.status.role != "leader":
-            raise NotSetUp("the first leader knows that it is deposed")
+        still_leads(a)
         stage.read(a)
         stage.go(0.01)
         stage.let_go(other, a)
@@ -162,8 +200,7 @@ def a_quarantined_node_meets_a_deposed_leader() -> None:
         forgetful.disk.wipe()
         forgetful.start()
         stage.join([old, forgetful])
-        if old.status.role != "leader":
-            raise NotSetUp("the first leader knows that it is deposed")
+        still_leads(old)
         for _ in range(10):
             stage.write(old)
             stage.go(0.05)
@@ -197,11 +234,34 @@ def a_removed_member_that_does_not_know() -> None:
         stage.finish()
 
 
+def two_grants_in_one_entry() -> None:
+    """
+    A session asks for one agent several times at once: whoever holds it may ask again, and
+    gets another token each time, also when all are in one entry of the log.
+    """
+    with Stage(3, turn_s=0.005) as stage:
+        leader = stage.in_office()
+        before = leader.log.last.index
+        stage.acquire_at_once(leader, times=6)
+        if leader.log.last.index > before + 5:
+            raise NotSetUp("no two of them were in one entry")
+        stage.finish()
+
+
+def still_leads(node: SimNode) -> None:
+    """A deposed leader is of interest for as long as it does not know that it is one."""
+    if node.status.role != "leader":
+        raise NotSetUp("the first leader knows that it is deposed")
+
+
 SCHEDULES: tuple[Schedule, ...] = (
     figure_8,
     an_ack_from_an_earlier_office,
     a_vote_that_arrives_twice,
+    a_read_at_a_deposed_leader,
+    a_keep_alive_at_a_deposed_leader,
     an_answer_from_before_the_read,
+    two_grants_in_one_entry,
     a_quarantined_node_meets_a_deposed_leader,
     a_removed_member_that_does_not_know,
 )

@@ -14,7 +14,7 @@ from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(expects="state_machine_safety", known=1)
+@mutant(expects="state_machine_safety", known=2)
 def forget_the_session_table_in_the_snapshot(patch: Patch) -> None:
     """A snapshot brings no sessions and no remembered outcomes: members differ as soon as
     a session is used."""
@@ -46,7 +46,7 @@ def cut_the_log_before_the_snapshot_is_durable(patch: Patch) -> None:
     patch.replace(Compaction, "tick", tick)
 
 
-@mutant(expects="state_machine_safety", known=1)
+@mutant(expects="state_machine_safety", known=2)
 def reset_the_revision_on_snapshot(patch: Patch) -> None:
     """Who installs a snapshot counts its commands from zero again."""
     real = Replica.installed

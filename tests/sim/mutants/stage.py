@@ -58,6 +58,7 @@ class Stage(world.World):
             super().__init__(seed, nodes=nodes)
         self._doubled: set[tuple[MemberId, MemberId]] = set()
         self._held: set[tuple[MemberId, MemberId]] = set()
+        self._keepers: list[Worker] = []
         self._requests = 1_000_000
         for node in self.nodes.values():
             self.after(0.0, node.start)
@@ -207,6 +208,22 @@ class Stage(world.World):
             yield from worker.step(fence, None)
             yield from worker.release(fence)
 
+    def keep(self, node: SimNode) -> None:
+        """A client opens a session at a member, and keeps it alive there."""
+        client = Worker(self.fleet, 0)
+        client.guess = node.member_id
+        self.until_done(client.open_session())
+        self.fleet.spawn(client.keep_alive())
+        self._keepers.append(client)
+
+    def acquire_at_once(self, node: SimNode, times: int) -> None:
+        """One client asks for one agent several times at the same moment."""
+        client = Worker(self.fleet, 0)
+        client.guess = node.member_id
+        self.until_done(client.open_session())
+        tasks = [self.fleet.spawn(client.acquire()) for _ in range(times)]
+        self.until(lambda: all(task.done for task in tasks))
+
     def read(self, node: SimNode) -> Task:
         """A client asks a member for the agent, and judges what it is told."""
         client = ReadingClient(self.fleet)
@@ -224,6 +241,8 @@ class Stage(world.World):
         """Heal everything; the cluster must come to rest, and hold what it said."""
         self._held.clear()
         self._doubled.clear()
+        for client in self._keepers:
+            client.session_over = True
         self.settle()
         self.judge()
 
