@@ -497,7 +497,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def _SyncObj__setState(self, newState: int) -> None:  # noqa: N802, N803
         led = self.leads
         self._SyncObj__raftState = newState
-        if led and newState != LEADER:
+        if led and newState != LEADER and self._feeding is not None:
+            self._feeding.close()
             self._feeding = None
             self._host.left_office()
 

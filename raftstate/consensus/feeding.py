@@ -36,6 +36,8 @@ from raftstate.v1.peer_pb2 import (
     SnapshotManifest,
 )
 
+# Raised and cleared by a leader. PEER_LOST_LOG stays: somebody has to look.
+LEADERS_ALARMS = ("PEER_LOST_DISK", "HASH_DIFFERS")
 PIECE_RETRY_S = 0.25
 PIECE_RETRY_DOUBLINGS = 5
 
@@ -87,6 +89,11 @@ class Feeding:
         self.progress: dict[MemberId, Progress] = {}
         self.reconfigure()
 
+    def close(self) -> None:
+        """Out of office: what only a leader can know is not known here any more."""
+        for alarm in LEADERS_ALARMS:
+            self._leader.alarms.pop(alarm, None)
+
     def heard(self) -> dict[MemberId, float]:
         """When each follower that counts last answered in this term."""
         return {
@@ -120,6 +127,8 @@ class Feeding:
     def reconfigure(self) -> None:
         """Another configuration is in force: all its members are fed from now on."""
         following = Index(self._log.last.index + 1)
+        # Whoever came back on another disk may be the one that was replaced.
+        self._leader.alarms.pop("PEER_LOST_DISK", None)
         self.progress = {
             peer: self.progress.get(peer) or Progress(next=following, heard=self._leader.now)
             for peer in self._membership.others()

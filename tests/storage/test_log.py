@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftstate.core.ports import HardState, Log, StorageError, WrongStore
+from raftstate.core.ports import Damage, HardState, Log, StorageError, WrongStore
 from raftstate.core.types import Index, MemberId, Term
 from raftstate.storage import identities, lmdb_log
 from raftstate.storage.lmdb_log import LmdbLog
@@ -335,9 +335,9 @@ def test_a_flipped_bit_in_an_entry_is_noticed_when_it_is_read(tmp_path: Path, at
 
     log = open_cold_log(tmp_path)
     assert indexes(log, 5) == [5, 6, 7, 8, 9]
-    with pytest.raises(StorageError, match="log entry 4 "):
+    with pytest.raises(Damage, match="log entry 4 "):
         log.read(Index(1), 1 << 20)
-    with pytest.raises(StorageError, match="log entry 4 "):
+    with pytest.raises(Damage, match="log entry 4 "):
         log.term_at(Index(4))
     log.close()
 
@@ -354,7 +354,19 @@ def test_a_flipped_bit_in_a_record_of_the_log_stops_the_opening(
     log.commit()
     log.close()
     flip(tmp_path, b"meta", name.encode(), 1)
-    with pytest.raises(StorageError, match=f"record {name} is damaged"):
+    with pytest.raises(Damage, match=f"record {name} is damaged"):
+        open_lmdb_log(tmp_path)
+
+
+def test_a_file_that_is_no_environment_is_damage(tmp_path: Path) -> None:
+    """
+    LMDB's own words for what was not written are ours for damage.
+    """
+    path = open_and_close(tmp_path) / "data.mdb"
+    data = bytearray(path.read_bytes())
+    data[: 8 << 10] = b"?" * (8 << 10)
+    path.write_bytes(data)
+    with pytest.raises(Damage, match="cannot open"):
         open_lmdb_log(tmp_path)
 
 
@@ -369,7 +381,7 @@ def test_an_entry_that_is_missing_is_noticed(tmp_path: Path) -> None:
     with raw(tmp_path) as env, env.begin(env.open_db(b"entries"), write=True) as txn:
         txn.delete((4).to_bytes(8, "big"))
     log = open_cold_log(tmp_path)
-    with pytest.raises(StorageError, match="log entry 4 is missing"):
+    with pytest.raises(Damage, match="log entry 4 is missing"):
         log.read(Index(1), 1 << 20)
     log.close()
 
@@ -383,8 +395,9 @@ def test_a_full_map_is_an_error_and_the_log_is_not_used_again(tmp_path: Path) ->
     )
     fill(log, 1, 2)
     log.commit()
-    with pytest.raises(StorageError, match="MDB_MAP_FULL"):
+    with pytest.raises(StorageError, match="MDB_MAP_FULL") as full:
         fill(log, 3, 1000, size=10_000)
+    assert not isinstance(full.value, Damage)
     with pytest.raises(StorageError, match="cannot be used"):
         log.commit()
     with pytest.raises(StorageError, match="cannot be used"):
@@ -407,7 +420,7 @@ def test_a_log_whose_file_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     """
     folder = open_and_close(tmp_path)
     (folder / "data.mdb").unlink()
-    with pytest.raises(StorageError, match="is missing"):
+    with pytest.raises(Damage, match="is missing"):
         open_lmdb_log(tmp_path)
     assert not (folder / "data.mdb").exists()
 
