@@ -58,12 +58,13 @@ class Admission:
             self._gate.alarms[LOST_DISK_ALARM] = f"{peer} came back on another data folder"
             self.dismiss(peer, "the cluster knows another data folder under this name")
             return False
-        asks = envelope.HasField("request_vote")
-        if asks and not self._membership.names(peer):
+        asks, named = envelope.HasField("request_vote"), self._membership.names(peer)
+        if asks and not named:
             self.dismiss(peer, "not a member")
-        # Everybody who may lead has had the key since the cluster was founded.
+        # Everybody who may lead has had the key since the cluster was founded. Without it
+        # only members answer: who joins, or begins anew.
         leads = envelope.WhichOneof("message") in LEADERS_MESSAGES
-        return bool(envelope.cluster_key) or not (asks or leads)
+        return bool(envelope.cluster_key) or (named and not asks and not leads)
 
     def wants(self, envelope: Envelope) -> bool:
         """Whether to take in anything of a sender that no configuration here names."""

@@ -529,10 +529,13 @@ class Replica:
             self._machine.skip(entry.index, entry.term)
             self._applied.append(Applied([], set(), set()))
             return
-        if (configuration := decode(entry)) is not None:
-            self._configure(entry, configuration)
-            return
         try:
+            if (configuration := decode(entry)) is not None:
+                self._configure(entry, configuration)
+                return
+            if entry.data[:1] != COMMANDS:
+                # Of a later version. Passing over it would be to hold another state.
+                raise ValueError(f"entries of kind {entry.data[:1]!r} are not known")
             decoded = LogEntry.FromString(entry.data[1:])
             applied = self._machine.apply(entry.index, entry.term, decoded)
         except StorageError:

@@ -1,6 +1,7 @@
 """Measure on this machine, now: `python -m tests.bench commit-latency`.
 
     commit-latency    one commit of either log, alternating, one entry and a batch
+    step-latency      one step through the SDK, a live cluster with either log, alternating
     failover          the leader of three live nodes is killed; until the next write
 
 With `--json` the last line is one JSON object. Figures of two runs do not compare: those
@@ -15,10 +16,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench import commits, failover
+from tests.bench import commits, failover, steps
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[..., Any]]] = {
     "commit-latency": (commits.add_arguments, commits.measure),
+    "step-latency": (steps.add_arguments, steps.measure),
     "failover": (failover.add_arguments, failover.measure),
 }
 

@@ -114,7 +114,6 @@ def test_damage_under_a_running_node_is_found_and_healed(
         assert cluster.pid(name) == pid
         assert not (data_dir / "quarantine").exists()
         assert (data_dir / "damaged-1" / "log").is_dir()
-        assert '"QUARANTINED"' in cluster_log(cluster.folder, name)
         stored = asyncio.run(read_all(cluster.endpoints))
     assert_nothing_is_lost(load, stored)
 
@@ -156,8 +155,7 @@ def test_a_node_that_is_damaged_again_before_it_is_whole_ends(tmp_path: Path) ->
     It does not begin again for ever by itself: whoever watches it decides. And then it may
     heal.
     """
-    overrides = {**OVERRIDES, "scrub": {"interval_s": 1, "mib_per_s": 200}}
-    with LocalCluster.create(tmp_path / "c", overrides=overrides) as cluster:
+    with LocalCluster.create(tmp_path / "c", overrides=OVERRIDES) as cluster:
         with under_load(cluster.endpoints) as load:
             load.go_on()
         leader = cluster.wait_leader()

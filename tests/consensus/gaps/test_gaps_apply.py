@@ -199,7 +199,15 @@ def test_s17_an_entry_that_is_not_understood_is_not_passed_over_stock() -> None:
     assert cluster.nodes["c"].raftLastApplied == cluster.nodes["a"].raftLastApplied
 
 
-@pytest.mark.parametrize("data", [COMMANDS + b"\xff\xff", b"\x7f\xff\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        COMMANDS + b"\xff\xff",
+        b"\x7f\xff\xff",
+        b"\xff",
+        b"\x7f" + LogEntry(wall_time_ms=7).SerializeToString(),
+    ],
+)
 def test_s17_an_entry_that_is_not_understood_is_not_passed_over(data: bytes) -> None:
     """
     The same with ours: entries are counted by their index, and one that makes no sense
