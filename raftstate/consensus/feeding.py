@@ -161,7 +161,7 @@ class Feeding:
             peer
             for peer in self._membership.other_voters()
             if to in (None, peer) and self._leader.connected_to(peer)
-            if matches.get(peer, -1) >= least
+            if peer in matches and matches[peer] >= least
             if to == peer or not self.progress[peer].low_on_space
         ]
         return max(ready, key=lambda peer: matches[peer], default=None)

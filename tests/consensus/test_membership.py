@@ -191,6 +191,26 @@ def test_a_leader_that_is_removed_leads_until_that_is_committed() -> None:
     table.until(lambda: agreed(table, set(MEMBERS) - {me}))
 
 
+def test_a_leader_that_is_removed_sends_nobody_who_counts_for_nothing() -> None:
+    """
+    A member that begins anew is no successor, however short the log is.
+
+    Method: in a young cluster the only other voter that is up has just lost its folder,
+    when the entry that removes the leader is applied.
+    """
+    table = Table()
+    table.grow(D)
+    leader = table.elect()
+    me = leader.config.member_id
+    near = next(m for m in table.replicas if m != me)
+    leader.change_members(MemberChange(ChangeKind.REMOVE, me), "removal")
+    table.turn()
+    table.lose_disk(near)
+    table.until(lambda: me in table.gone)
+
+    table.until(lambda: agreed(table, set(table.replicas)))
+
+
 def test_a_removed_leader_does_not_count_itself() -> None:
     """
     The entry that removes it is committed by a majority of the others alone.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,9 @@ RARE = (
 )
 
 
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # how a traceback ends
+
+
 class Run(NamedTuple):
     """How one seed went. `wrong` is empty, "violation" or "not_converged"."""
 
@@ -39,9 +43,8 @@ class Run(NamedTuple):
     @property
     def message(self) -> str:
         """What is wrong, on one line."""
-        lines = self.report.splitlines()
-        named = [line for line in lines if line.startswith(("tests.sim", "Assertion"))]
-        return (named or lines or [""])[0]
+        told = _RAISED.findall(self.report.partition("\nseed 0x")[0])
+        return told[-1] if told else self.report.partition("\n")[0]
 
 
 def run_seed(seed: int, *, nodes: int | None = None, seconds: float = SECONDS) -> Run:

@@ -15,7 +15,7 @@ from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(expects="committed_is_kept", known=7)
+@mutant(expects="committed_is_kept", known=7, schedule="an_entry_that_is_sent_again")
 def truncate_always(patch: Patch) -> None:
     """A follower removes everything behind the entry before a message's, conflict or not:
     a message sent again takes back what was acknowledged since. The product would notice

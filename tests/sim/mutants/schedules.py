@@ -52,6 +52,30 @@ def figure_8() -> None:
         stage.finish()
 
 
+def an_entry_that_is_sent_again() -> None:
+    """
+    A follower's acknowledgements are held back, and then lost with the connection: the
+    leader sends again what the follower has. Meanwhile the other one has acknowledged, and
+    all of it is committed, so nothing may go.
+    """
+    with Stage(3) as stage:
+        a = stage.in_office()
+        stage.level()
+        b, c = stage.others(a)
+        stage.hold(b, a)
+        for _ in range(3):
+            stage.write(a)
+            stage.go(0.01)
+        last = a.log.last
+        stage.until(lambda: c.status.commit_index == last.index and b.durable.last == last)
+        if match(a, b) == last.index:
+            raise NotSetUp("the leader knows that the follower has it all")
+        stage.part([a], [b])
+        stage.join([a, b])
+        stage.go(0.1)
+        stage.finish()
+
+
 def an_ack_from_an_earlier_office() -> None:
     """
     An acknowledgement is held back until its leader has lost office and won it again.
@@ -256,6 +280,7 @@ def still_leads(node: SimNode) -> None:
 
 SCHEDULES: tuple[Schedule, ...] = (
     figure_8,
+    an_entry_that_is_sent_again,
     an_ack_from_an_earlier_office,
     a_vote_that_arrives_twice,
     a_read_at_a_deposed_leader,
