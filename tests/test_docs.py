@@ -280,3 +280,21 @@ def test_the_code_map_has_every_module() -> None:
     modules = {path.name for path in (*package.glob("*.py"), *package.glob("consensus/*.py"))}
 
     assert told == modules - {"__init__.py", "__main__.py"}
+
+
+def test_every_gap_of_pysyncobj_has_its_row() -> None:
+    """The catalogue has 31 gaps of safety and 26 others; each row names a test that is
+    there (see `test_what_a_document_names_exists`), and code that is there."""
+    rows = re.findall(
+        r"^\| ([SACXP]\d+b?) \|.*\|(.*)\|(.*)\|$", ARCHITECTURE.read_text(), re.MULTILINE
+    )
+    wanted = {f"S{n}" for n in range(1, 31)} | {"S2b"}
+    wanted |= {f"A{n}" for n in range(1, 18)} | {f"C{n}" for n in range(1, 4)}
+    wanted |= {"X1", "X2"} | {f"P{n}" for n in range(1, 5)}
+    assert sorted(gap for gap, _, _ in rows) == sorted(wanted)
+
+    sources = "\n".join(path.read_text() for path in SOURCES)
+    for gap, where, tests in rows:
+        assert TEST.search(tests), f"{gap} names no test"
+        for name in re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", where))):
+            assert re.search(rf"\b{name}\b", sources) or name == "py", f"{gap}: {name}"

@@ -15,11 +15,15 @@ from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(expects="committed_is_kept", known=7, schedule="an_entry_that_is_sent_again")
+@mutant(
+    expects="durable_on_a_quorum committed_is_kept leader_completeness",
+    schedule="an_entry_that_is_sent_again",
+)
 def truncate_always(patch: Patch) -> None:
     """A follower removes everything behind the entry before a message's, conflict or not:
     a message sent again takes back what was acknowledged since. The product would notice
-    some of it, so its own check goes too."""
+    some of it, so its own check goes too. Connections keep order, and a leader sends
+    nothing again that it knows to be there, so there is a schedule."""
     real = rules.judge_append
 
     def judge_append(

@@ -35,7 +35,11 @@ def count_votes_per_message(patch: Patch) -> None:
     patch.replace(rules, "wins", wins)
 
 
-@mutant(expects="one_leader_a_term leader_completeness committed_is_kept", known=5)
+@mutant(
+    expects="one_leader_a_term leader_completeness committed_is_kept",
+    known=6,
+    schedule="a_candidate_that_lacks_an_entry",
+)
 def vote_for_everybody(patch: Patch) -> None:
     """Members vote for whoever asks, and nobody looks at their disks: two leaders in a
     term, or one that lacks what was committed."""

@@ -54,25 +54,30 @@ def figure_8() -> None:
 
 def an_entry_that_is_sent_again() -> None:
     """
-    A follower's acknowledgements are held back, and then lost with the connection: the
-    leader sends again what the follower has. Meanwhile the other one has acknowledged, and
-    all of it is committed, so nothing may go.
+    A follower has acknowledged three entries; its answers are held back. The connection to
+    it breaks, so that the leader sends the first of them again. Then the answers arrive: by
+    them, and with nobody else's, the leader commits all three.
     """
-    with Stage(3) as stage:
+    # One entry a message, so that the first comes again without the others.
+    with Stage(3, append_bytes_max=1) as stage:
         a = stage.in_office()
         stage.level()
         b, c = stage.others(a)
+        stage.part([c], [a, b])
         stage.hold(b, a)
         for _ in range(3):
             stage.write(a)
-            stage.go(0.01)
         last = a.log.last
-        stage.until(lambda: c.status.commit_index == last.index and b.durable.last == last)
-        if match(a, b) == last.index:
-            raise NotSetUp("the leader knows that the follower has it all")
-        stage.part([a], [b])
+        stage.until(lambda: b.durable.last == last)
+
+        stage.cut(a, b)
+        stage.go(0.01)
         stage.join([a, b])
-        stage.go(0.1)
+        stage.go(0.05)
+        if match(a, b) == last.index:
+            raise NotSetUp("the leader knows already that the follower has it all")
+        stage.let_go(b, a)
+        stage.until(lambda: a.status.commit_index == last.index)
         stage.finish()
 
 
@@ -113,6 +118,28 @@ def an_ack_from_an_earlier_office() -> None:
             stage.write(a)
         stage.let_go(b, a)
         stage.go(0.1)
+        stage.finish()
+
+
+def a_candidate_that_lacks_an_entry() -> None:
+    """
+    A member of three is cut off while the others commit an entry. Then the leader is cut
+    off, the third stands still for a moment, and the one that lacks the entry is the first
+    to ask it for its vote.
+    """
+    with Stage(3) as stage:
+        a = stage.in_office()
+        stage.level()
+        b, c = stage.others(a)
+        stage.part([c], [a, b])
+        stage.write(a)
+        stage.until(lambda: b.durable.last == a.log.last)
+        stage.until(lambda: a.status.commit_index == a.log.last.index)
+
+        stage.part([a], [b])
+        b.pause(1.0)
+        stage.join([b, c])
+        stage.in_office([b, c])
         stage.finish()
 
 
@@ -282,6 +309,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     figure_8,
     an_entry_that_is_sent_again,
     an_ack_from_an_earlier_office,
+    a_candidate_that_lacks_an_entry,
     a_vote_that_arrives_twice,
     a_read_at_a_deposed_leader,
     a_keep_alive_at_a_deposed_leader,
