@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 RESERVE_BYTES = 256 << 20
-SAMPLE_S = 1.0
+SAMPLE_S = 0.1
 # An environment is nearly full when so much of its map is used: a large record wants
 # pages in one piece.
 _MAP_USED = 7 / 8
@@ -55,7 +55,7 @@ class Space:
         self.free_bytes = free_bytes(data_dir, quota_bytes)
 
     def low(self) -> bool:
-        """Whether what grows must be refused; looks at the disk at most once a second."""
+        """Whether what grows must be refused; looks at the disk ten times a second at most."""
         now = self._clock()
         if now - self._sampled >= SAMPLE_S:
             self._sampled = now

@@ -142,7 +142,8 @@ def test_a_planted_bug_is_told_in_three_faults_at_most(
         STORIES,
         goes_wrong,
         settings=settings(
-            max_examples=100,
+            max_examples=60,
+            deadline=None,
             database=None,
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),

@@ -28,7 +28,7 @@ class Clock:
 
 def test_low_and_no_longer_low(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Below the reserve, and again above a quarter more; looked at once a second.
+    Below the reserve, and again above a quarter more; looked at now and then.
     """
     free = 400 * MIB
     monkeypatch.setattr(space_module, "free_bytes", lambda _path, _quota: free)
@@ -41,7 +41,7 @@ def test_low_and_no_longer_low(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert space.low() is low, free_now
         assert space.free_bytes == free
     free = 400 * MIB
-    clock.now += 0.5
+    clock.now += space_module.SAMPLE_S / 2
     assert space.low()
     assert space.room() == (400 - 256) * MIB
 
