@@ -58,7 +58,7 @@ EXIT_STOPPED, EXIT_CANNOT_START, EXIT_CRASH, EXIT_DISMISSED = 0, 1, 4, 5
 GRACE_S = 0.5
 HAND_OVER_S = 2.0
 # A process that dies within this time after a start may have died of its data folder.
-TRIAL_S = 10.0
+TRIAL_S = 5.0
 # How long a thread may run before another gets the interpreter: the raft thread and
 # the event loop take turns within one write, so the default of 5 ms is far too long.
 SWITCH_INTERVAL_S = 0.0005

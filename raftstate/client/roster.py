@@ -13,8 +13,9 @@ from raftstate.client.routing import Router
 from raftstate.errors import ClusterMismatch
 from raftstate.v1.cluster_service_pb2 import StatusRequest
 
-# Whenever somebody else leads, and so often besides.
-REFRESH_S: Final = 30.0
+# Whenever somebody else leads, and so often besides: members that say that they do not
+# lead tell as well, so this is for a client whose leader stays for long.
+REFRESH_S: Final = 10.0
 _PATIENCE_S: Final = 2.0
 
 

@@ -120,6 +120,11 @@ class Router:
         fresh = dict.fromkeys(one for one in addresses if one and one not in known)
         self._learned = tuple(fresh)[:LEARNED_MAX]
 
+    def heed(self, error: RaftStateError) -> None:
+        """Take note of what a failure tells of the members."""
+        if members := error.details.get("members"):
+            self.learn(members.split(","))
+
     @property
     def target(self) -> str:
         """The address to try next."""
@@ -149,7 +154,8 @@ class Router:
     def follow(self, address: str, error: RaftStateError) -> None:
         """An attempt at `address` failed: go where it points, or to the next endpoint.
 
-        Does nothing if somebody else's failure has already moved the target."""
+        The target stays if somebody else's failure has already moved it."""
+        self.heed(error)
         if address != self._target or isinstance(error, Overloaded):
             return
         if error.details.get("unreachable") == address:

@@ -282,6 +282,7 @@ class Submitter:
         status = status_pb2.Status()
         status.ParseFromString(result.error)
         error = from_status(status)
+        self._router.heed(error)
         if isinstance(error, NotLeader | NoQuorum):
             self._router.follow(stream.address, error)
             self._leave(stream)

@@ -669,7 +669,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         position = position_of(manifest)
         self._compaction.install(manifest)
         self._host.installed(manifest)
-        self.membership.adopted(manifest.configuration)
+        self.membership.adopted(manifest.configuration, position.index)
         self._note_configuration()
         self._SyncObj__raftCommitIndex = position.index
         self._SyncObj__raftLastApplied = position.index

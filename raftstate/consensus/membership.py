@@ -147,12 +147,12 @@ class Membership:
         self._note_current()
         return before is not self.current
 
-    def adopted(self, configuration: Configuration) -> None:
-        """The state became a snapshot that this configuration is of. What stands later
-        in the log, if the log survived, stays in force."""
-        later = [c for c in self._configurations if c.index > configuration.index]
-        kept = [c for c in later if c.index <= self._log.last.index]
-        self._configurations = [configuration, *kept]
+    def adopted(self, configuration: Configuration, index: Index) -> None:
+        """The state became a snapshot of that index, which this configuration is of. What
+        stands behind it, if the log goes on there, stays in force; nothing before does."""
+        last = self._log.last.index
+        behind = [c for c in self._configurations if index < c.index <= last]
+        self._configurations = [configuration, *behind]
         self._applied = configuration
         self._note_current()
 

@@ -41,7 +41,8 @@ class RaftNode:
 
     `waker.wake` is what storage calls when background work is done. `on_fatal` is called on
     the raft thread, once, with the exception that stopped it: nothing that was not
-    acknowledged by then ever is, and the process must end.
+    acknowledged by then ever is, and the process must end. With `Dismissed` the thread goes
+    on until `stop`, which must come soon.
     `on_mended` is called there when a member that began anew after damage is settled.
     """
 
@@ -99,6 +100,7 @@ class RaftNode:
         self._follow(self._replica.status().configuration)
         self._transport.watch(self._waker.fd)
         self._stop_by = 0.0
+        self._dismissed = False
         self._thread = threading.Thread(target=self._run, name="raft", daemon=True)
 
     # --- ports.Consensus, from any thread ---------------------------------------
@@ -173,10 +175,6 @@ class RaftNode:
         try:
             while not (self._stopping.is_set() and self._may_leave()):
                 self._turn()
-        except Dismissed as error:
-            # What it said last, as a leader that was removed, say, may still be of use.
-            self._transport.flush(time.monotonic())
-            self._on_fatal(error)
         except BaseException as error:  # noqa: BLE001  # whatever it is, the process ends
             self._on_fatal(error)
 
@@ -232,7 +230,14 @@ class RaftNode:
         for _ in range(min(REQUESTS_MAX, len(self._requests))):
             self._requests.popleft()(replica)
         before = replica.status()
-        replica.step(time.monotonic())
+        try:
+            replica.step(time.monotonic())
+        except Dismissed as error:
+            # Nothing is wrong with it. Until it is told to stop it goes on saying that it
+            # does not lead, so that its clients go elsewhere.
+            if not self._dismissed:
+                self._dismissed = True
+                self._on_fatal(error)
         self._transport.flush(time.monotonic())
         after = replica.status()
         if after.configuration is not before.configuration:

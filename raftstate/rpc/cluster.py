@@ -63,7 +63,7 @@ class Cluster(ClusterServiceServicer):
             header=self._frontend.status_header(),
             role=_ROLES[status.role],
             leader_id=status.leader or "",
-            leader_address=self._frontend.client_address(status.leader or ""),
+            leader_address=self._frontend.client_addresses().get(status.leader or "", ""),
             commit_index=status.commit_index,
             applied_index=status.applied_index,
             first_index=status.first_index,

@@ -174,10 +174,13 @@ def session_expired(session_id: str) -> Failure:
     )
 
 
-def unavailable(answer: Unavailable, leader: str | None, address: str) -> Failure:
-    """Consensus did not carry out the call; `leader` is who leads, if known, and
-    `address` where clients reach it."""
-    metadata = {}
+def unavailable(
+    answer: Unavailable, leader: str | None, addresses: Mapping[str, str]
+) -> Failure:
+    """Consensus did not carry out the call; `leader` is who leads, if known. `addresses`
+    are those of the members, for clients that know none of them any more."""
+    metadata = {"members": ",".join(sorted(filter(None, addresses.values())))}
+    address = addresses.get(leader or "", "")
     if leader is not None:
         metadata["leader"] = leader
         metadata["leader_address"] = address

@@ -123,12 +123,14 @@ class Frontend:
             members.append(member)
         return members
 
-    def client_address(self, member_id: str) -> str:
-        """Where clients reach a member; empty if that is not known."""
-        for one in self.consensus.status().configuration.members:
-            if one.member_id == member_id and one.client_address:
-                return one.client_address
-        return self.addresses.client.get(member_id, "")
+    def client_addresses(self) -> dict[str, str]:
+        """Where clients reach each member, as far as that is known."""
+        table = self.addresses.client
+        configured = self.consensus.status().configuration.members
+        return {
+            one.member_id: one.client_address or table.get(one.member_id, "")
+            for one in configured
+        } or dict(table)
 
     # --- mutations ---------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class Frontend:
     def unavailable(self, answer: Unavailable) -> Failure:
         """What the client of a call that was not carried out is told."""
         leader = answer.leader or self.consensus.status().leader
-        return unavailable(answer, leader, self.client_address(leader) if leader else "")
+        return unavailable(answer, leader, self.client_addresses())
 
     def header(self, revision: int, raft_index: int) -> ResponseHeader:
         """The header of an answer."""

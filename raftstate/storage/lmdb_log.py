@@ -7,6 +7,10 @@ tick durable: entries, vote and base together or not at all.
 An entry's record also holds the running total of data bytes up to it, so the size
 of the log is a subtraction and opening costs the same however long the log is.
 
+Commits are counted in a record of the same transaction, and in a mark beside the file
+once it has returned. LMDB's heads have no checksums, and if the newer one is damaged it
+may go back to the one before without a word; the mark tells.
+
 Cutting the log moves the base at once, and the records below it are only swept
 away in slices, one with each later commit: deleting 200,000 of them in one go
 would hold the raft thread for longer than an election takes. A record at or below
@@ -31,6 +35,7 @@ from raftstate.storage.entry_cache import CACHE_BYTES, WARM_BYTES, EntryCache, H
 from raftstate.storage.environment import DATA, MAP_BYTES, failure, open_environment
 from raftstate.storage.files import make_folder, remove_tree, rename_durably, sync_folder
 from raftstate.storage.identities import check_identity, identity_record
+from raftstate.storage.marks import Mark
 from raftstate.storage.records import seal, unseal
 from raftstate.storage.space import Use
 from raftstate.v1 import disk_pb2
@@ -46,6 +51,10 @@ _IDENTITY = b"identity"
 _HARD_STATE = b"hard_state"
 _BASE = b"base"
 _INCARNATION = b"incarnation"
+_COMMITS = b"commits"
+
+# The file beside LMDB's that says how many commits there have been.
+COMMITTED = "committed"
 
 _HEAD = struct.Struct(">QQ")
 _Record = TypeVar("_Record", bound=Message)
@@ -86,14 +95,19 @@ class LmdbLog:
         if not (folder / DATA).exists():
             # LMDB would make an empty one, and this member would have forgotten its votes.
             raise Damage(f"{folder / DATA} is missing")
+        self._mark: Mark | None = None
+        self._commits = 0
         self._env = open_environment(folder, map_bytes=map_bytes, databases=2)
         try:
             self._load(cluster_id, member_id)
         except lmdb.Error as error:
-            self._env.close()
+            self._release()
             raise failure(f"cannot read {folder}", error) from error
+        except OSError as error:
+            self._release()
+            raise StorageError(f"cannot read {folder}: {error}") from error
         except BaseException:
-            self._env.close()
+            self._release()
             raise
 
     @staticmethod
@@ -111,10 +125,12 @@ class LmdbLog:
                 _put(txn, meta, _HARD_STATE, disk_pb2.HardState())
                 _put(txn, meta, _BASE, disk_pb2.LogBase())
                 _put(txn, meta, _INCARNATION, disk_pb2.Incarnation())
+                txn.put(_COMMITS, seal(_COMMITS, _key(0)))
         except lmdb.Error as error:
             raise StorageError(f"cannot make {folder}: {error}") from error
         finally:
             env.close()
+        Mark.create(staged / COMMITTED, identity.disk_id)
         sync_folder(staged)
         rename_durably(staged, folder)
 
@@ -249,16 +265,33 @@ class LmdbLog:
         with self._writing() as txn:
             if self._garbage:
                 self._sweep(txn)
+            count = self._commits + 1
+            txn.put(_COMMITS, seal(_COMMITS, _key(count)), db=self._meta)
             self._txn = None
             txn.commit()
+            self._commits = count
+            assert self._mark is not None
+            self._mark.write(count)
 
     def close(self) -> None:
         """Let go of the folder. What was not committed is gone."""
         if self._txn is not None:
             self._txn.abort()
             self._txn = None
-        self._failed = self._failed or "it was closed"
+        try:
+            if self._failed is None and self._mark is not None:
+                self._mark.sync()
+        except OSError as error:
+            raise StorageError(f"cannot close the log {self._folder}: {error}") from error
+        finally:
+            self._failed = self._failed or "it was closed"
+            self._release()
+
+    def _release(self) -> None:
         self._env.close()
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
 
     # --- records -------------------------------------------------------------
 
@@ -274,6 +307,7 @@ class LmdbLog:
             hard = _get(txn, _HARD_STATE, disk_pb2.HardState())
             base = _get(txn, _BASE, disk_pb2.LogBase())
             opened = _get(txn, _INCARNATION, disk_pb2.Incarnation())
+            self._check_commits(txn)
         vote = MemberId(hard.vote) if hard.vote else None
         self._hard_state = HardState(Term(hard.term), vote, hard.settled)
         self._base = Base(Position(Index(base.index), Term(base.term)), base.snapshot)
@@ -284,6 +318,20 @@ class LmdbLog:
             record = disk_pb2.Incarnation(count=self._incarnation)
             _put(writing, self._meta, _INCARNATION, record)
         self.commit()
+
+    def _check_commits(self, txn: lmdb.Transaction[bytes]) -> None:
+        """Whether the newest commit is here that is known to have been synced."""
+        mark = Mark(self._folder / COMMITTED, self._identity.disk_id)
+        self._mark = mark
+        stored = txn.get(_COMMITS)
+        if stored is None:
+            raise Damage("the log's record commits is missing")
+        self._commits = int.from_bytes(unseal(_COMMITS, stored, "the log's record commits"))
+        if self._commits < mark.number:
+            raise Damage(
+                f"{self._folder / DATA} holds {self._commits} commits, and {mark.number} were"
+                " synced"
+            )
 
     def _load_end(self) -> None:
         """Find both ends of the log, and keep the newest entries in memory."""
@@ -411,6 +459,9 @@ class LmdbLog:
         except lmdb.Error as error:
             self._failed = str(error)
             raise failure(f"cannot write to the log {self._folder}", error) from error
+        except OSError as error:
+            self._failed = str(error)
+            raise StorageError(f"cannot write to the log {self._folder}: {error}") from error
 
 
 def _put(

@@ -41,8 +41,8 @@ the member may have acted on it.
 
 A page that makes no sense may kill the process that has LMDB read it. So a folder that is
 opened is marked with the boot id for as long as that takes, and a while longer by the
-node: if the mark of a process that died is found, or a file ends before its last page,
-log and state are first read by a process of its own.
+node: if two processes have died under the mark, one after the other, or a file ends before
+its last page, log and state are first read by a process of its own.
 
 A crash between any two steps of what goes on later is harmless:
 
@@ -97,6 +97,8 @@ from raftstate.storage.space import RESERVE_BYTES, Space
 FIRST_EPOCH = 1
 _LOCK = "lock"
 _OPENING = "opening"
+# After so many processes that died of a folder, perhaps, it is looked at first.
+LIVES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class Storage:
     For whoever reads along: `recovered` says what the open rule decided, `repaired` what
     was cut off the end of the log, and `damage` what was found damaged and could be made
     again from what is sound. `quarantined` is why the member began anew, until it is
-    settled; empty otherwise.
+    settled; empty otherwise. `lives_lost` counts the processes that died one after
+    another, each soon after it had opened the folder.
     """
 
     data_dir: Path
@@ -155,6 +158,7 @@ class Storage:
     repaired: str
     damage: str
     quarantined: str
+    lives_lost: int
     _boot_id: str
     _closing: ExitStack = field(repr=False)
 
@@ -175,9 +179,9 @@ class Storage:
             self.quarantined = ""
 
     def on_trial(self) -> Callable[[], None]:
-        """From now until the answer is called: if the process dies, its successor looks at
-        every page before it relies on any."""
-        _begin_trial(self.data_dir, self._boot_id)
+        """From now until the answer is called: if the process dies, that counts as one of
+        the lives after which a successor looks at every page before it relies on any."""
+        _begin_trial(self.data_dir, self._boot_id, self.lives_lost + 1)
         return lambda: _end_trial(self.data_dir)
 
     def close(self) -> None:
@@ -238,12 +242,14 @@ def _open_or_begin_anew(wanted: _Wanted, held: ExitStack) -> Storage:
     mark = quarantine.read_mark(data_dir)
     if mark is not None and not mark.begun:
         mark = _set_aside(wanted, mark)
-    with _trial(wanted) as doubtful:
+    with _trial(wanted) as lost:
+        doubtful = lost >= LIVES or is_cut_short(data_dir / LOG)
         try:
             storage = _open(wanted, held, doubtful)
         except Damage as damage:
             mark = _set_aside(wanted, quarantine.write_mark(data_dir, str(damage), "open"))
             storage = _open(wanted, held, doubtful=False)
+        storage.lives_lost = lost
     if mark is not None:
         storage.quarantined = mark.reason
         if storage.log.hard_state.settled:
@@ -310,6 +316,7 @@ def _open(wanted: _Wanted, held: ExitStack, doubtful: bool) -> Storage:
         repaired=log.repaired,
         damage=damage,
         quarantined="",
+        lives_lost=0,
         _boot_id=wanted.boot_id,
         _closing=held,
     )
@@ -342,23 +349,25 @@ def _new_identity(wanted: _Wanted) -> Identity:
 
 
 @contextmanager
-def _trial(wanted: _Wanted) -> Iterator[bool]:
-    """While the folder is opened, a mark says so. Whoever finds the mark of a process that
-    died, with the machine still up, should look before it follows: a damaged page may have
-    killed that process."""
-    path = wanted.data_dir / _OPENING
+def _trial(wanted: _Wanted) -> Iterator[int]:
+    """While the folder is opened, a file says so, and how many have died over it so far,
+    with the machine still up. One may have been killed by anybody. Who comes after two
+    should look before it follows: it may be a damaged page that kills."""
+    path, lost = wanted.data_dir / _OPENING, 0
     with storage_errors(f"cannot use the data folder {wanted.data_dir}"):
-        died = path.exists() and path.read_text("ascii", "replace") == wanted.boot_id
-        _begin_trial(wanted.data_dir, wanted.boot_id)
+        if path.exists():
+            boot_id, _, count = path.read_text("utf-8", "replace").rpartition(" ")
+            lost = int(count) if boot_id == wanted.boot_id and count.isdecimal() else 0
+        _begin_trial(wanted.data_dir, wanted.boot_id, lost + 1)
     try:
-        yield died or is_cut_short(wanted.data_dir / LOG)
+        yield lost
     finally:
         _end_trial(wanted.data_dir)
 
 
-def _begin_trial(data_dir: Path, boot_id: str) -> None:
+def _begin_trial(data_dir: Path, boot_id: str, lives: int) -> None:
     # Not synced: it tells of processes that died, and those leave what they wrote.
-    (data_dir / _OPENING).write_text(boot_id, "ascii", "replace")
+    (data_dir / _OPENING).write_text(f"{boot_id} {lives}", "utf-8")
 
 
 def _end_trial(data_dir: Path) -> None:

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,12 +161,15 @@ class Reader:
         _judge(finding, process.returncode)
         return finding
 
-    def stop(self) -> None:
+    def stop(self, reap_s: float = 0.0) -> None:
         """End what is under way, and everything that would follow."""
         with self._lock:
             self._stopped = True
-            if self._process is not None:
-                self._process.kill()
+            process = self._process
+        if process is not None:
+            process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(reap_s)
 
     def _start(self, arguments: list[str]) -> subprocess.Popen[str] | None:
         with self._lock:
@@ -284,9 +288,9 @@ class Scrubber:
             self._thread.join()
 
     def end_reader(self) -> None:
-        """End the reader, without waiting for anything: the process ends."""
+        """End the reader, and wait for nobody else: the process ends."""
         self._stopping.set()
-        self._reader.stop()
+        self._reader.stop(reap_s=1.0)
 
     def _run(self) -> None:
         # Spreads the load; nothing secret.

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from raftstate.core.ports import Damage, WrongStore
+from raftstate.storage.marks import read_mark
 from raftstate.storage.segment_replay import hard_state_in
 from raftstate.storage.segments import (
     FRAME_HEADER_BYTES,
@@ -15,7 +16,6 @@ from raftstate.storage.segments import (
     SegmentFile,
     open_segment,
     parse_header,
-    read_mark,
     segment_numbers,
     segment_path,
 )

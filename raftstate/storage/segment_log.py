@@ -65,6 +65,7 @@ from raftstate.storage.files import (
     sync_folder,
 )
 from raftstate.storage.identities import check_identity, identity_record
+from raftstate.storage.marks import Mark
 from raftstate.storage.segment_replay import (
     CUT,
     ENTRY_OVERHEAD_BYTES,
@@ -90,7 +91,6 @@ from raftstate.storage.segments import (
     SALT_BYTES,
     SEGMENT_BYTES,
     UNFINISHED,
-    Mark,
     Scan,
     SegmentFile,
     create_segment,

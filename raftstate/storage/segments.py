@@ -31,6 +31,7 @@ from google.protobuf.message import DecodeError
 
 from raftstate.core.ports import Damage, WrongStore
 from raftstate.storage.files import FILE_MODE, rename_durably
+from raftstate.storage.marks import write_at
 from raftstate.storage.records import CRC_BYTES, seal, unseal
 from raftstate.v1 import disk_pb2
 
@@ -55,9 +56,6 @@ RECORD_HEADER_BYTES = RECORD.size
 
 _PIECE_BYTES = 1 << 20
 _ZEROS = bytes(_PIECE_BYTES)
-
-_MARK_KEY = b"mark "
-_MARK = struct.Struct(">Q")
 
 
 # --- files -------------------------------------------------------------------
@@ -108,7 +106,7 @@ class SegmentFile:
 
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes at an offset; they are durable after `sync`."""
-        _write(self._handle, offset, data)
+        write_at(self._handle, offset, data)
 
     def write_zeros(self, offset: int, size: int) -> None:
         """Put zeros at an offset; as `write`."""
@@ -125,14 +123,6 @@ class SegmentFile:
         os.close(self._handle)
 
 
-def _write(handle: int, offset: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(handle, view, offset)
-        offset += written
-        view = view[written:]
-
-
 def create_segment(folder: Path, head: disk_pb2.SegmentHead) -> SegmentFile:
     """Make a file of the size that its head says. Under its name it is whole and durable."""
     path = segment_path(folder, head.number)
@@ -141,7 +131,7 @@ def create_segment(folder: Path, head: disk_pb2.SegmentHead) -> SegmentFile:
     handle = os.open(staged, flags, FILE_MODE)
     try:
         os.posix_fallocate(handle, 0, head.size_bytes)
-        _write(handle, 0, _encode_head(head))
+        write_at(handle, 0, _encode_head(head))
         os.fsync(handle)
         rename_durably(staged, path)
     except BaseException:
@@ -326,61 +316,3 @@ class Scan:
         start = offset + FRAME_HEADER_BYTES
         body = self._data[start : start + header.length]
         return Frame(header.number, body, offset) if header.vouches_for(body) else None
-
-
-# --- the mark ----------------------------------------------------------------
-
-
-class Mark:
-    """The number of the newest frame whose sync is known to have returned.
-
-    Written after each sync and not synced itself, but by `sync`: what it says is always
-    true, and after a loss of power it may be out of date. It lies within one sector, which
-    a disk writes as a whole or not at all.
-    """
-
-    def __init__(self, path: Path, disk_id: str) -> None:
-        """Open the mark of a log. Raises Damage if it is missing or not what was written."""
-        self._key = _mark_key(disk_id)
-        self.number = read_mark(path, disk_id)
-        self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-
-    @staticmethod
-    def create(path: Path, disk_id: str) -> None:
-        """Make, durably, the mark of a log without frames."""
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-        try:
-            _write(handle, 0, seal(_mark_key(disk_id), _MARK.pack(0)))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def write(self, number: int) -> None:
-        """Say that this frame, and all before it, are durable."""
-        _write(self._handle, 0, seal(self._key, _MARK.pack(number)))
-        self.number = number
-
-    def sync(self) -> None:
-        """Make the mark itself durable."""
-        os.fdatasync(self._handle)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._handle)
-
-
-def read_mark(path: Path, disk_id: str) -> int:
-    """What the mark of a log says. Raises Damage."""
-    try:
-        stored = path.read_bytes()
-    except FileNotFoundError:
-        raise Damage(f"{path} is missing") from None
-    content = unseal(_mark_key(disk_id), stored, f"{path} at 0: the mark")
-    if len(content) != _MARK.size:
-        raise Damage(f"{path} at 0: the mark has another length")
-    number: int = _MARK.unpack(content)[0]
-    return number
-
-
-def _mark_key(disk_id: str) -> bytes:
-    return _MARK_KEY + disk_id.encode()

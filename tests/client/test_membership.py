@@ -194,6 +194,25 @@ async def test_a_member_that_joined_is_found_when_all_endpoints_are_gone() -> No
     assert [one.sequence for one in new.ids] == [2]
 
 
+@pytest.mark.parametrize(
+    "last_words", [not_leader(), Refuse("OUTCOME_UNKNOWN", grpc.StatusCode.UNAVAILABLE)]
+)
+@asynchronous
+async def test_the_last_words_of_a_member_that_goes_lead_on(last_words: Refuse) -> None:
+    """
+    A leader that was removed says who is a member when it refuses, and then is gone: the
+    only one that the client knew.
+    """
+    async with members(2) as (old, new), store_of(old, attempt=QUICK_S) as store:
+        await store.create_agent("a")
+        told = Refuse(last_words.reason, last_words.code, {"members": new.address})
+        old.script.append(told)
+        old.always = old.office = Drop()
+        await store.create_agent("b")
+
+    assert [one.sequence for one in new.ids] == [2]
+
+
 @asynchronous
 async def test_what_the_client_was_given_stays() -> None:
     """

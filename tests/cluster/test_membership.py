@@ -25,7 +25,7 @@ from tests.cluster.test_cluster_cli import run
 
 AGENTS = [f"writer/{number}" for number in range(4)]
 # Small, so that who joins is sent a snapshot.
-OVERRIDES = {"snapshot": {"log_entries": 200, "keep_entries": 20}}
+OVERRIDES = {"snapshot": {"log_entries": 40, "keep_entries": 5}}
 WITHIN_S = 30.0
 MORE = 20
 DISMISSED = 5  # a node's exit status

@@ -173,6 +173,30 @@ def test_what_was_not_committed_is_rolled_back() -> None:
     table.until(lambda: agreed(table, set(MEMBERS)))
 
 
+def test_a_snapshot_ends_what_was_never_committed_before_it() -> None:
+    """
+    What a deposed leader had appended is not in force behind a snapshot of others.
+
+    Method: a leader that is cut off adds a member; the others go on, and compact their
+    logs past that entry, so that it is brought up to date with a snapshot.
+    """
+    table = Table(compact_entries=5, keep_entries=0)
+    old = table.elect()
+    table.isolate(old.config.member_id)
+    old.change_members(MemberChange(ChangeKind.ADD, D, "r", "c"), "lost")
+    table.turn()
+    table.until(lambda: (new := table.leader()) is not None and new is not old)
+    for number in range(20):
+        table.write(table.elect(), f"s{number}")
+        table.until(lambda number=number: f"s{number}" in table.answers)  # type: ignore[misc]
+
+    table.heal()
+    table.until(lambda: old.status().snapshots_installed > 0)
+
+    assert not old.engine.membership.names(D)
+    table.until(lambda: agreed(table, MEMBERS))
+
+
 def test_a_leader_that_is_removed_leads_until_that_is_committed() -> None:
     """
     Then it goes, and another leads long before an election timeout has passed.

@@ -94,6 +94,8 @@ def _read_log(disk: Disk, folder: Path, log: str) -> list[Entry]:
     def read() -> None:
         disk.whole().write(folder)
         storage = open_image(folder, log)
+        if storage.quarantined:
+            raise Bad(f"it was set aside as damaged: {storage.quarantined}")
         found = [tuple(entry) for entry in entries_of(storage)]
         storage.close()
         said.write_bytes(pickle.dumps(found))
@@ -207,12 +209,19 @@ def _try(plan: Plan, number: int, point: int, disk: Disk, promise: Promise) -> N
     image = disk.image(random.Random(f"image {plan.seed} {number}"))
     folder = _image(plan, number)
     image.write(folder)
+    if plan.keep:
+        image.write(_pristine(plan, number))
     print(image.how, flush=True)
     check(folder, recording.log, recording.history, promise)
 
 
 def _image(plan: Plan, number: int) -> Path:
     return plan.scratch / f"image-{number}"
+
+
+def _pristine(plan: Plan, number: int) -> Path:
+    """The image as the power cut left it, where it is kept: the other one is started from."""
+    return plan.scratch / f"image-{number}.before"
 
 
 def _said(plan: Plan, number: int) -> Path:
@@ -230,6 +239,7 @@ def _reap(plan: Plan, running: dict[int, tuple[int, int]]) -> list[Wrong]:
     how = said.read_text(errors="replace").partition("\n")[0]
     if not (why and plan.keep):
         shutil.rmtree(_image(plan, number), ignore_errors=True)
+        shutil.rmtree(_pristine(plan, number), ignore_errors=True)
         said.unlink()
     return [Wrong(number, point, how, why)] if why else []
 

@@ -131,6 +131,7 @@ def test_a_hint_names_a_leader_that_joined_later() -> None:
 
     assert answer.metadata["leader_address"] == "n7:2"
     assert "n7 at n7:2 does" in answer.message
+    assert answer.metadata["members"] == "n1:2,n2:2,n7:2"
 
 
 # --- quarantine ----------------------------------------------------------------------

@@ -6,8 +6,9 @@ What survives depends on how the member stopped:
 - a killed process loses its open transactions and every timer; what it had handed to
   the kernel stays, synced or not;
 - a power loss also loses what was never synced. Of a commit of the log that was under
-  way, a log of segment files may keep a part: the first records, in order, and none
-  after the first that is missing or torn. A log in LMDB keeps all of it or nothing. The
+  way all is kept or nothing, as both logs of the product promise. With `tears` a log
+  promises less: the first records may be kept, in order, and none after the first that
+  is missing or torn. Nothing was acknowledged, so the members must stand that too. The
   state never syncs, so nothing of it may be trusted; a snapshot is synced before it gets
   its name;
 - after a sync that failed nobody knows what is on the disk: the process must stop, and

@@ -292,8 +292,8 @@ def test_a_power_loss_keeps_the_first_records_of_a_commit_under_way(
     tears: bool, ends: set[int]
 ) -> None:
     """
-    What was synced before is always there. Of segment files any first part survives, in
-    order; of LMDB all or nothing.
+    What was synced before is always there. Of the rest all or nothing, or, of a log that
+    tears, any first part.
     """
     found = {
         interrupted(seed, tears=tears, error=SimulatedCrash(), power=True)[-1]

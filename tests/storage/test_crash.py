@@ -115,7 +115,7 @@ def live(camera: Camera, leader: Member) -> None:
 
     def write(count: int) -> None:
         # LMDB's own writes are no steps here, so nothing may run beside them.
-        until(lambda: not [*camera.data_dir.rglob("discarded-*")])
+        until(lambda: nothing_is_removed(camera.data_dir))
         for _ in range(count):
             member.write(1)
             camera.promised = member.log.last.index
@@ -137,6 +137,14 @@ def live(camera: Camera, leader: Member) -> None:
     member = Member(camera.data_dir)
     write(2)
     member.close()
+
+
+def nothing_is_removed(data_dir: Path) -> bool:
+    """Whether no folder is on its way out, nor went while this looked."""
+    try:
+        return not [*data_dir.rglob("discarded-*")]
+    except FileNotFoundError:
+        return False
 
 
 def lose_power(data_dir: Path) -> None:

@@ -370,6 +370,34 @@ def test_a_file_that_is_no_environment_is_damage(tmp_path: Path) -> None:
         open_lmdb_log(tmp_path)
 
 
+def test_going_back_by_a_commit_is_damage(tmp_path: Path) -> None:
+    """
+    LMDB has two heads without checksums, and takes the one with the larger number: one bit
+    of it, and the newest commit is gone without a word. The mark knows better.
+    """
+    log = open_lmdb_log(tmp_path)
+    for index in range(1, 10):
+        log.append(entry(index))
+        log.commit()
+    log.close()
+    path = tmp_path / "log" / "data.mdb"
+    whole = path.read_bytes()
+    places = [page * 4096 + 16 + 24 + 2 * 48 + 8 for page in (0, 1)]
+    numbers = [int.from_bytes(whole[place : place + 8], "little") for place in places]
+    assert abs(numbers[0] - numbers[1]) == 1
+    older, newer = sorted(places, key=lambda place: numbers[places.index(place)])
+    for place, bit in ((newer, numbers[places.index(newer)] & 12), (older + 5, 1)):
+        data = bytearray(whole)
+        data[place] ^= bit
+        path.write_bytes(data)
+        with pytest.raises(Damage, match=r"commits, and \d+ were synced"):
+            open_lmdb_log(tmp_path)
+    path.write_bytes(whole)
+    (tmp_path / "log" / "committed").unlink()
+    with pytest.raises(Damage, match="committed is missing"):
+        open_lmdb_log(tmp_path)
+
+
 def test_an_entry_that_is_missing_is_noticed(tmp_path: Path) -> None:
     """
     A gap is damage, not the end of the log.

@@ -18,9 +18,10 @@ import pytest
 from raftstate.core.ports import Damage, HardState, StorageError, WrongStore
 from raftstate.core.types import Index, MemberId, Term
 from raftstate.storage import segments
+from raftstate.storage.marks import Mark
 from raftstate.storage.segment_checks import check_slices, read_owner
 from raftstate.storage.segment_log import SegmentLog
-from raftstate.storage.segments import HEAD_BYTES, MARK, Mark, segment_numbers, segment_path
+from raftstate.storage.segments import HEAD_BYTES, MARK, segment_numbers, segment_path
 from tests.storage.log_conformance import (
     CLUSTER,
     IDENTITY,
