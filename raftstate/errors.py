@@ -125,6 +125,13 @@ class LastVoter(RaftStateError):
     reason = "LAST_VOTER"
 
 
+class Unhealthy(RaftStateError):
+    """The change would leave no majority of voters that answer: the cluster would stop."""
+
+    reason = "UNHEALTHY"
+    retryable = True
+
+
 class MemberNotFound(RaftStateError):
     """There is no member, or no voter, of that id."""
 

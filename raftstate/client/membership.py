@@ -73,7 +73,7 @@ class Membership:
         self, member_id: str, *, timeout: float | None = None
     ) -> list[Member]:
         """Make a learner a voter. Raises NotCaughtUp while it lacks too much of the log,
-        MemberNotFound, InvalidRequest (definite)."""
+        Unhealthy, MemberNotFound, InvalidRequest (definite)."""
         request = PromoteMemberRequest(member_id=member_id)
         return await self._change_members(
             lambda peer: peer.cluster.PromoteMember, request, timeout
@@ -83,7 +83,8 @@ class Membership:
         self, member_id: str, *, timeout: float | None = None
     ) -> list[Member]:
         """Take a member out, the leader itself too. Its process ends by itself when it
-        hears of it. Raises LastVoter, InvalidRequest (definite)."""
+        hears of it. Raises LastVoter, Unhealthy if too few of the others answer,
+        InvalidRequest (definite)."""
         request = RemoveMemberRequest(member_id=member_id)
         return await self._change_members(
             lambda peer: peer.cluster.RemoveMember, request, timeout

@@ -116,9 +116,10 @@ class Router:
     def learn(self, addresses: Iterable[str]) -> None:
         """Take note of where the members are. Those given stay: an address may have its
         reason (a proxy, say), and members that have gone may come back."""
-        known = set(self._options.endpoints)
-        fresh = dict.fromkeys(one for one in addresses if one and one not in known)
-        self._learned = tuple(fresh)[:LEARNED_MAX]
+        found = dict.fromkeys(one for one in addresses if one)
+        if found:
+            known = set(self._options.endpoints)
+            self._learned = tuple(one for one in found if one not in known)[:LEARNED_MAX]
 
     def heed(self, error: RaftStateError) -> None:
         """Take note of what a failure tells of the members."""

@@ -124,7 +124,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._feeding: Feeding | None = None
         self._compaction = Compaction(config, log, snapshots, self.counters, self.alarms)
         self._campaign: rules.Campaign | None = None
-        self._durable = log.last.index
+        self._durable, self._durable_term = log.last.index, log.hard_state.term
         self._heard = float("-inf")
         self._disks: dict[MemberId, str] = {}
         self._due = now  # when the next tick was to come, at the latest
@@ -264,7 +264,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def synced(self) -> None:
         """The log's commit has returned: what it holds counts as durable."""
-        self._durable = self.log.last.index
+        self._durable, self._durable_term = self.log.last.index, self.term
         self._compaction.synced()
 
     def begin_read_round(self) -> None:
@@ -539,7 +539,8 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         if not self.connected_to(peer):
             return
         envelope.term, envelope.cluster_key = self.term, self.membership.cluster_key
-        if gated:
+        # A term that is not durable could be forgotten, and begun again by another.
+        if gated or self.term != self._durable_term:
             self._host.send(peer, envelope, gated=True)
         else:
             self._SyncObj__transport.send(self._node(peer), envelope)

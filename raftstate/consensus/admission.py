@@ -58,6 +58,7 @@ class Admission:
             self._gate.alarms[LOST_DISK_ALARM] = f"{peer} came back on another data folder"
             self.dismiss(peer, "the cluster knows another data folder under this name")
             return False
+        self.forget(peer)
         asks, named = envelope.HasField("request_vote"), self._membership.names(peer)
         if asks and not named:
             self.dismiss(peer, "not a member")
@@ -78,7 +79,7 @@ class Admission:
         self._gate.tell(peer, Envelope(dismissal=notice))
 
     def forget(self, member: MemberId) -> None:
-        """Somebody is no member any more: where its disk is matters to nobody."""
+        """Somebody is back on its own disk, or is no member any more."""
         if self._gate.alarms.get(LOST_DISK_ALARM, "").startswith(f"{member} "):
             del self._gate.alarms[LOST_DISK_ALARM]
 

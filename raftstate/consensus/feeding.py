@@ -37,7 +37,7 @@ from raftstate.v1.peer_pb2 import (
 )
 
 # Raised and cleared by a leader. PEER_LOST_LOG stays: somebody has to look.
-LEADERS_ALARMS = ("PEER_LOST_DISK", "HASH_DIFFERS")
+LEADERS_ALARMS = ("HASH_DIFFERS",)
 PIECE_RETRY_S = 0.25
 PIECE_RETRY_DOUBLINGS = 5
 

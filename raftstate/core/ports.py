@@ -319,7 +319,7 @@ class MemberChange:
 class ChangeRefused(NamedTuple):
     """A change of membership that was not made, and never will be."""
 
-    reason: str  # CONFLICT, NOT_CAUGHT_UP, NOT_FOUND, LAST_VOTER, TOO_MANY
+    reason: str  # CONFLICT, NOT_CAUGHT_UP, NOT_FOUND, LAST_VOTER, TOO_MANY, UNHEALTHY
     message: str
 
 

@@ -53,6 +53,7 @@ _CODES = {
     "QUARANTINED": grpc.StatusCode.UNAVAILABLE,
     "DISK_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "NOT_CAUGHT_UP": grpc.StatusCode.FAILED_PRECONDITION,
+    "UNHEALTHY": grpc.StatusCode.FAILED_PRECONDITION,
     "LAST_VOTER": grpc.StatusCode.FAILED_PRECONDITION,
     "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "TOO_MANY": grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -70,6 +71,7 @@ _RETRY_MS = {
     "QUARANTINED": 10,
     "DISK_FULL": 5_000,
     "NOT_CAUGHT_UP": 200,
+    "UNHEALTHY": 1_000,
 }
 
 

@@ -7,10 +7,11 @@ state       every record has its checksum, and all pairs together come to the st
 snapshots   every file has the digest that its manifest says
 
 The hash is a sum over one state, so it needs one view of it; and a view that lasts makes
-LMDB's file grow, for pages that are free by now cannot be used again. So the file's growth
-is watched: beyond a quarter of it the view is given up, the rest is read in short ones
-for its checksums alone, and the hash is left to a later pass. A state that is written so
-fast is compacted often, and each snapshot's hash is compared as well.
+LMDB's file grow, for pages that are free by now cannot be used again. So the state is read
+faster than the rest, and the file's growth is watched: beyond a half of it the view is
+given up, the rest is read in short ones for its checksums alone, and the hash is left to a
+later pass. A state that is written so fast is compacted often, and each snapshot's hash is
+compared as well.
 
 This is for a process of its own (see `scrub`): what LMDB reads from a damaged page may
 take the process down, and nobody else has to wait for an interpreter that is busy.
@@ -41,7 +42,8 @@ from raftstate.storage.records import unseal
 
 _SLICE_BYTES = 256 << 10
 _GROWTH_MIN_BYTES = 64 << 20
-_AHEAD_S = 0.01
+_HURRY = 4
+_AHEAD_S, _BEHIND_S = 0.01, 1.0
 
 
 class Pace:
@@ -56,19 +58,19 @@ class Pace:
         self._bytes_per_s = bytes_per_s
         self._told = told
         self._parent = os.getppid() if parent is None else parent
-        self._began = time.monotonic()
-        self._read = 0
+        self._due = time.monotonic()
 
-    def took(self, size: int) -> None:
-        """Note that so many bytes were read; no view of anything long-lived is open, but
-        that of the state."""
-        self._read += size
+    def took(self, size: int, hurry: int = 1) -> None:
+        """Note that so many bytes were read, in a hurry if a view is held meanwhile."""
         self._told(size)
         if os.getppid() != self._parent:
             sys.exit(f"process {self._parent} has ended")
-        due = self._began + self._read / self._bytes_per_s
-        if (ahead := due - time.monotonic()) > _AHEAD_S:
-            time.sleep(ahead)
+        now = time.monotonic()
+        # What it could not keep up with it does not make up for.
+        self._due = max(self._due, now) if self._due < now - _BEHIND_S else self._due
+        self._due += size / (self._bytes_per_s * hurry)
+        if self._due - now > _AHEAD_S:
+            time.sleep(self._due - now)
 
 
 def check_log(folder: Path, pace: Pace) -> None:
@@ -142,7 +144,7 @@ def _compare_hash(env: lmdb.Environment, pace: Pace) -> bytes | None:
     file grew too much meanwhile."""
     page_bytes = env.stat()["psize"]
     pages = env.info()["last_pgno"]
-    grown_max = max(pages // 4, _GROWTH_MIN_BYTES // page_bytes)
+    grown_max = max(pages // 2, _GROWTH_MIN_BYTES // page_bytes)
     following: bytes | None = b""
     total = 0
     with env.begin() as txn:
@@ -150,7 +152,7 @@ def _compare_hash(env: lmdb.Environment, pace: Pace) -> bytes | None:
         while following is not None:
             size, added, following = _slice(txn, following)
             total += added
-            pace.took(size)
+            pace.took(size, hurry=_HURRY)
             if env.info()["last_pgno"] - pages > grown_max:
                 return following
     counted = hashing.digest(total)
@@ -163,15 +165,16 @@ def _slice(txn: lmdb.Transaction[bytes], first: bytes) -> tuple[int, int, bytes 
     """Read some pairs: their bytes, what they add to the hash, and the key after them."""
     size = total = 0
     with txn.cursor() as cursor:
-        found = cursor.set_range(first) if first else cursor.first()
-        while found and size < _SLICE_BYTES:
-            key, stored = cursor.item()
+        if not (cursor.set_range(first) if first else cursor.first()):
+            return 0, 0, None
+        for key, stored in cursor:
+            if size >= _SLICE_BYTES:
+                return size, total, key
             value = unseal(key, stored)
             if key not in keys.UNHASHED:
                 total += hashing.pair_hash(key, value)
             size += len(key) + len(stored)
-            found = cursor.next()
-        return size, total, cursor.key() if found else None
+    return size, total, None
 
 
 # --- snapshots ---------------------------------------------------------------------

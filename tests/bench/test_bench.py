@@ -40,3 +40,19 @@ def test_quantiles_are_values_of_the_sample() -> None:
     assert median([5.0, 1.0, 3.0]) == 3.0
     assert quantile([float(value) for value in range(100)], 0.9) == 90.0
     assert quantile([1.0, 2.0], 1.0) == 2.0
+
+
+@pytest.mark.slow
+def test_live_clusters_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    One kill of a leader on segments; a few steps on either log.
+    """
+    assert main(["failover", "--kills", "1", "--log", "segments", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["kills"] == len(found["all_ms"]) == 1
+    assert 0 < found["p50_ms"] == found["max_ms"] < 30_000
+
+    assert main(["step-latency", "--steps", "3", "--rounds", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["lmdb"]["p50_ms"] > 0
+    assert found["segments"]["p50_ms"] > 0

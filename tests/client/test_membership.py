@@ -207,7 +207,7 @@ async def test_the_last_words_of_a_member_that_goes_lead_on(last_words: Refuse) 
         await store.create_agent("a")
         told = Refuse(last_words.reason, last_words.code, {"members": new.address})
         old.script.append(told)
-        old.always = old.office = Drop()
+        old.always = Drop()
         await store.create_agent("b")
 
     assert [one.sequence for one in new.ids] == [2]

@@ -24,8 +24,8 @@ from raftstate.v1.cluster_service_pb2 import Member
 from tests.cluster.test_cluster_cli import run
 
 AGENTS = [f"writer/{number}" for number in range(4)]
-# Small, so that who joins is sent a snapshot.
-OVERRIDES = {"snapshot": {"log_entries": 40, "keep_entries": 5}}
+# Small, so that who joins is sent a snapshot; and long enough to catch up after it.
+OVERRIDES = {"snapshot": {"log_entries": 100, "keep_entries": 300}}
 WITHIN_S = 30.0
 MORE = 20
 DISMISSED = 5  # a node's exit status
@@ -137,6 +137,14 @@ def await_end(cluster: LocalCluster, name: str) -> None:
         time.sleep(0.05)
 
 
+def await_compaction(cluster: LocalCluster, load: Load) -> None:
+    """Write until no member has all of the log any more."""
+    deadline = time.monotonic() + WITHIN_S
+    while any(one.status is None or one.status.first_index == 1 for one in cluster.status()):
+        assert time.monotonic() < deadline, "nobody compacts its log"
+        load.go_on()
+
+
 def installs(cluster: LocalCluster, name: str) -> int:
     """How many snapshots a node has installed."""
     status = probe.status(cluster.members[name].api)
@@ -154,7 +162,7 @@ def test_a_cluster_grows_shrinks_and_replaces_a_lost_disk_under_writes(tmp_path:
     """
     with LocalCluster.create(tmp_path / "c", overrides=OVERRIDES) as cluster:
         with under_load(cluster.endpoints) as load:
-            load.go_on()
+            await_compaction(cluster, load)
             assert [cluster.add_node(), cluster.add_node()] == ["n4", "n5"]
             load.go_on()
             joined = {name: installs(cluster, name) for name in ("n4", "n5")}

@@ -66,6 +66,8 @@ class Table:
 
     def _send(self, sender: MemberId, peer: MemberId, envelope: Envelope) -> None:
         copy = Envelope.FromString(envelope.SerializeToString())
+        held = self.disks[sender].durable.hard_state
+        assert envelope.term <= held.term, f"{sender} speaks in a term that it may forget"
         self.sent.append((sender, peer, copy))
         if (sender, peer) not in self.cut:
             self.after(DELAY_S, lambda: self._arrive(peer, copy))

@@ -101,6 +101,28 @@ def test_a_learner_counts_for_nothing() -> None:
     assert table.replicas[D].status().role == "follower"
 
 
+def test_a_lone_voter_speaks_of_no_term_that_it_may_forget() -> None:
+    """
+    It has won its election before anything is durable: what its learner is sent must wait.
+
+    Method: the cluster shrinks to one voter and a learner, and the voter starts again;
+    the table looks at the disk whenever a message leaves.
+    """
+    table = Table()
+    table.join(D)
+    assert isinstance(table.change(ChangeKind.ADD, D), Configuration)
+    for member in MEMBERS[1:]:
+        assert isinstance(table.change(ChangeKind.REMOVE, member), Configuration)
+        table.until(lambda member=member: member in table.gone)  # type: ignore[misc]
+    (alone,) = set(MEMBERS[:1])
+    table.disks[alone].crash(lose_unsynced=True)
+    table.restart(alone)
+
+    table.write(table.elect(), "alone")
+    table.until(lambda: "alone" in table.answers)
+    table.until(lambda: queries.get_session(table.replicas[D]._state.store, "alone"))
+
+
 def test_a_learner_that_lags_is_not_promoted() -> None:
     """A voter that lacks the log would hold up every commit that needs it."""
     table = Table()

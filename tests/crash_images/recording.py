@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import json
 import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -101,11 +100,6 @@ def mark_of(event: Event) -> dict[str, Any]:
     """What a mark says."""
     found: dict[str, Any] = json.loads(event.data)
     return found
-
-
-def has_compiler() -> bool:
-    """Whether `Preloaded` can be built here."""
-    return shutil.which("cc") is not None
 
 
 class Preloaded:

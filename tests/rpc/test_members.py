@@ -55,6 +55,10 @@ REFUSALS = {
         "FAILED_PRECONDITION",
         lambda b: b.cluster.PromoteMember(PromoteMemberRequest(member_id="n3")),
     ),
+    "UNHEALTHY": (
+        "FAILED_PRECONDITION",
+        lambda b: b.cluster.RemoveMember(RemoveMemberRequest(member_id="n3")),
+    ),
     "NOT_FOUND": (
         "NOT_FOUND",
         lambda b: b.cluster.TransferLeadership(TransferLeadershipRequest(to_member_id="n3")),

@@ -57,7 +57,7 @@ class Admin:
             room = len(self._site.nodes) < MACHINES_MAX
             plans = [self._move()]
             plans += [self._grow(), self._replace()] if room and voters < 6 else []
-            plans += [self._shrink()] if voters > 3 else []
+            plans += [self._shrink()] if voters > 2 else []
             yield from self._rng.choice(plans)
         finally:
             self._busy = False

@@ -18,6 +18,7 @@ from raftstate.core.types import MemberId
 from tests.sim.admins import Admin
 from tests.sim.clients import Fleet
 from tests.sim.disk import SimulatedCrash
+from tests.sim.invariants import voters_of
 from tests.sim.network import Link, Network
 from tests.sim.node import SimNode
 from tests.sim.options import FAULTS, Options
@@ -161,7 +162,7 @@ class Nemesis:
         leader = self._victim().member_id
         others = [n.member_id for n in self._nodes() if n.member_id != leader]
         self._rng.shuffle(others)
-        far = set(others[self._rng.randint(0, len(others) // 2 - 1) :])
+        far = set(others[self._rng.randint(0, max(0, len(others) // 2 - 1)) :])
         self._cut_between(far, seconds + 2 * self._world.options.election_max_s)
 
     def _one_way(self, seconds: float) -> None:
@@ -225,6 +226,10 @@ class Nemesis:
         of a majority, which nothing survives."""
         everybody = {*self._world.members(), node}
         if not all(one.disk.durable.hard_state.settled for one in everybody):
+            return False
+        # Two voters need each other: nothing survives the loss of one of them.
+        electorates = [voters_of(one.status.configuration) for one in everybody if one.is_up]
+        if not all(len(voters) > 2 for voters in electorates):
             return False
         self._down(node, power=True)
         node.disk.wipe()

@@ -110,6 +110,7 @@ class Checks:
     grants: dict[str, Grant] = field(default_factory=dict)
     expired: dict[str, float] = field(default_factory=dict)  # session -> when
     on_expiry: Callable[[str], None] = lambda session_id: None
+    removed: dict[MemberId, tuple[Index, Term | None]] = field(default_factory=dict)
     truncations: int = 0
     takeovers: int = 0
     elections: int = 0
@@ -128,12 +129,14 @@ class Checks:
     # -- LogWatch: called by the simulated logs --
 
     def appended(self, log: SimLog, entry: Entry) -> None:
-        """See `log_matching`."""
+        """See `log_matching` and `removed_on_conflict_only`."""
         log_matching(self, log, entry)
+        removed_on_conflict_only(self, log, entry)
 
     def truncated(self, log: SimLog, first: Index) -> None:
         """See `leader_append_only` and `committed_is_kept`."""
         self.truncations += 1
+        self.removed[log.identity.member_id] = (first, log.term_at(first))
         leader_append_only(self, log, first)
         committed_is_kept(self, log, first)
 
@@ -146,6 +149,7 @@ class Checks:
     def started(self, member_id: MemberId) -> None:
         """A new process: its counters and its commit index begin anew."""
         self.seen[member_id] = Seen()
+        self.removed.pop(member_id, None)
 
     def after_step(self, member: Member, status: NodeStatus, now: float) -> None:
         """Every property of one member's status, and of what it newly committed."""
@@ -361,6 +365,17 @@ def log_matching(checks: Checks, log: SimLog, entry: Entry) -> None:
     fact = (entry_digest(entry), Position(Index(entry.index - 1), before))
     known = checks.entries.setdefault(Position(entry.index, entry.term), fact)
     must(known == fact, f"two entries at {entry.index} in term {entry.term}: {known}, {fact}")
+
+
+def removed_on_conflict_only(checks: Checks, log: SimLog, entry: Entry) -> None:
+    """Log matching (5.3; figure 2): what a follower removes makes room for an entry of
+    another term. A message that comes late, or twice, takes nothing back."""
+    who = log.identity.member_id
+    first, term = checks.removed.pop(who, (Index(0), None))
+    must(
+        (first, term) != (entry.index, entry.term),
+        f"{who} removed entry {first} of term {term}, and appends it again",
+    )
 
 
 def leader_append_only(checks: Checks, log: SimLog, first: Index) -> None:

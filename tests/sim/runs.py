@@ -28,7 +28,7 @@ RARE = (
 )
 
 
-_RAISED = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # how a traceback ends
+_RAISED = re.compile(r"^(?:[a-z_]\w*\.)*[A-Z]\w*: .*", re.MULTILINE)  # how a traceback ends
 
 
 class Run(NamedTuple):

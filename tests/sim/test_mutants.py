@@ -183,6 +183,7 @@ def test_what_is_no_bug_is_not_caught(
 
     told = last_line(capsys)
     assert (status, told["caught"], told["planted"]) == (1, 0, 1)
+    assert [(one["seeds"], one["control"]) for one in told["mutants"]] == [(2, "not run")]
 
 
 @pytest.mark.parametrize(

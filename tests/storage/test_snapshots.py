@@ -10,10 +10,11 @@ import lmdb
 import pytest
 
 from raftstate.core import queries
-from raftstate.core.ports import SnapshotFailed, StorageError
+from raftstate.core.ports import Damage, SnapshotFailed, StorageError
 from raftstate.core.types import Term
 from raftstate.storage import snapshots as snapshots_module
 from raftstate.storage.files import free_bytes
+from raftstate.storage.images import Found, ImageDamaged
 from raftstate.v1.peer_pb2 import SnapshotManifest
 from tests.storage.member import MAP_BYTES, Member, expected, until
 
@@ -118,10 +119,27 @@ def test_a_damaged_state_makes_no_snapshot(leader: Member) -> None:
     """
     leader.state.store.put(b"stray", b"pair")
     leader.state.commit()
-    outcome = leader.try_snapshot()
-    assert isinstance(outcome, SnapshotFailed)
-    assert "the state hash is" in str(outcome)
+    with pytest.raises(Damage, match="the state hash is"):
+        leader.try_snapshot()
     assert leader.snapshot_names() == set()
+
+
+def test_a_copy_that_is_damaged_alone_is_no_damage_of_the_state(
+    leader: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Another reader finds the state sound: only this snapshot failed.
+    """
+
+    def find_damage(folder: Path) -> Found:
+        raise ImageDamaged(f"{folder} is not what was copied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots_module, "examine", find_damage)
+        outcome = leader.try_snapshot()
+    assert isinstance(outcome, SnapshotFailed)
+    assert "not what was copied" in str(outcome)
+    leader.snapshot()
 
 
 def test_what_is_not_retained_is_deleted(leader: Member) -> None:

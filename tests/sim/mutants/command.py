@@ -68,6 +68,9 @@ class Outcome(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
         by, unclean = self.caught_by, self.unclean
+        control = "clean" if by else "not run"
+        if unclean is not None:
+            control = unclean.invariant or unclean.broken
         return {
             "name": self.name,
             "caught": self.caught,
@@ -75,7 +78,8 @@ class Outcome(NamedTuple):
             "invariant": by.invariant if by else "",
             "seed": by.job.seed if by and not by.job.schedule else None,
             "schedule": by.job.schedule or None if by else None,
-            "control": "clean" if unclean is None else unclean.invariant or unclean.broken,
+            "control": control,
+            "broken": self.broken,
         }
 
     def as_text(self) -> str:

@@ -11,19 +11,12 @@ from raftstate.consensus.rules import Match, Mismatch, TermAt
 from raftstate.core.ports import Entry
 from raftstate.core.types import Index, MemberId, Position, Term
 from raftstate.v1.peer_pb2 import AppendReply, Envelope
+from tests.sim import invariants
 from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
 
 
-@mutant(
-    expects="durable_on_a_quorum committed_is_kept leader_completeness",
-    schedule="an_entry_that_is_sent_again",
-)
-def truncate_always(patch: Patch) -> None:
-    """A follower removes everything behind the entry before a message's, conflict or not:
-    a message sent again takes back what was acknowledged since. The product would notice
-    some of it, so its own check goes too. Connections keep order, and a leader sends
-    nothing again that it knows to be there, so there is a schedule."""
+def _truncate(patch: Patch) -> None:
     real = rules.judge_append
 
     def judge_append(
@@ -49,6 +42,25 @@ def truncate_always(patch: Patch) -> None:
 
     patch.replace(rules, "judge_append", judge_append)
     patch.replace(Following, "_take", take_unchecked)
+
+
+@mutant(expects="removed_on_conflict_only", known=7, schedule="an_entry_that_is_sent_again")
+def truncate_always(patch: Patch) -> None:
+    """A follower removes everything behind the entry before a message's, conflict or not:
+    a message sent again takes back what was acknowledged since. The product would notice
+    some of it, so its own check goes too."""
+    _truncate(patch)
+
+
+@mutant(
+    expects="durable_on_a_quorum committed_is_kept leader_completeness",
+    schedule="an_entry_that_is_sent_again",
+)
+def truncate_always_unseen(patch: Patch) -> None:
+    """The same, with nobody looking at why entries go: found by what it loses. A leader
+    sends nothing again that it knows to be there, so there is a schedule."""
+    _truncate(patch)
+    patch.silence(invariants, "removed_on_conflict_only")
 
 
 @mutant(expects="durable_on_a_quorum", schedule="an_ack_from_an_earlier_office")

@@ -48,7 +48,7 @@ def apply_an_entry_twice_after_restart(patch: Patch) -> None:
     patch.replace(StateMachine, "apply", apply_again)
 
 
-@mutant(expects="tokens_rise", known=6, schedule="two_grants_in_one_entry")
+@mutant(expects="tokens_rise", known=112, schedule="two_grants_in_one_entry")
 def share_a_token_within_an_entry(patch: Patch) -> None:
     """A grant's token counts log entries, not commands: two grants of one agent in one
     entry have the same."""
