@@ -684,7 +684,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
         """Take a snapshot when the log has grown, and cut the log once it is durable."""
-        sending = self._feeding.snapshots_in_use() if self._feeding else set()
+        sending = self._feeding.snapshots_in_use() if self._feeding else {}
         size = self._host.state_bytes()
         self._compaction.tick(self.now, self.applied_index, size, sending)
 

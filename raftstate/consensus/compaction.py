@@ -7,12 +7,16 @@ are a little behind. Only once the cut is durable do older snapshots go.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from raftstate.consensus.config import Counters, EngineConfig, RaftViolation
 from raftstate.core.ports import Base, Log, SnapshotFailed, Snapshots
 from raftstate.core.types import Index, Position, Term
 from raftstate.v1.peer_pb2 import SnapshotManifest
 
 RETRY_S = 30.0
+# How many times as long as usual a log may become while a snapshot is being sent.
+PATIENCE = 4
 ALARM = "SNAPSHOT_FAILED"
 
 
@@ -37,13 +41,18 @@ class Compaction:
         self._bytes_after_cut = 0
         self._retain: set[str] | None = None
 
-    def tick(self, now: float, applied: Index, state_bytes: int, sending: set[str]) -> None:
+    def tick(
+        self, now: float, applied: Index, state_bytes: int, sending: Mapping[str, bool]
+    ) -> None:
         """Take a snapshot when the log has grown; cut the log when one is durable.
 
         Comes before anything is applied in a tick: a copy is of the last committed
         state, which is then the state at `applied`. `sending` are snapshots that
-        followers are being sent, and that must stay a little longer.
+        followers are being sent, and that must stay a little longer, and whether they
+        take them: then the log is let grow for a while, since a cut past what they get
+        would mean to begin anew, for ever if writes are faster than the transfer.
         """
+        patience = PATIENCE if any(sending.values()) else 1
         if self._copying:
             taken = self._snapshots.poll_copy()
             if isinstance(taken, SnapshotFailed):
@@ -51,8 +60,8 @@ class Compaction:
                 self._copying, self._copy_after = False, now + RETRY_S
             elif taken is not None:
                 self._copying = False
-                self._cut_behind(taken, sending)
-        elif now >= self._copy_after and self._log_has_grown(applied, state_bytes):
+                self._cut_behind(taken, set(sending))
+        elif now >= self._copy_after and self._has_grown(applied, state_bytes, patience):
             term = self._log.term_at(applied)
             # Right after an install nothing may be newer than the snapshot there is.
             if term is not None and applied > self._snapshot_index():
@@ -84,11 +93,11 @@ class Compaction:
         manifest = self._snapshots.manifest(self._log.base.snapshot)
         return Index(manifest.index) if manifest is not None else Index(0)
 
-    def _log_has_grown(self, applied: Index, state_bytes: int) -> bool:
-        limit = max(self._config.compact_bytes, state_bytes)
+    def _has_grown(self, applied: Index, state_bytes: int, patience: int) -> bool:
+        limit = patience * max(self._config.compact_bytes, state_bytes)
         if self._log.size_bytes - self._bytes_after_cut > limit:
             return True
-        entries = self._config.compact_entries
+        entries = patience * self._config.compact_entries
         return bool(entries) and applied - self._snapshot_index() > entries
 
     def _cut_behind(self, manifest: SnapshotManifest, sending: set[str]) -> None:

@@ -38,6 +38,7 @@ from raftstate.v1.peer_pb2 import (
 
 # Raised and cleared by a leader. PEER_LOST_LOG stays: somebody has to look.
 LEADERS_ALARMS = ("HASH_DIFFERS",)
+RECEIVING_S = 5.0
 PIECE_RETRY_S = 0.25
 PIECE_RETRY_DOUBLINGS = 5
 
@@ -127,8 +128,6 @@ class Feeding:
     def reconfigure(self) -> None:
         """Another configuration is in force: all its members are fed from now on."""
         following = Index(self._log.last.index + 1)
-        # Whoever came back on another disk may be the one that was replaced.
-        self._leader.alarms.pop("PEER_LOST_DISK", None)
         self.progress = {
             peer: self.progress.get(peer) or Progress(next=following, heard=self._leader.now)
             for peer in self._membership.others()
@@ -178,9 +177,16 @@ class Feeding:
         heard.add(self._config.member_id)
         return change(self._membership.current, wanted, follower=learner, heard=heard)
 
-    def snapshots_in_use(self) -> set[str]:
-        """Names of the snapshots that are being sent."""
-        return {progress.snapshot for progress in self.progress.values()} - {""}
+    def snapshots_in_use(self) -> dict[str, bool]:
+        """Names of the snapshots that are being sent, and whether anybody who is sent one
+        was heard of lately."""
+        since = self._leader.now - RECEIVING_S
+        found: dict[str, bool] = {}
+        for progress in self.progress.values():
+            if progress.snapshot:
+                lively = progress.heard > since or found.get(progress.snapshot, False)
+                found[progress.snapshot] = lively
+        return found
 
     def end_founding(self, *, self_settled: bool) -> None:
         """A new cluster is founded once every member is settled."""
@@ -255,12 +261,20 @@ class Feeding:
         self._leader.tell(peer, Envelope(install_snapshot=piece))
 
     def _snapshot_for(self, progress: Progress) -> SnapshotManifest:
-        """The snapshot already begun if it is still there, else the newest."""
-        for name in (progress.snapshot, self._log.base.snapshot):
-            manifest = self._snapshots.manifest(name) if name else None
-            if manifest is not None:
-                return manifest
-        raise RaftViolation(f"the log stands on {self._log.base}, which is not there")
+        """The snapshot already begun if it is still there, else the newest.
+
+        One that was begun, and that nothing has come of in this connection, is given up if
+        the log does not go on behind it any more: another would have to follow it.
+        """
+        base = self._log.base
+        begun = self._snapshots.manifest(progress.snapshot) if progress.snapshot else None
+        useful = begun is not None and begun.index >= base.position.index
+        if begun is not None and (useful or progress.snapshot_offset):
+            return begun
+        newest = self._snapshots.manifest(base.snapshot) if base.snapshot else None
+        if newest is None:
+            raise RaftViolation(f"the log stands on {base}, which is not there")
+        return newest
 
     # --- answers, of the leader's own term --------------------------------------
 

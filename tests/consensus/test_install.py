@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raftstate.consensus.feeding import RECEIVING_S
 from raftstate.consensus.replica import Replica
 from raftstate.core.types import MemberId
 from raftstate.v1.agent_service_pb2 import CreateAgentRequest
@@ -52,7 +53,12 @@ def behind(table: Table) -> tuple[Replica, MemberId]:
     away = next(m for m in MEMBERS if m != leader.config.member_id)
     table.isolate(away)
     leader = fill(table, 80)
-    table.until(lambda: leader.status().snapshots_taken > 0)
+    # Long enough for the leader to see that nobody takes what it has begun to send.
+    table.run(RECEIVING_S)
+    for number in range(30):
+        table.write(leader, f"x{number}")
+        table.until(lambda number=number: f"x{number}" in table.answers)  # type: ignore[misc]
+    table.until(lambda: leader.status().first_index > 80)
     return leader, away
 
 
@@ -91,6 +97,25 @@ def test_heartbeats_go_on_beside_a_transfer() -> None:
 
     assert leader.status().role == "leader"
     assert leader.status().term == term
+
+
+def test_writes_that_are_faster_than_a_transfer_do_not_make_it_endless() -> None:
+    """
+    The log is not cut past a snapshot that is being sent, for a while.
+
+    Method: the leader compacts behind each few entries, while a follower takes longer than
+    that to get a snapshot, and writes go on all the time.
+    """
+    table = Table(compact_entries=20, keep_entries=0, chunk_bytes=512)
+    leader, away = behind(table)
+    table.heal()
+    installed = table.replicas[away].status
+    for number in range(100):
+        table.write(leader, f"on-{number}")
+        table.until(lambda number=number: f"on-{number}" in table.answers)  # type: ignore[misc]
+    table.until(lambda: installed().applied_index > leader.status().last_index - 20)
+
+    assert installed().snapshots_installed <= 2
 
 
 def test_a_snapshot_that_does_not_verify_replaces_nothing() -> None:

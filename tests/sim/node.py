@@ -18,6 +18,7 @@ from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.core import queries
 from raftstate.core.ports import (
     Answer,
+    ChangeKind,
     ChangeRefused,
     KeepAliveResult,
     LeadershipTransferred,
@@ -139,6 +140,7 @@ class SimNode:
         self.paused_until = 0.0
         self.restart_due = 0  # counts planned starts, so that only the last one counts
         self.steps = 0
+        self.voters_min = 2
         self._opened: Opened | None = None
         self._inbox: deque[Callable[[Replica], object]] = deque()
         self._waiting: dict[Request, None] = {}
@@ -372,7 +374,11 @@ class SimNode:
             self._answer(request, self._read(str(body)))
         elif request.kind == "change":
             assert isinstance(body, MemberChange)
-            replica.change_members(body, request)
+            voters = invariants.voters_of(replica.status().configuration)
+            if body.kind is ChangeKind.REMOVE and len(voters) <= self.voters_min:
+                self._answer(request, ChangeRefused("TOO_FEW", "no administrator would"))
+            else:
+                replica.change_members(body, request)
         elif request.kind == "transfer":
             replica.transfer_leadership(MemberId(str(body)) if body else None, request)
         elif request.kind == "keep_session":

@@ -102,7 +102,11 @@ class World:
         disk.copy_fails = self.options.copy_fails
         clock = Clock(1.0 + rng.uniform(-1, 1) * self.options.drift, rng.uniform(0.0, 1e5))
         config = self.options.replica(member_id, members)
-        return SimNode(self, config, disk, clock, rng, self.options.turn_s)
+        node = SimNode(self, config, disk, clock, rng, self.options.turn_s)
+        if "wipe" in self.options.faults:
+            # Two voters need each other: nothing survives the loss of one of their disks.
+            node.voters_min = 3
+        return node
 
     def new_machine(self) -> SimNode:
         """One more machine, on which nothing runs yet."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from raftstate.consensus.compaction import Compaction
 from raftstate.consensus.replica import Replica
 from raftstate.core import keys, machine
@@ -34,7 +36,11 @@ def cut_the_log_before_the_snapshot_is_durable(patch: Patch) -> None:
     real = Compaction.tick
 
     def tick(
-        self: Compaction, now: float, applied: Index, state_bytes: int, sending: set[str]
+        self: Compaction,
+        now: float,
+        applied: Index,
+        state_bytes: int,
+        sending: Mapping[str, bool],
     ) -> None:
         copying = self._copying
         real(self, now, applied, state_bytes, sending)
