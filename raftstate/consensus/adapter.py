@@ -114,7 +114,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self.reads: ReadRounds[Any] = ReadRounds(config.member_id, self.membership.voters)
         # Why this member has to go, once it does (see `config.Dismissed`).
         gone = log.hard_state.settled and self.membership.is_without_me()
-        self.dismissed = "removed before this start" if gone else ""
+        self.dismissed = "removed: to come back, it needs an empty folder" if gone else ""
         self.log = log
         self._rng = rng
         self._host = host
@@ -201,8 +201,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
     def quarantined(self) -> bool:
         """Whether damage was found in this member's folder, and it is not settled since:
         it neither votes nor campaigns, and counts for nothing."""
-        rejoining = is_rejoining(self.log.identity.disk_id)
-        return rejoining and not self.log.hard_state.settled
+        return is_rejoining(self.log.identity.disk_id) and not self.log.hard_state.settled
 
     @property
     def has_work(self) -> bool:
@@ -324,8 +323,9 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self._SyncObj__raftElectionDeadline = max(deadline, self.now + 2 * beat)
 
     def _keep_office(self, feeding: Feeding) -> None:
-        """Check-quorum (dissertation, 6.2): a leader that is cut off steps down."""
-        if not feeding.has_quorum_contact():
+        """Check-quorum (dissertation, 6.2): a leader that is cut off steps down. So does
+        the first one, if somebody is on another disk than it had voted from."""
+        if feeding.misfounded or not feeding.has_quorum_contact():
             self._step_down(self.term)
 
     def _next_commit(self) -> Index:
@@ -389,21 +389,22 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _configuration_applied(self, configuration: Configuration) -> None:
         """Whoever is left out by what is committed now is told, and goes."""
-        left_out = self.membership.applied(configuration)
         reason = f"removed by configuration {configuration.index}"
-        if self._feeding is not None:
-            for member in left_out:
-                self.admission.dismiss(MemberId(member.member_id), reason)
-        for member in left_out:
-            self.admission.forget(MemberId(member.member_id))
-            # A learner of this name may have been another folder, in a former life.
+        for member in self.membership.applied(configuration):
+            member_id = MemberId(member.member_id)
+            self.admission.forget(member_id)
+            if self._feeding is not None:
+                self.admission.dismiss(member_id, reason)
+            # A member of this name may have been another folder, in a former life.
             mine = self.leads or member.disk_id == folder_of(self.log.identity.disk_id)
-            if member.member_id == self.config.member_id and mine:
+            if member_id == self.config.member_id and mine:
                 self._leave(reason)
 
     def _leave(self, reason: str) -> None:
         """A leader that was removed led on until that was committed, and lets another
         take over at once (dissertation, 4.2.2)."""
+        if self.membership.names(self.config.member_id):
+            return  # it was added again since
         if self._feeding is not None:
             self._feeding.feed_all(heartbeat=True)
             self.transfer(lag=membership.LAG_MAX)
@@ -419,7 +420,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         timeout = self._SyncObj__generateRaftTimeout()
         self._SyncObj__raftElectionDeadline = self.now + timeout
 
-    def _led(self) -> bool:
+    def is_led(self) -> bool:
         """Whether there is a leader that this member should stick to."""
         return self.leads or self.now - self._heard < self.config.election_min_s
 
@@ -428,8 +429,16 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._reset_election_timer()
         self._SyncObj__raftLeader = None
         self._SyncObj__setState(FOLLOWER)
-        if self.membership.i_vote and not self.quarantined:
+        if self._may_campaign():
             self._canvass(pre=True, transfer=False)
+        elif self.membership.index or self.quarantined:
+            # It cannot win, and may be told why it hears of no leader: it was removed.
+            self._ask_for_votes(pre=True, transfer=False)
+
+    def _may_campaign(self) -> bool:
+        """A voter does; also one whose removal is not committed, or nobody might who has
+        that entry (dissertation, 4.2.2)."""
+        return self.membership.votes(self.commit_index) and not self.quarantined
 
     def _run(self, *, transfer: bool) -> None:
         """Become a candidate of the next term (paper, 5.2)."""
@@ -441,20 +450,17 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._canvass(pre=False, transfer=transfer)
 
     def _canvass(self, *, pre: bool, transfer: bool) -> None:
-        campaign_term = Term(self.term + 1) if pre else self.term
-        self._campaign = rules.Campaign(campaign_term, pre)
-        last = self.log.last
-        for peer in self.membership.other_voters():
-            request = RequestVote(
-                last_index=last.index,
-                last_term=last.term,
-                pre_vote=pre,
-                campaign_term=campaign_term,
-                transfer=transfer,
-                settled=self.log.hard_state.settled,
-            )
-            self._send(peer, Envelope(request_vote=request), gated=True)
+        self._campaign = rules.Campaign(self._ask_for_votes(pre=pre, transfer=transfer), pre)
         self._count_vote(self.config.member_id, self.log.identity.disk_id)
+
+    def _ask_for_votes(self, *, pre: bool, transfer: bool) -> Term:
+        """Ask every other voter; the term that it is about."""
+        term = Term(self.term + 1) if pre else self.term
+        last, settled = self.log.last, self.log.hard_state.settled
+        asked = rules.vote_request(last, term, settled=settled, pre=pre, transfer=transfer)
+        for peer in self.membership.other_voters():
+            self._send(peer, Envelope(request_vote=asked), gated=True)
+        return term
 
     def _count_vote(self, voter: MemberId, disk_id: str) -> None:
         campaign = self._campaign
@@ -529,7 +535,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         if not envelope.HasField("request_vote"):
             return False
         request = envelope.request_vote
-        return not request.pre_vote and not request.transfer and self._led()
+        return not request.pre_vote and not request.transfer and self.is_led()
 
     def tell(self, peer: MemberId, envelope: Envelope) -> None:
         """Send a message that claims nothing about the own disk, in the own term."""
@@ -551,7 +557,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
             self.term, None if vote is None else MemberId(vote), self.log.hard_state.settled
         )
         granted = not self.quarantined and rules.grants(
-            mine, self.log.last, Term(envelope.term), peer, m, led=self._led()
+            mine, self.log.last, Term(envelope.term), peer, m, led=self.is_led()
         )
         if granted and not m.pre_vote:
             self._SyncObj__setCurrentTerm(self.term, peer)
@@ -560,15 +566,12 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._send(peer, Envelope(vote_reply=reply), gated=True)
 
     def _on_vote_reply(self, peer: MemberId, envelope: Envelope, m: VoteReply) -> None:
-        campaign = self._campaign
-        if campaign is None or not m.granted:
-            return
-        if (campaign.pre, campaign.term) == (m.pre_vote, m.campaign_term):
+        campaign, given = self._campaign, (m.pre_vote, m.campaign_term)
+        if m.granted and campaign is not None and (campaign.pre, campaign.term) == given:
             self._count_vote(peer, envelope.disk_id)
 
     def _on_timeout_now(self, peer: MemberId, envelope: Envelope, m: TimeoutNow) -> None:
-        may_lead = self.membership.i_vote and not self.quarantined
-        if may_lead and envelope.term == self.term and self.leader == peer:
+        if envelope.term == self.term and self.leader == peer and self._may_campaign():
             self._run(transfer=True)
 
     def _hear_leader(self, peer: MemberId) -> None:

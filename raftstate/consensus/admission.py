@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from raftstate.consensus.membership import Membership
+from raftstate.consensus.membership import Membership, folder_of
 from raftstate.core.ports import Log
 from raftstate.core.types import Index, MemberId
 from raftstate.v1.peer_pb2 import Dismissal, Envelope
 
 LOST_DISK_ALARM = "PEER_LOST_DISK"
+REFUSED_ALARM = "PEER_REFUSED"
 LEADERS_MESSAGES = ("append_entries", "install_snapshot", "read_probe", "timeout_now")
 
 
@@ -27,6 +28,10 @@ class Gate(Protocol):
     @property
     def commit_index(self) -> Index:
         """The highest index known to be committed."""
+        ...
+
+    def is_led(self) -> bool:
+        """Whether this member leads, or has heard from a leader lately."""
         ...
 
     def tell(self, peer: MemberId, envelope: Envelope) -> None:
@@ -43,29 +48,46 @@ class Admission:
         self._log = log
 
     def admits(self, peer: MemberId, envelope: Envelope) -> bool:
-        """Whether to obey a message at all."""
+        """Whether to obey a message at all.
+
+        Who asks or leads may be on a disk that is not known here yet, or no member here
+        yet: it has the cluster's key, and majorities that overlap do the rest. What is
+        counted (votes, acknowledgements, answers to reads) must be of the known disk.
+        """
         key = self._membership.cluster_key
         if envelope.cluster_key and key and envelope.cluster_key != key:
-            self._gate.alarms["PEER_REFUSED"] = f"{peer} is of another cluster of this name"
+            self._gate.alarms[REFUSED_ALARM] = f"{peer} is of another cluster of this name"
             return False
         if envelope.HasField("dismissal"):
             self._take(peer, envelope.dismissal)
             return False
         if not self._log.hard_state.settled or not key:
             return True
-        if not self._membership.knows(peer, envelope.disk_id):
+        leads = envelope.WhichOneof("message") in LEADERS_MESSAGES
+        asks = envelope.HasField("request_vote")
+        if not leads and self._gate.is_led():
+            self._see_off(peer, envelope.disk_id, asks=asks)
+        if leads or asks:
+            # Everybody who may lead has had the key since the cluster was founded.
+            return bool(envelope.cluster_key)
+        # Without it only members answer: who joins, or begins anew.
+        named = bool(envelope.cluster_key) or self._membership.names(peer)
+        return named and self._membership.knows(peer, envelope.disk_id)
+
+    def _see_off(self, peer: MemberId, disk_id: str, *, asks: bool) -> None:
+        """Tell a sender to go that what is committed leaves out. Only in touch with a
+        leader: what is committed here may be long past otherwise."""
+        committed = self._membership.committed(self._gate.commit_index)
+        member = next((m for m in committed.members if m.member_id == peer), None)
+        if member is None:
+            if asks:
+                self.dismiss(peer, "not a member")
+        elif member.disk_id and folder_of(member.disk_id) != folder_of(disk_id):
             # A follower too: once it has told the peer to go, nobody else may hear of it.
             self._gate.alarms[LOST_DISK_ALARM] = f"{peer} came back on another data folder"
             self.dismiss(peer, "the cluster knows another data folder under this name")
-            return False
-        self.forget(peer)
-        asks, named = envelope.HasField("request_vote"), self._membership.names(peer)
-        if asks and not named:
-            self.dismiss(peer, "not a member")
-        # Everybody who may lead has had the key since the cluster was founded. Without it
-        # only members answer: who joins, or begins anew.
-        leads = envelope.WhichOneof("message") in LEADERS_MESSAGES
-        return bool(envelope.cluster_key) or (named and not asks and not leads)
+        else:
+            self.forget(peer)
 
     def wants(self, envelope: Envelope) -> bool:
         """Whether to take in anything of a sender that no configuration here names."""

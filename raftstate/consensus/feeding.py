@@ -87,6 +87,7 @@ class Feeding:
         self._membership = membership
         self._comparison = Comparison()
         self.founding = False
+        self.misfounded = False
         self.progress: dict[MemberId, Progress] = {}
         self.reconfigure()
 
@@ -173,7 +174,12 @@ class Feeding:
             lag = self._log.last.index - progress.match if progress.settled else None
             learner = Learner(progress.disk_id, lag)
         since = self._leader.now - self._config.election_max_s
-        heard = {peer for peer, at in self.heard().items() if at > since}
+        heard = {
+            # Who has not answered yet in this office was not heard from.
+            peer
+            for peer, at in self.heard().items()
+            if at > since and self.progress[peer].disk_id
+        }
         heard.add(self._config.member_id)
         return change(self._membership.current, wanted, follower=learner, heard=heard)
 
@@ -289,6 +295,7 @@ class Feeding:
             progress = self.progress[peer] = Progress(next=following, heard=progress.heard)
             self._comparison.forget(peer)
         progress.disk_id, progress.heard = disk_id, self._leader.now
+        self.misfounded |= self.founding and not self._membership.knows(peer, disk_id)
         return progress
 
     def on_append_reply(self, peer: MemberId, disk_id: str, m: AppendReply) -> None:

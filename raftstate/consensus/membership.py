@@ -93,10 +93,12 @@ class Membership:
         """What was drawn when the cluster was founded; empty before."""
         return self.current.cluster_key
 
-    @property
-    def i_vote(self) -> bool:
-        """Whether this member is a voter."""
-        return self._me in self.voters
+    def votes(self, commit_index: Index) -> bool:
+        """Whether this member is a voter, by what is in force or what is committed."""
+        committed = self.committed(commit_index).members
+        return self._me in self.voters or any(
+            member.member_id == self._me and not member.learner for member in committed
+        )
 
     def is_without_me(self) -> bool:
         """Whether there are configurations here, and this member is in none."""

@@ -30,6 +30,7 @@ from raftstate.core.machine import Applied, StateMachine
 from raftstate.core.poison import PoisonEntry, entry_digest
 from raftstate.core.ports import (
     Answer,
+    ChangeRefused,
     Deliver,
     Entry,
     KeepAliveResult,
@@ -270,6 +271,10 @@ class Replica:
         """See `ports.Consensus.transfer_leadership`."""
         if not self._serving or self._transfer is not None:
             self._refuse([ticket])
+            return
+        if to not in (None, *self.engine.membership.other_voters()):
+            refused = ChangeRefused("NOT_FOUND", f"{to} is not another voter")
+            self._answers.append((ticket, refused))
             return
         deadline = self._now + 2 * self.config.election_max_s
         self._transfer = _Transfer(to, deadline, ticket)

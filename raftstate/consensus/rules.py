@@ -97,6 +97,20 @@ def grants(
     return grants_vote(mine, term, candidate, its_last, my_last)
 
 
+def vote_request(
+    last: Position, campaign_term: Term, *, settled: bool, pre: bool, transfer: bool
+) -> RequestVote:
+    """What a candidate asks of every voter."""
+    return RequestVote(
+        last_index=last.index,
+        last_term=last.term,
+        pre_vote=pre,
+        campaign_term=campaign_term,
+        transfer=transfer,
+        settled=settled,
+    )
+
+
 def wins(voters: Collection[MemberId], votes: Collection[MemberId], *, settled: bool) -> bool:
     """Whether a candidate has the votes that it needs (see `may_elect`)."""
     return is_quorum(voters, votes) if settled else set(voters) <= set(votes)

@@ -20,7 +20,7 @@ from pysyncobj.journal import FileJournal
 from raftstate.core.ports import Base, Entry, Identity, StorageError
 from raftstate.core.types import ORIGIN, Index, MemberId, Position, Term
 from raftstate.storage.environment import DATA
-from raftstate.storage.lmdb_log import LmdbLog
+from raftstate.storage.lmdb_log import COMMITTED, LmdbLog
 from tests.consensus.gaps.images import PAGE, flip, page
 from tests.consensus.gaps.ours import OurCluster
 from tests.consensus.gaps.stock import StockCluster
@@ -186,20 +186,22 @@ def fault_of(path: Path) -> str:
 def test_s06_what_a_power_loss_leaves_is_recognised(tmp_path: Path) -> None:
     """
     The same with ours: an interrupted commit leaves the log as it was, whatever pages of
-    it were written; a flipped bit, or pages lost behind a finished commit, are noticed.
+    it were written; a flipped bit, pages lost behind a finished commit, or a finished
+    commit that is missing as a whole, are noticed.
     """
     folder = tmp_path / "log"
-    path = folder / DATA
+    path, mark = folder / DATA, folder / COMMITTED
     log = make_log(folder)
     fill(log, 1, 60)
-    before, old = contents(log), path.read_bytes()
+    before, old, mark_before = contents(log), path.read_bytes(), mark.read_bytes()
     log.truncate(Index(31))
     fill(log, 31, 60, term=2)
-    after, new = contents(log), path.read_bytes()
+    after, new, mark_after = contents(log), path.read_bytes(), mark.read_bytes()
     log.close()
 
-    def found(image: bytes) -> list[Entry] | None:
+    def found(image: bytes, marked: bytes) -> list[Entry] | None:
         path.write_bytes(image)
+        mark.write_bytes(marked)  # opening commits as well, and moves it
         try:
             opened = open_log(folder)
         except StorageError:
@@ -211,7 +213,10 @@ def test_s06_what_a_power_loss_leaves_is_recognised(tmp_path: Path) -> None:
         finally:
             opened.close()
 
-    assert found(new) == after
+    assert found(new, mark_after) == after
+    assert found(new, mark_before) == after  # the mark itself is not synced
+    assert found(old, mark_before) == before
+    assert found(old, mark_after) is None  # the mark says that a commit had returned
     # LMDB writes its first two pages last, and only when all else is synced.
     rng = random.Random(6)
     pages = [at for at in range(2 * PAGE, len(new), PAGE) if page(old, at) != page(new, at)]
@@ -220,12 +225,12 @@ def test_s06_what_a_power_loss_leaves_is_recognised(tmp_path: Path) -> None:
         image = new
         for at in rng.sample(pages, rng.randrange(len(pages) + 1)):
             image = image[:at] + page(old, at).ljust(PAGE, b"\0") + image[at + PAGE :]
-        assert found(old[: 2 * PAGE] + image[2 * PAGE :]) == before
+        assert found(old[: 2 * PAGE] + image[2 * PAGE :], mark_before) == before
     lost = old + bytes(len(new) - len(old))
-    assert found(new[: 2 * PAGE] + lost[2 * PAGE :]) is None
+    assert found(new[: 2 * PAGE] + lost[2 * PAGE :], mark_before) is None
     for index in (1, 30, 31, 60):
         data = after[index - 1].data
-        assert found(new.replace(data, flip(data, 9))) is None
+        assert found(new.replace(data, flip(data, 9)), mark_before) is None
 
 
 # --- S7 (see test_gaps_elections.py too) ------------------------------------------
