@@ -16,12 +16,14 @@ from raftstate.v1.peer_pb2 import Dismissal, Envelope
 
 LOST_DISK_ALARM = "PEER_LOST_DISK"
 REFUSED_ALARM = "PEER_REFUSED"
+REFUSED_FOR_S = 60.0
 LEADERS_MESSAGES = ("append_entries", "install_snapshot", "read_probe", "timeout_now")
 
 
 class Gate(Protocol):
     """What admission needs of the engine."""
 
+    now: float
     alarms: dict[str, str]
     dismissed: str
 
@@ -46,6 +48,7 @@ class Admission:
         self._gate = gate
         self._membership = membership
         self._log = log
+        self._refused_at = gate.now
 
     def admits(self, peer: MemberId, envelope: Envelope) -> bool:
         """Whether to obey a message at all.
@@ -57,7 +60,10 @@ class Admission:
         key = self._membership.cluster_key
         if envelope.cluster_key and key and envelope.cluster_key != key:
             self._gate.alarms[REFUSED_ALARM] = f"{peer} is of another cluster of this name"
+            self._refused_at = self._gate.now
             return False
+        if self._gate.now - self._refused_at > REFUSED_FOR_S:
+            self._gate.alarms.pop(REFUSED_ALARM, None)
         if envelope.HasField("dismissal"):
             self._take(peer, envelope.dismissal)
             return False

@@ -151,6 +151,7 @@ class _Inbound:
     address: str
     hello_by: float
     shaking: bool
+    has_spoken: bool = False  # said anything but hello
     peer: MemberId | None = None
     session: int = 0
     sequence: int = 0
@@ -303,7 +304,11 @@ class PeerTransport:
         """How long nothing needs to be done here without an event."""
         due = [link.redial_at - now for link in self._links.values() if link.stream is None]
         due += [link.connected_by - now for link in self._links.values() if link.connecting]
-        due += [one.hello_by - now for one in self._inbound.values() if one.peer is None]
+        due += [
+            one.hello_by - now
+            for one in self._inbound.values()
+            if one.peer is None or self._is_silent_guest(one)
+        ]
         return min(due, default=3600.0)
 
     def close(self) -> None:
@@ -530,6 +535,7 @@ class PeerTransport:
             self._vet(inbound, envelope)
             if not envelope.HasField("hello"):
                 self._admit(envelope)
+                inbound.has_spoken = True
                 self._receiver.receive(envelope)
         # TLS may hold decrypted bytes that no selector will report.
         return isinstance(inbound.stream, ssl.SSLSocket) and inbound.stream.pending() > 0
@@ -618,9 +624,15 @@ class PeerTransport:
 
     def _drop_silent(self, now: float) -> None:
         for inbound in list(self._inbound.values()):
-            if inbound.peer is None and now >= inbound.hello_by:
+            # A guest that only says hello keeps its place from others.
+            waits = inbound.peer is None or self._is_silent_guest(inbound)
+            if waits and now >= inbound.hello_by:
                 self._count("silent", f"{inbound.address}: said nothing")
                 self._forget(inbound)
+
+    def _is_silent_guest(self, inbound: _Inbound) -> bool:
+        link = self._links.get(inbound.peer) if inbound.peer is not None else None
+        return link is not None and link.guest and not inbound.has_spoken
 
     def _forget(self, inbound: _Inbound) -> None:
         if self._inbound.pop(inbound.stream.fileno(), None) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from raftstate.consensus.config import Dismissed
@@ -100,6 +100,7 @@ class Table:
         except Dismissed as dismissed:
             self.gone[member] = dismissed.reason
             del self.replicas[member]
+            self.disks[member].close()
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -146,9 +147,19 @@ class Table:
         self.disks[member].wipe()
         self.restart(member)
 
-    def restart(self, member: MemberId) -> None:
+    def kill(self, member: MemberId) -> None:
+        """A member's process is killed; its disk keeps what was written to it."""
+        del self.replicas[member]
+        self.disks[member].crash(lose_unsynced=False)
+
+    def replace_disk(self, member: MemberId, disk_id: str) -> None:
+        """A member that is down has another disk in its machine, an empty one."""
+        self.disks[member] = self._disk(member, disk_id)
+
+    def restart(self, member: MemberId, *, join: bool = False) -> None:
         """A member whose process has ended starts again, and is connected."""
-        self.replicas[member] = self._start(member)
+        self.gone.pop(member, None)
+        self.replicas[member] = self._start(member, join=join or member not in MEMBERS)
         self._connect(member)
 
     def _connect(self, member: MemberId) -> None:
@@ -176,17 +187,30 @@ class Table:
 
         self.until(promoted)
 
+    def move(self, to: MemberId) -> Replica:
+        """Let somebody lead, if it does not yet, and wait until it is in office."""
+        leader = self.elect()
+        if leader.config.member_id != to:
+            leader.transfer_leadership(to, ticket := ("move", to, self.now))
+            self.until(lambda: ticket in self.answers)
+            self.until(lambda: self.elect().config.member_id == to)
+        return self.replicas[to]
+
     def isolate(self, member: MemberId) -> None:
         """Cut every link from and to a member."""
-        for other in self.replicas:
-            if other != member:
-                self.cut |= {(member, other), (other, member)}
+        self.part([member], [other for other in self.replicas if other != member])
+
+    def part(self, ones: Iterable[MemberId], others: Iterable[MemberId]) -> None:
+        """Cut every link between two groups."""
+        for one, other in itertools.product(ones, others):
+            self.cut |= {(one, other), (other, one)}
 
     def heal(self) -> None:
         """All links carry again; both ends notice that they were broken."""
         for sender, peer in sorted(self.cut):
-            self.replicas[sender].peer_disconnected(peer)
-            self.replicas[sender].peer_connected(peer)
+            if sender in self.replicas:
+                self.replicas[sender].peer_disconnected(peer)
+                self.replicas[sender].peer_connected(peer)
         self.cut.clear()
 
     def write(self, replica: Replica, name: str) -> None:

@@ -249,6 +249,21 @@ def test_guests_are_few(members: tuple[Member, Member]) -> None:
     assert a.transport.refused == {"refused": 1}
 
 
+def test_a_guest_that_only_says_hello_loses_its_place(
+    members: tuple[Member, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a few idle strangers could keep out the leader that this member lacks."""
+    monkeypatch.setattr("raftstate.consensus.transport.HELLO_WITHIN_S", 0.1)
+    a, _ = members
+    with dial(a) as stream:
+        stream.sendall(frame(hello(from_member="idle", raft_address=NOWHERE)))
+        until(lambda: "idle" in a.transport._links, a)
+        until(lambda: is_closed(stream), a)
+        until(lambda: "idle" not in a.transport._links, a)
+
+    assert a.transport.refused == {"silent": 1}
+
+
 @pytest.mark.parametrize(
     "address", ["", "x", ":1", "h:0", "h:65536", "h:1x", "h o:1", "é:1", "h" * 300 + ":1"]
 )
