@@ -431,7 +431,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self._SyncObj__setState(FOLLOWER)
         if self._may_campaign():
             self._canvass(pre=True, transfer=False)
-        elif self.membership.index or self.quarantined:
+        elif self.quarantined or self.membership.was_let_in(self.commit_index):
             # It cannot win, and may be told why it hears of no leader: it was removed.
             self._ask_for_votes(pre=True, transfer=False)
 

@@ -105,6 +105,13 @@ class Membership:
         found = [m.member_id == self._me for c in self._configurations for m in c.members]
         return bool(found) and not any(found)
 
+    def was_let_in(self, commit_index: Index) -> bool:
+        """Whether this member is one by what is committed; who is only being added may
+        still have to wait."""
+        committed = self.committed(commit_index)
+        named = (member.member_id == self._me for member in committed.members)
+        return committed.index > 0 and any(named)
+
     def others(self) -> list[MemberId]:
         """All members but this one, in order of id."""
         return sorted(member for member in self._by_id if member != self._me)

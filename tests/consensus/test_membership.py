@@ -368,6 +368,29 @@ def test_a_removed_member_that_missed_it_is_told_and_disturbs_nobody() -> None:
     assert leader.status().term == term
 
 
+def test_who_is_being_added_waits_until_it_is() -> None:
+    """
+    A leader that begins to add somebody, and loses office, leaves a newcomer that others
+    do not know. It is not told to go: the next leader may add it.
+
+    Method: the newcomer is fed by a leader that nobody else hears.
+    """
+    table = Table()
+    old = table.elect()
+    me = old.config.member_id
+    table.join(D)
+    table.cut = {(me, other) for other in MEMBERS if other != me}
+    old.change_members(MemberChange(ChangeKind.ADD, D, "d:1", "d:2"), "lost")
+    table.until(lambda: table.replicas[D].engine.membership.names(D))
+    table.until(lambda: (new := table.leader()) is not None and new is not old)
+    table.heal()
+    table.run(2.0)
+    assert D not in table.gone
+
+    assert isinstance(table.change(ChangeKind.ADD, D), Configuration)
+    table.until(lambda: isinstance(table.change(ChangeKind.PROMOTE, D), Configuration))
+
+
 def test_a_dismissal_of_the_past_is_not_obeyed() -> None:
     """Who knows less than this member cannot know that it was removed."""
     table = Table()
