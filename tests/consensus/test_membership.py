@@ -384,6 +384,8 @@ def test_who_is_being_added_waits_until_it_is() -> None:
     table.until(lambda: table.replicas[D].engine.membership.names(D))
     table.until(lambda: (new := table.leader()) is not None and new is not old)
     table.heal()
+    # What is committed now is newer than all that the newcomer has seen.
+    assert isinstance(table.change(ChangeKind.ADD, E), Configuration)
     table.run(2.0)
     assert D not in table.gone
 
