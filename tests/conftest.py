@@ -6,7 +6,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
-MARKERS = {"cluster": "live", "test_serve.py": "live", "sim": "sim"}
+MARKERS = {
+    "cluster": "live",
+    "test_serve.py": "live",
+    "sim": "sim",
+    "demo/test_verify.py": "long",
+    "storage/test_crash.py": "long",
+    "storage/test_quarantine.py": "long",
+    "storage/test_scrub.py": "long",
+    "storage/test_snapshots_everywhere.py": "long",
+    "test_verify_data.py": "long",
+}
 
 # The two cores of a build machine may be busy: a slow example is no failure.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,10 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="rewrite tests/testdata")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the folder or file they live in, so that no file can forget to."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            folder = item.path.relative_to(HERE).parts[0]
-            if folder in MARKERS:
-                item.add_marker(MARKERS[folder])
+            path = item.path.relative_to(HERE)
+            for place in {path.parts[0], path.as_posix()} & MARKERS.keys():
+                item.add_marker(MARKERS[place])

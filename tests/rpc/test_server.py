@@ -266,6 +266,7 @@ def test_reflection_names_every_service() -> None:
 # --- behaviour of the server as a whole ----------------------------------------------
 
 
+@pytest.mark.long
 def test_clients_may_ping_often() -> None:
     """
     A client that pings once a second, without a call under way, is not sent away.

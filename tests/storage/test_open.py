@@ -377,6 +377,7 @@ def test_a_state_that_says_nothing_sensible_is_rebuilt(crashed: Path) -> None:
 # --- what cannot be mended: see also test_quarantine ---------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["good", "lost"])
 def test_without_the_snapshot_that_the_base_names_the_member_begins_anew(
     crashed: Path, state: str
@@ -399,6 +400,7 @@ def test_without_the_snapshot_that_the_base_names_the_member_begins_anew(
     member.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spoil", ["flip", "truncate", "remove", "manifest"])
 def test_a_damaged_snapshot_is_not_opened(crashed: Path, spoil: str) -> None:
     """

@@ -93,6 +93,7 @@ def live(folder: Path, recorder: Recorder) -> None:
     log.close()
 
 
+@pytest.mark.long
 def test_a_crash_between_any_two_steps_leaves_all_that_was_acknowledged(
     tmp_path: Path,
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_flipped_byte_is_refused_and_the_snapshot_is_wanted_anew(
     assert follower.pairs() == expected(300)
 
 
+@pytest.mark.long
 def test_an_image_that_is_no_database_fails_in_a_process_of_its_own(
     leader: Member, follower: Member
 ) -> None:
@@ -264,6 +265,7 @@ def test_an_image_that_is_no_database_fails_in_a_process_of_its_own(
         unchanged(follower)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
