@@ -114,7 +114,7 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         self.reads: ReadRounds[Any] = ReadRounds(config.member_id, self.membership.voters)
         # Why this member has to go, once it does (see `config.Dismissed`).
         gone = log.hard_state.settled and self.membership.is_without_me()
-        self.dismissed = "removed: to come back, it needs an empty folder" if gone else ""
+        self.dismissed = "removed before: it needs an empty folder" if gone else ""
         self.log = log
         self._rng = rng
         self._host = host
@@ -389,12 +389,13 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
 
     def _configuration_applied(self, configuration: Configuration) -> None:
         """Whoever is left out by what is committed now is told, and goes."""
-        reason = f"removed by configuration {configuration.index}"
+        reason = f"removed by configuration {configuration.index}: it needs an empty folder"
         for member in self.membership.applied(configuration):
             member_id = MemberId(member.member_id)
             self.admission.forget(member_id)
-            if self._feeding is not None:
-                self.admission.dismiss(member_id, reason)
+            # Not who is back since: what is applied here may be long past.
+            if self.leads and member.disk_id and not self.membership.names(member_id):
+                self.admission.dismiss(member_id, member.disk_id, reason)
             # A member of this name may have been another folder, in a former life.
             mine = self.leads or member.disk_id == folder_of(self.log.identity.disk_id)
             if member_id == self.config.member_id and mine:

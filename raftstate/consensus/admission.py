@@ -32,8 +32,9 @@ class Gate(Protocol):
         """The highest index known to be committed."""
         ...
 
-    def is_led(self) -> bool:
-        """Whether this member leads, or has heard from a leader lately."""
+    @property
+    def in_office(self) -> bool:
+        """Whether this member leads, and knows all that is committed."""
         ...
 
     def tell(self, peer: MemberId, envelope: Envelope) -> None:
@@ -71,7 +72,7 @@ class Admission:
             return True
         leads = envelope.WhichOneof("message") in LEADERS_MESSAGES
         asks = envelope.HasField("request_vote")
-        if not leads and self._gate.is_led():
+        if not leads and self._gate.in_office:
             self._see_off(peer, envelope.disk_id, asks=asks)
         if leads or asks:
             # Everybody who may lead has had the key since the cluster was founded.
@@ -81,17 +82,17 @@ class Admission:
         return named and self._membership.knows(peer, envelope.disk_id)
 
     def _see_off(self, peer: MemberId, disk_id: str, *, asks: bool) -> None:
-        """Tell a sender to go that what is committed leaves out. Only in touch with a
-        leader: what is committed here may be long past otherwise."""
+        """Tell a sender to go that what is committed leaves out. Only a leader in office
+        does: what is committed elsewhere may be long past."""
         committed = self._membership.committed(self._gate.commit_index)
         member = next((m for m in committed.members if m.member_id == peer), None)
         if member is None:
             if asks:
-                self.dismiss(peer, "not a member")
+                self.dismiss(peer, disk_id, "not a member")
         elif member.disk_id and folder_of(member.disk_id) != folder_of(disk_id):
-            # A follower too: once it has told the peer to go, nobody else may hear of it.
             self._gate.alarms[LOST_DISK_ALARM] = f"{peer} came back on another data folder"
-            self.dismiss(peer, "the cluster knows another data folder under this name")
+            reason = "the cluster knows another data folder under this name"
+            self.dismiss(peer, disk_id, reason)
         else:
             self.forget(peer)
 
@@ -100,10 +101,10 @@ class Admission:
         key = self._membership.cluster_key
         return not key or envelope.cluster_key == key
 
-    def dismiss(self, peer: MemberId, reason: str) -> None:
+    def dismiss(self, peer: MemberId, disk_id: str, reason: str) -> None:
         """Tell somebody that it is not in the cluster, as far as is committed here."""
         index = self._membership.committed(self._gate.commit_index).index
-        notice = Dismissal(configuration_index=index, reason=reason)
+        notice = Dismissal(configuration_index=index, disk_id=disk_id, reason=reason)
         self._gate.tell(peer, Envelope(dismissal=notice))
 
     def forget(self, member: MemberId) -> None:
@@ -112,6 +113,8 @@ class Admission:
             del self._gate.alarms[LOST_DISK_ALARM]
 
     def _take(self, peer: MemberId, dismissal: Dismissal) -> None:
-        """Go, unless whoever says so knows less than this member does."""
-        if dismissal.configuration_index >= self._membership.index:
+        """Go, unless another folder is meant, or who says so knows less than is known
+        here."""
+        mine = folder_of(self._log.identity.disk_id) == folder_of(dismissal.disk_id)
+        if mine and dismissal.configuration_index >= self._membership.index:
             self._gate.dismissed = f"{peer} says: {dismissal.reason}"

@@ -171,7 +171,9 @@ class Feeding:
         progress = self.progress.get(wanted.member_id)
         learner = None
         if progress is not None:
-            lag = self._log.last.index - progress.match if progress.settled else None
+            # Who is silent may come back on another folder than it was on.
+            known = progress.settled and not progress.silent
+            lag = self._log.last.index - progress.match if known else None
             learner = Learner(progress.disk_id, lag)
         since = self._leader.now - self._config.election_max_s
         heard = {
@@ -295,6 +297,7 @@ class Feeding:
             progress = self.progress[peer] = Progress(next=following, heard=progress.heard)
             self._comparison.forget(peer)
         progress.disk_id, progress.heard = disk_id, self._leader.now
+        progress.silent = False
         self.misfounded |= self.founding and not self._membership.knows(peer, disk_id)
         return progress
 

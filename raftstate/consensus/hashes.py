@@ -136,7 +136,8 @@ class Comparison:
             if any(member not in reports for member in sound):
                 return None  # too early to say
             return Verdict(None, (), f"at index {index} no majority holds the same state")
-        agreed = next(reports[member] for member in sound if _key(reports[member]) == key)
+        told = [reports[member] for member in sound if member in reports]
+        agreed = next(mark for mark in told if _key(mark) == key)
         return self._against(agreed, reports, voters, out)
 
     def _against(

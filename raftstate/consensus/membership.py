@@ -133,7 +133,8 @@ class Membership:
 
     def committed(self, commit_index: Index) -> Configuration:
         """The newest configuration that is committed."""
-        return next(c for c in reversed(self._configurations) if c.index <= commit_index)
+        committed = (c for c in reversed(self._configurations) if c.index <= commit_index)
+        return next(committed, self._configurations[0])
 
     # --- how it changes -------------------------------------------------------
 

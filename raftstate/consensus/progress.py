@@ -37,6 +37,7 @@ class Progress:
     settled: bool = False  # until it says so, it counts for nothing (see feeding.py)
     settle_at: Index = Index(0)
     low_on_space: bool = False
+    silent: bool = True  # since the connection broke, or since the beginning
     in_flight: deque[Index] = field(default_factory=deque)
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0
@@ -85,6 +86,7 @@ class Progress:
     def disconnected(self) -> None:
         """Everything in flight is lost. A snapshot goes on where the follower says."""
         self.snapshot_offset = self.unanswered = 0
+        self.silent = True
         if self.mode is Mode.REPLICATE:
             self._probe_from(Index(self.match + 1))
         self.waiting = False

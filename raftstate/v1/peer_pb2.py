@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from raftstate.v1 import membership_pb2 as raftstate_dot_v1_dot_membership__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17raftstate/v1/peer.proto\x12\x0craftstate.v1\x1a\x1draftstate/v1/membership.proto\"\x9c\x06\n\x08\x45nvelope\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcluster_epoch\x18\x02 \x01(\x04\x12\x13\n\x0b\x66rom_member\x18\x03 \x01(\t\x12\x11\n\tto_member\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\x04\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12\x0c\n\x04term\x18\x08 \x01(\x04\x12\x13\n\x0b\x63luster_key\x18\t \x01(\t\x12$\n\x05hello\x18\n \x01(\x0b\x32\x13.raftstate.v1.HelloH\x00\x12\x35\n\x0e\x61ppend_entries\x18\x0b \x01(\x0b\x32\x1b.raftstate.v1.AppendEntriesH\x00\x12\x31\n\x0c\x61ppend_reply\x18\x0c \x01(\x0b\x32\x19.raftstate.v1.AppendReplyH\x00\x12\x31\n\x0crequest_vote\x18\r \x01(\x0b\x32\x19.raftstate.v1.RequestVoteH\x00\x12-\n\nvote_reply\x18\x0e \x01(\x0b\x32\x17.raftstate.v1.VoteReplyH\x00\x12\x39\n\x10install_snapshot\x18\x0f \x01(\x0b\x32\x1d.raftstate.v1.InstallSnapshotH\x00\x12\x33\n\rinstall_reply\x18\x10 \x01(\x0b\x32\x1a.raftstate.v1.InstallReplyH\x00\x12-\n\nread_probe\x18\x11 \x01(\x0b\x32\x17.raftstate.v1.ReadProbeH\x00\x12\x38\n\x10read_probe_reply\x18\x12 \x01(\x0b\x32\x1c.raftstate.v1.ReadProbeReplyH\x00\x12/\n\x0btimeout_now\x18\x13 \x01(\x0b\x32\x18.raftstate.v1.TimeoutNowH\x00\x12,\n\tdismissal\x18\x14 \x01(\x0b\x32\x17.raftstate.v1.DismissalH\x00\x12\x31\n\x0chash_differs\x18\x15 \x01(\x0b\x32\x19.raftstate.v1.HashDiffersH\x00\x42\t\n\x07message\"\x1d\n\x05Hello\x12\x14\n\x0craft_address\x18\x01 \x01(\t\"8\n\tDismissal\x12\x1b\n\x13\x63onfiguration_index\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"X\n\x08HashMark\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x12\n\nstate_hash\x18\x03 \x01(\x0c\x12\x17\n\x0fmachine_version\x18\x04 \x01(\r\"5\n\x0bHashDiffers\x12&\n\x06theirs\x18\x01 \x01(\x0b\x32\x16.raftstate.v1.HashMark\"6\n\tRaftEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x89\x01\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12(\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x17.raftstate.v1.RaftEntry\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12\x11\n\tsettle_at\x18\x05 \x01(\x04\"\xa8\x01\n\x0b\x41ppendReply\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x02 \x01(\x04\x12\x12\n\nnext_index\x18\x03 \x01(\x04\x12\x12\n\nprev_index\x18\x04 \x01(\x04\x12\x0f\n\x07settled\x18\x05 \x01(\x08\x12$\n\x04hash\x18\x06 \x01(\x0b\x32\x16.raftstate.v1.HashMark\x12\x14\n\x0clow_on_space\x18\x07 \x01(\x08\"\x80\x01\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x15\n\rcampaign_term\x18\x04 \x01(\x04\x12\x10\n\x08transfer\x18\x05 \x01(\x08\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"E\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x10\n\x08pre_vote\x18\x02 \x01(\x08\x12\x15\n\rcampaign_term\x18\x03 \x01(\x04\"a\n\x0fInstallSnapshot\x12\x30\n\x08manifest\x18\x01 \x01(\x0b\x32\x1e.raftstate.v1.SnapshotManifest\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"J\n\x0cInstallReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x17\n\x0finstalled_index\x18\x03 \x01(\x04\"\xf5\x01\n\x10SnapshotManifest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rcluster_epoch\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0c\n\x04term\x18\x05 \x01(\x04\x12\x10\n\x08revision\x18\x06 \x01(\x04\x12\x12\n\nsize_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06\x64igest\x18\t \x01(\x0c\x12\x12\n\nstate_hash\x18\n \x01(\x0c\x12\x32\n\rconfiguration\x18\x0b \x01(\x0b\x32\x1b.raftstate.v1.ConfigurationJ\x04\x08\x07\x10\x08R\x07members\"\x1a\n\tReadProbe\x12\r\n\x05round\x18\x01 \x01(\x04\"\x1f\n\x0eReadProbeReply\x12\r\n\x05round\x18\x01 \x01(\x04\"\x0c\n\nTimeoutNowb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17raftstate/v1/peer.proto\x12\x0craftstate.v1\x1a\x1draftstate/v1/membership.proto\"\x9c\x06\n\x08\x45nvelope\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcluster_epoch\x18\x02 \x01(\x04\x12\x13\n\x0b\x66rom_member\x18\x03 \x01(\t\x12\x11\n\tto_member\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\x04\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12\x0c\n\x04term\x18\x08 \x01(\x04\x12\x13\n\x0b\x63luster_key\x18\t \x01(\t\x12$\n\x05hello\x18\n \x01(\x0b\x32\x13.raftstate.v1.HelloH\x00\x12\x35\n\x0e\x61ppend_entries\x18\x0b \x01(\x0b\x32\x1b.raftstate.v1.AppendEntriesH\x00\x12\x31\n\x0c\x61ppend_reply\x18\x0c \x01(\x0b\x32\x19.raftstate.v1.AppendReplyH\x00\x12\x31\n\x0crequest_vote\x18\r \x01(\x0b\x32\x19.raftstate.v1.RequestVoteH\x00\x12-\n\nvote_reply\x18\x0e \x01(\x0b\x32\x17.raftstate.v1.VoteReplyH\x00\x12\x39\n\x10install_snapshot\x18\x0f \x01(\x0b\x32\x1d.raftstate.v1.InstallSnapshotH\x00\x12\x33\n\rinstall_reply\x18\x10 \x01(\x0b\x32\x1a.raftstate.v1.InstallReplyH\x00\x12-\n\nread_probe\x18\x11 \x01(\x0b\x32\x17.raftstate.v1.ReadProbeH\x00\x12\x38\n\x10read_probe_reply\x18\x12 \x01(\x0b\x32\x1c.raftstate.v1.ReadProbeReplyH\x00\x12/\n\x0btimeout_now\x18\x13 \x01(\x0b\x32\x18.raftstate.v1.TimeoutNowH\x00\x12,\n\tdismissal\x18\x14 \x01(\x0b\x32\x17.raftstate.v1.DismissalH\x00\x12\x31\n\x0chash_differs\x18\x15 \x01(\x0b\x32\x19.raftstate.v1.HashDiffersH\x00\x42\t\n\x07message\"\x1d\n\x05Hello\x12\x14\n\x0craft_address\x18\x01 \x01(\t\"I\n\tDismissal\x12\x1b\n\x13\x63onfiguration_index\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x03 \x01(\t\"X\n\x08HashMark\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x12\n\nstate_hash\x18\x03 \x01(\x0c\x12\x17\n\x0fmachine_version\x18\x04 \x01(\r\"5\n\x0bHashDiffers\x12&\n\x06theirs\x18\x01 \x01(\x0b\x32\x16.raftstate.v1.HashMark\"6\n\tRaftEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x89\x01\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12(\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x17.raftstate.v1.RaftEntry\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12\x11\n\tsettle_at\x18\x05 \x01(\x04\"\xa8\x01\n\x0b\x41ppendReply\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x02 \x01(\x04\x12\x12\n\nnext_index\x18\x03 \x01(\x04\x12\x12\n\nprev_index\x18\x04 \x01(\x04\x12\x0f\n\x07settled\x18\x05 \x01(\x08\x12$\n\x04hash\x18\x06 \x01(\x0b\x32\x16.raftstate.v1.HashMark\x12\x14\n\x0clow_on_space\x18\x07 \x01(\x08\"\x80\x01\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x15\n\rcampaign_term\x18\x04 \x01(\x04\x12\x10\n\x08transfer\x18\x05 \x01(\x08\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"E\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x10\n\x08pre_vote\x18\x02 \x01(\x08\x12\x15\n\rcampaign_term\x18\x03 \x01(\x04\"a\n\x0fInstallSnapshot\x12\x30\n\x08manifest\x18\x01 \x01(\x0b\x32\x1e.raftstate.v1.SnapshotManifest\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"J\n\x0cInstallReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x17\n\x0finstalled_index\x18\x03 \x01(\x04\"\xf5\x01\n\x10SnapshotManifest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rcluster_epoch\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x0c\n\x04term\x18\x05 \x01(\x04\x12\x10\n\x08revision\x18\x06 \x01(\x04\x12\x12\n\nsize_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06\x64igest\x18\t \x01(\x0c\x12\x12\n\nstate_hash\x18\n \x01(\x0c\x12\x32\n\rconfiguration\x18\x0b \x01(\x0b\x32\x1b.raftstate.v1.ConfigurationJ\x04\x08\x07\x10\x08R\x07members\"\x1a\n\tReadProbe\x12\r\n\x05round\x18\x01 \x01(\x04\"\x1f\n\x0eReadProbeReply\x12\r\n\x05round\x18\x01 \x01(\x04\"\x0c\n\nTimeoutNowb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,31 +37,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=871
   _globals['_HELLO']._serialized_end=900
   _globals['_DISMISSAL']._serialized_start=902
-  _globals['_DISMISSAL']._serialized_end=958
-  _globals['_HASHMARK']._serialized_start=960
-  _globals['_HASHMARK']._serialized_end=1048
-  _globals['_HASHDIFFERS']._serialized_start=1050
-  _globals['_HASHDIFFERS']._serialized_end=1103
-  _globals['_RAFTENTRY']._serialized_start=1105
-  _globals['_RAFTENTRY']._serialized_end=1159
-  _globals['_APPENDENTRIES']._serialized_start=1162
-  _globals['_APPENDENTRIES']._serialized_end=1299
-  _globals['_APPENDREPLY']._serialized_start=1302
-  _globals['_APPENDREPLY']._serialized_end=1470
-  _globals['_REQUESTVOTE']._serialized_start=1473
-  _globals['_REQUESTVOTE']._serialized_end=1601
-  _globals['_VOTEREPLY']._serialized_start=1603
-  _globals['_VOTEREPLY']._serialized_end=1672
-  _globals['_INSTALLSNAPSHOT']._serialized_start=1674
-  _globals['_INSTALLSNAPSHOT']._serialized_end=1771
-  _globals['_INSTALLREPLY']._serialized_start=1773
-  _globals['_INSTALLREPLY']._serialized_end=1847
-  _globals['_SNAPSHOTMANIFEST']._serialized_start=1850
-  _globals['_SNAPSHOTMANIFEST']._serialized_end=2095
-  _globals['_READPROBE']._serialized_start=2097
-  _globals['_READPROBE']._serialized_end=2123
-  _globals['_READPROBEREPLY']._serialized_start=2125
-  _globals['_READPROBEREPLY']._serialized_end=2156
-  _globals['_TIMEOUTNOW']._serialized_start=2158
-  _globals['_TIMEOUTNOW']._serialized_end=2170
+  _globals['_DISMISSAL']._serialized_end=975
+  _globals['_HASHMARK']._serialized_start=977
+  _globals['_HASHMARK']._serialized_end=1065
+  _globals['_HASHDIFFERS']._serialized_start=1067
+  _globals['_HASHDIFFERS']._serialized_end=1120
+  _globals['_RAFTENTRY']._serialized_start=1122
+  _globals['_RAFTENTRY']._serialized_end=1176
+  _globals['_APPENDENTRIES']._serialized_start=1179
+  _globals['_APPENDENTRIES']._serialized_end=1316
+  _globals['_APPENDREPLY']._serialized_start=1319
+  _globals['_APPENDREPLY']._serialized_end=1487
+  _globals['_REQUESTVOTE']._serialized_start=1490
+  _globals['_REQUESTVOTE']._serialized_end=1618
+  _globals['_VOTEREPLY']._serialized_start=1620
+  _globals['_VOTEREPLY']._serialized_end=1689
+  _globals['_INSTALLSNAPSHOT']._serialized_start=1691
+  _globals['_INSTALLSNAPSHOT']._serialized_end=1788
+  _globals['_INSTALLREPLY']._serialized_start=1790
+  _globals['_INSTALLREPLY']._serialized_end=1864
+  _globals['_SNAPSHOTMANIFEST']._serialized_start=1867
+  _globals['_SNAPSHOTMANIFEST']._serialized_end=2112
+  _globals['_READPROBE']._serialized_start=2114
+  _globals['_READPROBE']._serialized_end=2140
+  _globals['_READPROBEREPLY']._serialized_start=2142
+  _globals['_READPROBEREPLY']._serialized_end=2173
+  _globals['_TIMEOUTNOW']._serialized_start=2175
+  _globals['_TIMEOUTNOW']._serialized_end=2187
 # @@protoc_insertion_point(module_scope)

@@ -60,12 +60,14 @@ class Hello(_message.Message):
     def __init__(self, raft_address: _Optional[str] = ...) -> None: ...
 
 class Dismissal(_message.Message):
-    __slots__ = ("configuration_index", "reason")
+    __slots__ = ("configuration_index", "reason", "disk_id")
     CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    DISK_ID_FIELD_NUMBER: _ClassVar[int]
     configuration_index: int
     reason: str
-    def __init__(self, configuration_index: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    disk_id: str
+    def __init__(self, configuration_index: _Optional[int] = ..., reason: _Optional[str] = ..., disk_id: _Optional[str] = ...) -> None: ...
 
 class HashMark(_message.Message):
     __slots__ = ("index", "revision", "state_hash", "machine_version")

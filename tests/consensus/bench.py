@@ -147,10 +147,10 @@ class Table:
         self.disks[member].wipe()
         self.restart(member)
 
-    def kill(self, member: MemberId) -> None:
-        """A member's process is killed; its disk keeps what was written to it."""
+    def kill(self, member: MemberId, *, power: bool = False) -> None:
+        """A member's process is killed, and with `power` its machine loses its power."""
         del self.replicas[member]
-        self.disks[member].crash(lose_unsynced=False)
+        self.disks[member].crash(lose_unsynced=power)
 
     def replace_disk(self, member: MemberId, disk_id: str) -> None:
         """A member that is down has another disk in its machine, an empty one."""

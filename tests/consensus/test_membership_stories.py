@@ -297,39 +297,189 @@ def test_a_voter_of_the_past_kills_no_new_folder() -> None:
 # --- the same member again ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch", [1 << 20, 200], ids=["at once", "bit by bit"])
-@pytest.mark.parametrize("led", [False, True], ids=["a follower", "the leader"])
-def test_who_is_added_again_on_its_old_folder_stays(batch: int, led: bool) -> None:
-    """
-    It finds its own removal in its log, or is sent it first: neither counts while the
-    cluster names it again.
-
-    Method: a member that is down is removed, or the leader is, which has applied that;
-    it is added again, and starts on the folder that it had. The log comes in one message,
-    or the removal long before the addition.
-    """
-    table = Table(append_bytes_max=batch)
+def removed_and_added_again(table: Table, *, led: bool) -> MemberId:
+    """A follower that is down, or the leader, is removed, and added again a while later;
+    its process has ended."""
     table.elect()
     table.grow(D)
     table.run(0.3)
-    leader = table.elect()
-    again = leader.config.member_id if led else others(table, leader.config.member_id)[0]
+    leader = table.elect().config.member_id
+    again = leader if led else others(table, leader)[0]
     if not led:
         table.kill(again)
         table.run(1.0)
     changed(table, ChangeKind.REMOVE, again)
-    if led:
-        table.until(lambda: again in table.gone)
     for number in range(20):
         written(table, table.elect(), f"w{number}")
+    assert (again in table.gone) is led
     changed(table, ChangeKind.ADD, again)
     table.run(0.3)
+    return again
+
+
+def test_who_is_added_again_on_its_old_folder_stays() -> None:
+    """
+    It learns of its removal when the log says already that it is a member again: that
+    removal is no reason to go.
+
+    Method: it was down from before the removal until after the addition, and is sent both
+    in one message.
+    """
+    table = Table()
+    again = removed_and_added_again(table, led=False)
 
     table.restart(again)
     promoted(table, again)
 
     assert not table.gone
     table.until(lambda: agreed(table, {*MEMBERS, D}))
+
+
+@pytest.mark.parametrize("led", [False, True], ids=["a follower", "the leader"])
+def test_who_has_applied_its_removal_comes_back_on_an_empty_folder(led: bool) -> None:
+    """
+    A folder in which the cluster has removed its member is done with, and says so at every
+    start; on an empty one the member comes back under its name.
+
+    Method: a leader is removed, or a follower that was down hears of its removal long
+    before it hears that it was added again.
+    """
+    table = Table(append_bytes_max=200)
+    again = removed_and_added_again(table, led=led)
+    if not led:
+        table.restart(again)
+        table.until(lambda: again in table.gone)
+    assert "removed" in table.gone[again]
+    table.restart(again)
+    table.until(lambda: again in table.gone)
+    assert "empty folder" in table.gone[again]
+
+    table.replace_disk(again, "another")
+    table.restart(again, join=True)
+    table.run(0.3)
+    promoted(table, again)
+
+    assert not table.gone
+    table.until(lambda: agreed(table, {*MEMBERS, D}))
+
+
+def test_nobody_is_told_to_go_by_a_removal_of_long_ago() -> None:
+    """
+    A leader that applies its log again comes past removals of members that are back.
+
+    Method: a member was replaced under its name, and all machines lose their power and
+    their states at once: whoever leads then has everything to apply.
+    """
+    table, leader = grown(D)
+    again = others(table, leader.config.member_id)[0]
+    changed(table, ChangeKind.REMOVE, again)
+    table.until(lambda: again in table.gone)
+    table.join(again, "another")
+    changed(table, ChangeKind.ADD, again)
+    table.run(0.3)
+    promoted(table, again)
+    table.gone.clear()
+    table.run(0.3)
+
+    everybody = list(table.replicas)
+    for member in everybody:
+        table.kill(member, power=True)
+    for member in everybody:
+        table.restart(member)
+    table.until(lambda: agreed(table, {*MEMBERS, D}), LONG_S)
+    table.run(1.0)
+
+    assert not table.gone
+
+
+def test_a_removal_that_is_applied_late_is_not_of_the_folder_that_waits() -> None:
+    """
+    A new leader commits and applies a removal of before its time, and tells the member:
+    meanwhile another folder waits under that name, and is not meant.
+
+    Method: the leader dies as soon as it has answered, before the others know that the
+    removal is committed.
+    """
+    table, leader = grown(D)
+    me = leader.config.member_id
+    renewed = others(table, me)[0]
+    table.kill(renewed)
+    table.run(1.0)
+    changed(table, ChangeKind.REMOVE, renewed)
+    table.kill(me)
+    table.join(renewed, "another")
+    written(table, table.elect(), "after")
+    table.run(1.0)
+    assert renewed not in table.gone
+
+    table.restart(me)
+    changed(table, ChangeKind.ADD, renewed)
+    table.run(0.3)
+    promoted(table, renewed)
+    table.until(lambda: agreed(table, {*MEMBERS, D}))
+
+
+def test_nobody_is_told_to_go_by_a_leader_that_does_not_know_yet_what_is_committed() -> None:
+    """
+    The configuration that a new leader knows to be committed may be an old one, by which
+    a voter is on another folder than it is.
+
+    Method: a member was replaced under its name, all lose their power and begin from an
+    older snapshot, and that member finds damage and begins anew; it reaches a leader that
+    cannot commit anything yet.
+    """
+    table = Table(compact_entries=20, keep_entries=0)
+    table.elect()
+    table.grow(D)
+    for number in range(25):
+        written(table, table.elect(), f"w{number}")
+    table.run(0.5)
+    again = others(table, table.elect().config.member_id)[0]
+    changed(table, ChangeKind.REMOVE, again)
+    removed_at = table.elect().engine.membership.index
+    table.until(lambda: again in table.gone)
+    table.join(again, "another")
+    changed(table, ChangeKind.ADD, again)
+    table.run(0.3)
+    promoted(table, again)
+    table.run(0.3)
+    everybody = list(table.replicas)
+    for member in everybody:
+        table.kill(member, power=True)
+    rest = [member for member in everybody if member != again]
+    for member in rest:
+        table.restart(member)
+        assert 0 < table.replicas[member].status().applied_index < removed_at
+    table.until(lambda: any(r.engine.leads for r in table.replicas.values()))
+    (me,) = (m for m in rest if table.replicas[m].engine.leads)
+    table.cut = {(member, me) for member in rest}
+    table.lose_disk(again)
+    table.run(0.2)
+    assert again not in table.gone
+
+    table.heal()
+    table.until(lambda: agreed(table, {*MEMBERS, D}))
+
+
+def test_a_learner_is_promoted_on_the_folder_that_it_is_on() -> None:
+    """
+    A vote is bound to a folder: not to one that the learner had before it came back.
+
+    Method: it has caught up, and starts on an empty folder; it is promoted at once, before
+    the leader has heard of that.
+    """
+    table = Table()
+    table.join(D)
+    changed(table, ChangeKind.ADD, D)
+    table.until(lambda: table.replicas[D]._log.hard_state.settled)
+    table.run(0.3)
+    table.kill(D)
+    table.run(0.05)
+    table.join(D, "another")
+    promoted(table, D)
+
+    table.until(lambda: agreed(table, {*MEMBERS, D}))
+    assert not table.gone
 
 
 @pytest.mark.parametrize("kind", ["voter", "learner", "rejoining"])

@@ -556,11 +556,13 @@ class SimDisk:
             if not self.state.clean:
                 self._damage_state()
 
-    def wipe(self) -> None:
-        """The disk is lost: the folder is a new one, under the same name."""
+    def wipe(self, *, renewed: bool = False) -> None:
+        """The disk is lost: the folder is a new one, under the same name; of a kind that
+        nobody has ever heard of, if it is `renewed`."""
         assert self._opened is None, "the process still runs"
         self.wipes += 1
-        disk_id = f"{self.identity.disk_id.split('.')[0]}.{self.wipes}"
+        disk_id = self.identity.disk_id.partition(".")[0]
+        disk_id += f"-{self.wipes}" if renewed else f".{self.wipes}"
         self.identity = replace(self.identity, disk_id=disk_id)
         self.lost = self.durable
         self.durable = LogImage()

@@ -18,9 +18,8 @@ from raftstate.core.types import MemberId
 from tests.sim.admins import Admin
 from tests.sim.clients import Fleet
 from tests.sim.disk import SimulatedCrash
-from tests.sim.invariants import voters_of
 from tests.sim.network import Link, Network
-from tests.sim.node import SimNode
+from tests.sim.node import SimNode, may_lose_a_disk
 from tests.sim.options import FAULTS, Options
 
 TRAPS = (
@@ -222,14 +221,8 @@ class Nemesis:
         self._world.after(seconds, lose)
 
     def _lose_disk(self, node: SimNode) -> bool:
-        """Only while everybody is settled: before that, a second loss could be the loss
-        of a majority, which nothing survives."""
-        everybody = {*self._world.members(), node}
-        if not all(one.disk.durable.hard_state.settled for one in everybody):
-            return False
-        # Two voters need each other: nothing survives the loss of one of them.
-        electorates = [voters_of(one.status.configuration) for one in everybody if one.is_up]
-        if not all(len(voters) > 2 for voters in electorates):
+        """One member loses its disk, if that can be survived."""
+        if not may_lose_a_disk({*self._world.members(), node}, 3):
             return False
         self._down(node, power=True)
         node.disk.wipe()

@@ -433,8 +433,8 @@ def durable_on_a_quorum(checks: Checks, status: NodeStatus, term: Term | None) -
     majority of the voters, at that moment. Learners do not count (dissertation, 4.2.1).
 
     The configuration that counts is the newest in the leader's log. Whoever is first to
-    call an entry committed is the leader, but for one that died before it was looked at:
-    then it is one that the entry before was committed under.
+    call an entry committed is the leader, but for one that died, or left, before it was
+    looked at: then it is one that the entry before was committed under.
 
     A disk may be lost while its acknowledgement is under way. It counts as long as its
     member is not settled on the next one: until then the member elects nobody who could
@@ -442,7 +442,8 @@ def durable_on_a_quorum(checks: Checks, status: NodeStatus, term: Term | None) -
     """
     commit = status.commit_index
     holders = _holders(checks, commit, term)
-    electorates = (voters_of(status.configuration), checks.voters)
+    electorates = [voters_of(status.configuration)]
+    electorates += [checks.voters] if status.role != "leader" else []
     must(
         any(2 * len(holders & voters) > len(voters) for voters in electorates),
         f"index {commit} of term {term} is called committed, and durable on {holders} only",

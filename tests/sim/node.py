@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 from raftstate.consensus.config import Dismissed
@@ -116,6 +116,15 @@ class Surroundings(Protocol):
     def stopped(self, node: SimNode) -> None: ...
 
 
+def may_lose_a_disk(members: Collection[SimNode], voters: int) -> bool:
+    """Whether a disk may be lost now. Only while everybody is settled: before that, a
+    second loss could be the loss of a majority, which nothing survives. And only while
+    there are so many voters: two need each other."""
+    settled = all(one.durable.hard_state.settled for one in members)
+    running = [one.status.configuration for one in members if one.is_up]
+    return settled and all(len(invariants.voters_of(one)) >= voters for one in running)
+
+
 class SimNode:
     """One machine of the cluster."""
 
@@ -135,7 +144,8 @@ class SimNode:
         self.clock = clock
         self.rng = rng
         self.replica: Replica | None = None
-        # The cluster has told it to go, or it was removed: it never starts again.
+        # The cluster has told it to go, or it was removed: it does not start again, unless
+        # an administrator lets it come back.
         self.retired = False
         self.paused_until = 0.0
         self.restart_due = 0  # counts planned starts, so that only the last one counts
@@ -232,6 +242,25 @@ class SimNode:
         if self.replica is not None:
             self._end()
             self.disk.close()
+
+    def retire(self) -> None:
+        """End the process; nothing starts it but `come_back`."""
+        self.retired = True
+        self.stop()
+
+    def lose_folder(self) -> None:
+        """The machine breaks. Its folder is lost for good, and the next one is empty."""
+        self.retired = True
+        self.crash(power=True)
+        self.disk.wipe(renewed=True)
+
+    def come_back(self, *, join: bool) -> None:
+        """Start the process again, whatever it was told: as one that waits to be let in,
+        or with the configuration file that it has always had."""
+        self.retired = False
+        if join:
+            self.config = replace(self.config, members=(), join=True)
+        self.start()
 
     def pause(self, seconds: float) -> None:
         """Stand still for a while; messages pile up."""
@@ -375,7 +404,8 @@ class SimNode:
         elif request.kind == "change":
             assert isinstance(body, MemberChange)
             voters = invariants.voters_of(replica.status().configuration)
-            if body.kind is ChangeKind.REMOVE and len(voters) <= self.voters_min:
+            leaving = voters & {body.member_id} if body.kind is ChangeKind.REMOVE else ()
+            if leaving and len(voters) <= self.voters_min:
                 self._answer(request, ChangeRefused("TOO_FEW", "no administrator would"))
             else:
                 replica.change_members(body, request)

@@ -103,10 +103,14 @@ class World:
         clock = Clock(1.0 + rng.uniform(-1, 1) * self.options.drift, rng.uniform(0.0, 1e5))
         config = self.options.replica(member_id, members)
         node = SimNode(self, config, disk, clock, rng, self.options.turn_s)
-        if "wipe" in self.options.faults:
-            # Two voters need each other: nothing survives the loss of one of their disks.
-            node.voters_min = 3
+        node.voters_min = self.voters_min
         return node
+
+    @property
+    def voters_min(self) -> int:
+        """How many voters administrators leave at least. Two need each other: nothing
+        survives the loss of one of their disks."""
+        return 3 if "wipe" in self.options.faults else 2
 
     def new_machine(self) -> SimNode:
         """One more machine, on which nothing runs yet."""
@@ -259,6 +263,7 @@ class World:
             "partitions": sum(counts[kind] for kind in PARTITIONS),
             "pauses": counts["pause"],
             "power_losses": counts["power_losses"],
+            "renewals": self.admin.counts["renewals"],
             "retries": self.fleet.retried,
             "snapshot_installs": self.checks.installs,
             "snapshots": self.checks.snapshots,
