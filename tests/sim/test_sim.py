@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def fresh_seeds() -> list[int]:
     """The seed asked for, or so many that nobody has tried."""
     if chosen := os.environ.get("RAFTSTATE_SEED"):
         return [int(chosen, 0)]
-    return [secrets.randbits(32) for _ in range(FRESH)]
+    # Workers of one run, if there are several, must draw the same.
+    rng = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex())
+    return [rng.getrandbits(32) for _ in range(FRESH)]
 
 
 PINNED = regressions.load()
