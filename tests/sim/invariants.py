@@ -21,7 +21,7 @@ from jepsen_like.checkers import exactly_once, fencing, register
 from jepsen_like.checkers.exactly_once import StepOp, StoredEvent
 from jepsen_like.checkers.fencing import Fact
 from jepsen_like.checkers.history import Operation
-from raftstate.consensus.membership import decode
+from raftstate.consensus.membership import decode, is_rejoining
 from raftstate.core import hashing, queries
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
@@ -562,7 +562,7 @@ def quarantined_is_silent(member: Member, kind: str) -> None:
     campaigns until it is settled."""
     hard_state = member.durable.hard_state
     must(
-        member.forgotten is None or hard_state.settled,
+        hard_state.settled or not is_rejoining(member.log.identity.disk_id),
         f"{member.member_id} is in quarantine, and sends a {kind}",
     )
 
