@@ -21,7 +21,7 @@ from jepsen_like.checkers import exactly_once, fencing, register
 from jepsen_like.checkers.exactly_once import StepOp, StoredEvent
 from jepsen_like.checkers.fencing import Fact
 from jepsen_like.checkers.history import Operation
-from raftstate.consensus.membership import decode, is_rejoining
+from raftstate.consensus.membership import decode
 from raftstate.core import hashing, queries
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
@@ -61,6 +61,9 @@ class Member(Protocol):
 
     @property
     def forgotten(self) -> LogImage | None: ...
+
+    @property
+    def quarantined(self) -> bool: ...
 
     def manifest(self, name: str) -> SnapshotManifest | None: ...
 
@@ -560,11 +563,7 @@ def justified(member: Member, envelope: Envelope) -> None:
 def quarantined_is_silent(member: Member, kind: str) -> None:
     """Quarantine: who found damage has forgotten what it promised, and neither votes nor
     campaigns until it is settled."""
-    hard_state = member.durable.hard_state
-    must(
-        hard_state.settled or not is_rejoining(member.log.identity.disk_id),
-        f"{member.member_id} is in quarantine, and sends a {kind}",
-    )
+    must(not member.quarantined, f"{member.member_id} is in quarantine, and sends a {kind}")
 
 
 def _voted_for(member: Member, envelope: Envelope, candidate: MemberId) -> None:

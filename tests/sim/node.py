@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 from raftstate.consensus.config import Dismissed
+from raftstate.consensus.membership import is_rejoining
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.core import queries
 from raftstate.core.ports import (
@@ -183,6 +184,12 @@ class SimNode:
     def forgotten(self) -> LogImage | None:
         """The log of a disk that was lost, while the member is not settled since."""
         return None if self.durable.hard_state.settled else self.disk.lost
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it has begun anew after damage, and is not settled since."""
+        rejoining = is_rejoining(self.disk.identity.disk_id)
+        return rejoining and not self.durable.hard_state.settled
 
     def manifest(self, name: str) -> SnapshotManifest | None:
         """What a snapshot on this machine's disk says it is."""

@@ -36,6 +36,7 @@ class Still:
     )
 
     forgotten: LogImage | None = None
+    quarantined: bool = False
 
     @property
     def log(self) -> SimLog:
@@ -43,6 +44,14 @@ class Still:
 
     def manifest(self, name: str) -> SnapshotManifest | None:
         raise NotImplementedError
+
+
+def test_a_quarantined_member_may_not_vote() -> None:
+    """Not even for whom it has voted durably: it has forgotten what it promised before."""
+    vote = Envelope(term=3, to_member="n2", vote_reply=VoteReply(granted=True))
+    invariants.justified(Still(), vote)
+    with pytest.raises(Violation, match="quarantine"):
+        invariants.justified(Still(quarantined=True), vote)
 
 
 def acknowledges(index: int, term: int) -> Envelope:
