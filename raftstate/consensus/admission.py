@@ -2,7 +2,8 @@
 
 A sender need not be in the configuration in force here, which may be an old one: a member
 that was away accepts a leader that joined meanwhile (dissertation, 4.1). But it must be of
-this cluster as it was founded, and speak from the disk that the cluster knows.
+this cluster as it was founded; and what is counted must come from the disk that the cluster
+knows.
 """
 
 from __future__ import annotations

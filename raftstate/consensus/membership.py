@@ -138,24 +138,21 @@ class Membership:
 
     # --- how it changes -------------------------------------------------------
 
-    def appended(self, entry: Entry) -> bool:
-        """An entry was appended to the log; say whether another configuration is in
+    def appended(self, entry: Entry) -> None:
+        """An entry was appended to the log. If a configuration stands in it, that is in
         force now."""
         configuration = decode(entry)
         if configuration is None:
-            return False
+            return
         assert configuration.index == entry.index, f"{configuration} stands at {entry.index}"
         self._configurations.append(configuration)
         self._note_current()
-        return True
 
-    def truncated(self, first: Index) -> bool:
-        """The log lost `first` and all after it; say whether another one is in force."""
-        before = self.current
+    def truncated(self, first: Index) -> None:
+        """The log lost `first` and all after it, and the configurations in there."""
         while len(self._configurations) > 1 and self._configurations[-1].index >= first:
             self._configurations.pop()
         self._note_current()
-        return before is not self.current
 
     def adopted(self, configuration: Configuration, index: Index) -> None:
         """The state became a snapshot of that index, which this configuration is of. What
