@@ -144,7 +144,7 @@ async def _start(
     metrics = Metrics(
         node.status, node.refused_connections, partial(_disk_numbers, storage, scrubber)
     )
-    rpc = RpcServer(node, storage.state, bridge, _settings(config), metrics.observe)
+    rpc = RpcServer(node, storage.state, bridge, _settings(config, storage.recovered), metrics.observe)
     stack.push_async_callback(rpc.stop, 0)
     rpc.bind(str(config.api_listen))
     if (listen := config.metrics_listen) is not None:
@@ -257,13 +257,14 @@ def replica_config(config: Config) -> ReplicaConfig:
     )
 
 
-def _settings(config: Config) -> Settings:
+def _settings(config: Config, state_found: str) -> Settings:
     tls = config.tls
     return Settings(
         addresses=Addresses(
             client={member.id: member.api for member in config.members},
             raft={member.id: member.raft for member in config.members},
         ),
+        state_found=state_found,
         max_concurrent=config.api.max_concurrent,
         keepalive_min_ms=config.api.keepalive_min_ms,
         tls=TlsFiles(Path(tls.cert), Path(tls.key), Path(tls.ca)) if tls is not None else None,

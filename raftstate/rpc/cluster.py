@@ -79,6 +79,8 @@ class Cluster(ClusterServiceServicer):
             elections_started=status.elections_started,
             version=self._version,
             uptime_ms=int((time.monotonic() - self._began) * 1_000),
+            wall_time_ms=time.time_ns() // 1_000_000,
+            state_found=self._frontend.state_found,
         )
 
     async def ListMembers(

@@ -70,12 +70,14 @@ class Frontend:
         bridge: Bridge,
         addresses: Addresses,
         limits: Limits,
+        state_found: str,
     ) -> None:
         self.consensus = consensus
         self.state = state
         self.bridge = bridge
         self.addresses = addresses
         self.limits = limits
+        self.state_found = state_found
         self.office = Office(consensus)
         # Set before the server stops: a stream that ends now was ended by us.
         self.closing = False

@@ -96,6 +96,7 @@ class Settings:
 
     addresses: Addresses = field(default_factory=Addresses)
     limits: Limits = field(default_factory=Limits)
+    state_found: str = ""  # how the state was found when the process started
     max_concurrent: int = 10_000
     keepalive_min_ms: int = 500
     tls: TlsFiles | None = None
@@ -122,7 +123,9 @@ class RpcServer:
         observe: Observe = lambda _method, _code, _seconds: None,
     ) -> None:
         self._settings = settings
-        self._frontend = Frontend(consensus, state, bridge, settings.addresses, settings.limits)
+        self._frontend = Frontend(
+            consensus, state, bridge, settings.addresses, settings.limits, settings.state_found
+        )
         self._server = grpc.aio.server(
             interceptors=[Edge(observe)],
             options=_options(settings),

@@ -40,7 +40,7 @@ class Member(_message.Message):
     def __init__(self, member_id: _Optional[str] = ..., client_address: _Optional[str] = ..., raft_address: _Optional[str] = ..., connected: _Optional[bool] = ..., match_index: _Optional[int] = ..., learner: _Optional[bool] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("header", "role", "leader_id", "leader_address", "commit_index", "applied_index", "first_index", "last_index", "log_bytes", "state_bytes", "state_hash", "members", "alarms", "ready", "snapshots_taken", "snapshots_installed", "elections_started", "version", "uptime_ms")
+    __slots__ = ("header", "role", "leader_id", "leader_address", "commit_index", "applied_index", "first_index", "last_index", "log_bytes", "state_bytes", "state_hash", "members", "alarms", "ready", "snapshots_taken", "snapshots_installed", "elections_started", "version", "uptime_ms", "wall_time_ms", "state_found")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,8 @@ class StatusResponse(_message.Message):
     ELECTIONS_STARTED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
+    WALL_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FOUND_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     role: Role
     leader_id: str
@@ -79,7 +81,9 @@ class StatusResponse(_message.Message):
     elections_started: int
     version: str
     uptime_ms: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., role: _Optional[_Union[Role, str]] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., first_index: _Optional[int] = ..., last_index: _Optional[int] = ..., log_bytes: _Optional[int] = ..., state_bytes: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., ready: _Optional[bool] = ..., snapshots_taken: _Optional[int] = ..., snapshots_installed: _Optional[int] = ..., elections_started: _Optional[int] = ..., version: _Optional[str] = ..., uptime_ms: _Optional[int] = ...) -> None: ...
+    wall_time_ms: int
+    state_found: str
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., role: _Optional[_Union[Role, str]] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., first_index: _Optional[int] = ..., last_index: _Optional[int] = ..., log_bytes: _Optional[int] = ..., state_bytes: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., ready: _Optional[bool] = ..., snapshots_taken: _Optional[int] = ..., snapshots_installed: _Optional[int] = ..., elections_started: _Optional[int] = ..., version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., wall_time_ms: _Optional[int] = ..., state_found: _Optional[str] = ...) -> None: ...
 
 class ListMembersRequest(_message.Message):
     __slots__ = ("consistency",)

@@ -7,6 +7,7 @@ The table is complete: a call that is added to the API and not to the table fail
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -378,6 +379,7 @@ async def status(b: Bench) -> None:
     assert response.alarms[0].name == "PEER_REFUSED"
     assert response.state_hash == b.fake.machine.state_hash
     assert response.version
+    assert abs(response.wall_time_ms / 1_000 - time.time()) < 60
     b.fake.found()
     assert (await b.cluster.Status(StatusRequest())).leader_address == "n1:2"
     b.fake.depose(None)

@@ -1,0 +1,1 @@
+"""The harness: generators, the interpreter, nemeses, checkers, the report."""
