@@ -206,7 +206,7 @@ def test_a_node_that_joins_waits_to_be_added(tmp_path: Path) -> None:
         end(process)
 
     assert (status.role, status.leader_id, status.elections_started) == (ROLE_FOLLOWER, "", 0)
-    assert status.state_found.startswith("no state was found")
+    assert status.state_found == "made anew"
     assert [one.member_id for one in status.members] == ["n1"]
     assert said.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
