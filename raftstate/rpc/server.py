@@ -69,6 +69,12 @@ _SERVICES: tuple[tuple[Any, Any, Any], ...] = (
 )
 
 
+# What grpc calls the coroutines that it handles a call in; and how long they may take to
+# notice that they were ended.
+CALL_TASKS = frozenset({"_schedule_rpc_coro", "_handle_exceptions"})
+ENDING_S = 2.0
+
+
 class PortUnavailable(Exception):
     """The port could not be taken; the message names the address and the reason."""
 
@@ -171,6 +177,15 @@ class RpcServer:
         if self._watch is not None:
             self._watch.cancel()
         await self._server.stop(grace_s)
+        # grpc says that it has stopped while calls that it ended still find that out. The
+        # loop must not end under them: they would tell of it in the log, as a failure.
+        if calls := [task for task in asyncio.all_tasks() if _is_call(task)]:
+            await asyncio.wait(calls, timeout=ENDING_S)
+
+
+def _is_call(task: asyncio.Task[Any]) -> bool:
+    """Whether a task is one in which grpc handles a call."""
+    return getattr(task.get_coro(), "__qualname__", "") in CALL_TASKS
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -14,11 +14,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from raftstate.rpc.bridge import Bridge
-from raftstate.rpc.server import PortUnavailable, RpcServer, Settings, service_names
+from raftstate.rpc.server import (
+    CALL_TASKS,
+    PortUnavailable,
+    RpcServer,
+    Settings,
+    service_names,
+)
 from raftstate.v1.agent_service_pb2 import GetAgentRequest
 from raftstate.v1.cluster_service_pb2 import StatusRequest
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
-from raftstate.v1.session_service_pb2 import OpenSessionRequest
+from raftstate.v1.session_service_pb2 import KeepAliveRequest, OpenSessionRequest
 from tests.rpc.fake import FakeConsensus, MemoryState
 from tests.rpc.harness import Bench, all_of, bench, refused, until
 
@@ -152,6 +158,31 @@ def test_an_address_of_another_machine() -> None:
         with pytest.raises(PortUnavailable, match=r"192\.0\.2\.1:7411 cannot be used: "):
             server.bind("192.0.2.1:7411")
         await server.stop(0)
+
+    asyncio.run(tell())
+
+
+def test_a_server_that_has_stopped_handles_nothing_any_more() -> None:
+    """
+    When `stop` returns the calls that it ended have ended: the loop may end too.
+    """
+
+    def handling() -> int:
+        names = [getattr(one.get_coro(), "__qualname__", "") for one in asyncio.all_tasks()]
+        return sum(name in CALL_TASKS for name in names)
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open("s1")
+            streams = [b.sessions.KeepAlive() for _ in range(50)]
+            for stream in streams:
+                await stream.write(KeepAliveRequest(session_id="s1", nonce=1))
+            for stream in streams:
+                await stream.read()
+            assert handling() >= 50  # or else grpc calls them something else by now
+            b.server.close()
+            await b.server.stop(0)
+            assert handling() == 0
 
     asyncio.run(tell())
 
