@@ -21,6 +21,8 @@ from jepsen_like.checkers.history import MalformedHistory, Operation, Outcome
 
 Type = Literal["invoke", "ok", "fail", "info"]
 NEMESIS: Final = -1  # the nemesis as a process
+# What a field is if it is left out of a line.
+_UNSAID: Final = {"key": "", "value": None, "node": "", "revision": 0, "error": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,21 @@ class Pair(NamedTuple):
 
 
 class Writer:
-    """Appends events to a file, and keeps them."""
+    """Appends events to a file, and keeps them: as they are read from the file, so that a
+    run is judged by what can be judged again, and nobody can change a value afterwards."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[str] = path.open("x", encoding="utf-8")
         self.events: list[Event] = []
 
     def append(self, event: Event) -> Event:
-        """Write one event down; the answer has its index."""
-        event = replace(event, index=len(self.events))
+        """Write one event down; the answer is what was kept, with its index.
+
+        Raises TypeError or ValueError for what JSON cannot hold; then nothing is written."""
+        line = dump(replace(event, index=len(self.events)))
+        event = Event(**json.loads(line))
         self.events.append(event)
-        self._file.write(dump(event))
+        self._file.write(line)
         self._file.flush()
         return event
 
@@ -90,11 +96,10 @@ class Writer:
 
 def dump(event: Event) -> str:
     """One event as its line; fields that say nothing are left out."""
-    fields = {name: value for name, value in asdict(event).items() if value not in ("", None)}
-    if not event.revision:
-        del fields["revision"]
+    every = asdict(event)
+    fields = {name: every[name] for name in every if every[name] != _UNSAID.get(name, ...)}
     fields["time"] = round(event.time, 6)
-    return json.dumps(fields, separators=(",", ":")) + "\n"
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def load(path: Path) -> list[Event]:
@@ -134,7 +139,7 @@ def pairs(events: Iterable[Event]) -> Iterator[Pair]:
             busy[event.process] = event
             continue
         begun = busy.pop(event.process, None)
-        if begun is None or (begun.f, begun.key) != (event.f, event.key):
+        if begun is None or _what(begun) != _what(event):
             raise MalformedHistory(f"it completes nothing: {event}")
         if event.type == "info":
             retired.add(event.process)
@@ -142,6 +147,11 @@ def pairs(events: Iterable[Event]) -> Iterator[Pair]:
     for event in events:
         if event.type == "invoke" and event.process != NEMESIS:
             yield Pair(event, ends.get(event.index))
+
+
+def _what(event: Event) -> tuple[str, str, str]:
+    """What an invoke and its completion have in common."""
+    return event.workload, event.f, event.key
 
 
 def of_workload(events: Iterable[Event], workload: str) -> list[Event]:

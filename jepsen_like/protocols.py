@@ -148,6 +148,7 @@ class Sample:
     commit_index: int = 0
     applied_index: int = 0
     first_index: int = 0
+    last_index: int = 0
     state_hash: str = ""
     connected: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
@@ -176,9 +177,16 @@ class Window:
 class Package(Protocol):
     """One family of harm, all that belongs to it in one place."""
 
-    name: str
-    kinds: tuple[str, ...]
-    needs: frozenset[str]  # of `Control.abilities`
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]: ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of `Control.abilities`."""
+        ...
 
     def draw(self, kind: str, draws: random.Random) -> Fault:
         """A fault of that kind, from the draws alone: same draws, same fault."""
@@ -355,6 +363,10 @@ class Record:
     log: Sequence[LoggedEvent]
     ends: Sequence[str] = ()
     logs: Mapping[str, Path] = field(default_factory=dict)
+    # Whether it is somebody else's cluster, of which no process and no log is seen.
+    remote: bool = False
+    # How the interpreter fared (interpreter.Tally), for JSON.
+    tally: Mapping[str, Any] = field(default_factory=dict)
     # What a workload noted beside the history (an outside resource, say), by workload.
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -386,3 +398,4 @@ class Workload:
     final: Callable[[int, tuple[str, ...]], Generator]
     check: Callable[[Record], list[Verdict]]
     setting: Callable[[Site], AbstractAsyncContextManager[Setting]] | None = None
+    limit_s: float = 10.0  # what is not over by then has an unknown outcome

@@ -144,7 +144,9 @@ async def _start(
     metrics = Metrics(
         node.status, node.refused_connections, partial(_disk_numbers, storage, scrubber)
     )
-    rpc = RpcServer(node, storage.state, bridge, _settings(config, storage.recovered), metrics.observe)
+    rpc = RpcServer(
+        node, storage.state, bridge, _settings(config, storage.recovered), metrics.observe
+    )
     stack.push_async_callback(rpc.stop, 0)
     rpc.bind(str(config.api_listen))
     if (listen := config.metrics_listen) is not None:

@@ -16,7 +16,15 @@ from raftstate import config as configuration
 from raftstate import localcluster
 from raftstate.client import probe
 from raftstate.cluster_cli import cluster as commands
-from raftstate.localcluster import LocalCluster, LocalClusterError, Member, NodeReport, process
+from raftstate.localcluster import (
+    Launch,
+    LocalCluster,
+    LocalClusterError,
+    Member,
+    NodeReport,
+    layout,
+    process,
+)
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, ROLE_LEADER, Role, StatusResponse
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -231,6 +239,72 @@ def test_the_environment_of_a_node_holds_no_configuration(
     assert not [
         name for name in process.environment_of_a_node() if name.startswith("RAFTSTATE")
     ]
+
+
+def test_each_node_may_dial_another_at_another_address(tmp_path: Path) -> None:
+    """
+    What `dial` says of a node stands in its configuration alone, beside what all are told
+    of raft; a node that joins later goes its own ways.
+    """
+    cluster = LocalCluster.create(
+        tmp_path / "c",
+        overrides={"raft": {"heartbeat_ms": 40}},
+        dial={"n1": {"n2": "127.0.0.1:9001", "n3": "127.0.0.1:9002"}},
+    )
+    configs = {
+        name: configuration.load(tmp_path / "c" / name / "node.toml", environment={})
+        for name in cluster.members
+    }
+    joining = tmp_path / "joining.toml"
+    joining.write_text(
+        layout.joining_toml(
+            tmp_path / "c" / "n1" / "node.toml",
+            layout.another("n4", cluster.members.values()),
+            tmp_path / "data",
+        )
+    )
+
+    assert configs["n1"].raft.dial == {"n2": "127.0.0.1:9001", "n3": "127.0.0.1:9002"}
+    assert configs["n2"].raft.dial == configs["n3"].raft.dial == {}
+    assert {one.raft.heartbeat_ms for one in configs.values()} == {40}
+    assert configuration.load(joining, environment={}).raft.dial == {}
+
+
+def test_nodes_are_launched_as_told(tmp_path: Path) -> None:
+    """
+    Another command is given the same configuration, and each node gets the variables that
+    were meant for it; also by an object that attached.
+    """
+    code = "import os, sys; print(sys.argv[1:], os.environ.get('WHO'), flush=True)"
+    environment = {"n1": {"WHO": "me"}, "n2": {"WHO": "you"}}
+    launch = Launch((sys.executable, "-c", code), environment)
+    LocalCluster.create(tmp_path / "c")
+    cluster = LocalCluster.attach(tmp_path / "c", launch)
+    for name, who in (("n1", "me"), ("n2", "you"), ("n3", "None")):
+        cluster.start_node(name, wait=False)
+        config = tmp_path / "c" / name / "node.toml"
+        assert process.poll(lambda name=name: cluster.returncode(name) == 0, 10)  # type: ignore[misc]
+        assert cluster.logs(name) == f"['--config', '{config}'] {who}"
+
+
+def test_several_nodes_are_killed_at_once(tmp_path: Path) -> None:
+    """
+    All have their signal before the first is waited for; one that does not run is passed
+    over, and an unknown one is an error.
+    """
+    code = "import time; time.sleep(60)"
+    launch = Launch((sys.executable, "-c", code))
+    cluster = LocalCluster.create(tmp_path / "c", launch=launch)
+    for name in ("n1", "n3"):
+        cluster.start_node(name, wait=False)
+    with pytest.raises(LocalClusterError, match="no node 'n9'"):
+        cluster.kill_all(["n1", "n9"])
+    sent = cluster.kill_all(["n1", "n2", "n3"])
+
+    assert [(one.node, one.returncode) for one in sent] == [("n1", -9), ("n3", -9)]
+    assert sent[1].monotonic_s - sent[0].monotonic_s < 0.05
+    assert [cluster.state(name) for name in cluster.members] == ["stopped"] * 3
+    assert cluster.kill_all(["n1"]) == []
 
 
 def test_a_stopped_cluster_is_shown_as_such(tmp_path: Path) -> None:

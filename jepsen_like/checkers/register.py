@@ -6,7 +6,11 @@ A register holds one value. Its operations:
 - `write` of a value;
 - `cas` of (expected, new): an `ok` result says whether the register held `expected`,
   and then it holds `new`;
-- `add` of a number: an `ok` result is the sum, which the register then holds.
+- `add` of a number: an `ok` result is the sum, which the register then holds;
+- `step` of (id, expected): for a register that holds how many steps were made, and who
+  made the newest: (step, id), at first (0, None). If `expected` is None or the number of
+  steps, one more is made. An `ok` result is whether it was, and the number then. Only
+  `read` goes with it, which answers with both.
 
 A history is linearizable if every `ok` operation can be given a moment between its
 beginning and its end, and every `info` one a moment after its beginning or none, so that
@@ -33,7 +37,7 @@ from typing import Any, Literal, NamedTuple
 
 from jepsen_like.checkers.history import MalformedHistory, Operation, validate
 
-KINDS = ("read", "write", "cas", "add")
+KINDS = ("read", "write", "cas", "add", "step")
 STEPS_MAX = 2_000_000
 _CLOCK_EVERY = 4_096  # steps between two looks at the clock
 
@@ -113,6 +117,12 @@ def apply(operation: Operation, value: Any) -> tuple[bool, Any]:
         case "add":
             total = (value or 0) + operation.value
             return not told or operation.result == total, total
+        case "step":
+            made, writer = value or (0, None)
+            identity, expected = operation.value
+            swapped = expected is None or expected == made
+            made, writer = (made + 1, identity) if swapped else (made, writer)
+            return not told or operation.result == (swapped, made), (made, writer)
     raise MalformedHistory(f"a register does not know {operation}")
 
 
@@ -142,8 +152,9 @@ def _needed(operations: list[Operation]) -> tuple[set[Any], bool]:
     which depend on any."""
     needed: set[Any] = set()
     sums = False
+    steps = any(operation.kind == "step" for operation in operations)
     for operation in operations:
-        if operation.kind not in KINDS:
+        if operation.kind not in KINDS or (steps and operation.kind not in ("read", "step")):
             raise MalformedHistory(f"a register does not know {operation}")
         if operation.kind == "read" and operation.outcome == "ok":
             needed.add(operation.result)
@@ -202,15 +213,24 @@ def _timeline(operations: list[Operation]) -> tuple[_Node, int]:
 
 def _put_alike_in_order(head: _Node, operations: list[Operation]) -> None:
     """Let each operation with an unknown outcome wait for the one before it that would
-    do the same. Writes of values that nobody needs do the same as each other."""
+    do the same. Writes of values that nobody needs do the same as each other, and so do
+    steps of writers that nobody saw."""
     needed, sums = _needed(operations)
+    writers = {value[1] for value in needed if isinstance(value, tuple) and len(value) == 2}
     newest: dict[tuple[str, Hashable], int] = {}
     node = head.after
     while node is not None:
         operation = node.operation
         if operation.outcome == "info":
-            unseen = operation.kind == "write" and not sums and operation.value not in needed
-            alike = (operation.kind, None if unseen else (operation.value,))
+            alike: tuple[str, Hashable]
+            if operation.kind == "step":  # that it was made is seen, by whom perhaps not
+                identity, expected = operation.value
+                alike = ("step", (expected, identity if identity in writers else None))
+            else:
+                unseen = (
+                    operation.kind == "write" and not sums and operation.value not in needed
+                )
+                alike = (operation.kind, None if unseen else (operation.value,))
             node.first = newest.get(alike, 0)
             newest[alike] = node.bit
         node = node.after

@@ -59,6 +59,7 @@ from raftstate.localcluster.layout import (
 )
 from raftstate.localcluster.process import (
     STOP_TIMEOUT_S,
+    Launch,
     Node,
     Signalled,
     end,
@@ -68,6 +69,7 @@ from raftstate.localcluster.process import (
 from raftstate.v1.cluster_service_pb2 import ROLE_LEADER, StatusResponse
 
 __all__ = [
+    "Launch",
     "LocalCluster",
     "LocalClusterError",
     "Member",
@@ -96,11 +98,20 @@ class NodeReport:
 class LocalCluster:
     """N nodes on loopback. Make one with `create`, or `attach` to one by its folder."""
 
-    def __init__(self, folder: Path, cluster_id: str, members: Sequence[Member]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cluster_id: str,
+        members: Sequence[Member],
+        launch: Launch | None = None,
+    ) -> None:
         self.folder = folder
         self.cluster_id = cluster_id
         self.members = {member.id: member for member in members}
-        self._nodes = {member.id: Node(folder / member.id, member) for member in members}
+        self._launch = launch or Launch()
+        self._nodes = {
+            member.id: Node(folder / member.id, member, self._launch) for member in members
+        }
 
     # --- making and finding ----------------------------------------------------
 
@@ -113,12 +124,16 @@ class LocalCluster:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         cluster_id: str | None = None,
         check_ports: bool = False,
+        launch: Launch | None = None,
+        dial: Mapping[str, Mapping[str, str]] | None = None,
     ) -> Self:
         """Lay out a new cluster in `folder`; nothing is started.
 
         Without `base_port`, free ports are found, and without `cluster_id` one is drawn.
         With `check_ports`, ports in use are refused already here. `overrides` go into every
-        node's configuration: `{"snapshot": {"log_entries": 200}}`.
+        node's configuration: `{"snapshot": {"log_entries": 200}}`. `dial` says at which other
+        address a node reaches a member, a proxy's say: `{"n1": {"n2": "127.0.0.1:9000"}}`.
+        `launch` is how this object starts nodes; the folder does not keep it.
         """
         folder = Path(folder).absolute()
         if not Path("/proc/self/stat").exists():
@@ -130,11 +145,12 @@ class LocalCluster:
             check_free((one.id, name, getattr(one, name)) for one in members for name in PORTS)
         cluster_id = cluster_id or f"local-{secrets.token_hex(4)}"
         folder.mkdir(parents=True, exist_ok=True)
-        cluster = cls(folder, cluster_id, members)
+        cluster = cls(folder, cluster_id, members, launch)
         for node in cluster._nodes.values():
             node.folder.mkdir(mode=0o700, exist_ok=True)
+            ways = (dial or {}).get(node.member.id, {})
             node.config.write_text(
-                node_toml(cluster_id, members, node.member, node.data, overrides or {})
+                node_toml(cluster_id, members, node.member, node.data, overrides or {}, ways)
             )
             try:
                 configuration.load(node.config, environment={})
@@ -149,13 +165,13 @@ class LocalCluster:
         write_whole(self.folder / "cluster.json", text)
 
     @classmethod
-    def attach(cls, folder: Path | str) -> Self:
-        """The cluster that lives in `folder`, running or not."""
+    def attach(cls, folder: Path | str, launch: Launch | None = None) -> Self:
+        """The cluster that lives in `folder`, running or not. `launch`: as in `create`."""
         folder = Path(folder).absolute()
         try:
             document = json.loads((folder / "cluster.json").read_text())
             members = [Member(**row) for row in document["members"]]
-            return cls(folder, document["id"], members)
+            return cls(folder, document["id"], members, launch)
         except FileNotFoundError:
             raise LocalClusterError(f"{folder} holds no cluster") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -312,7 +328,7 @@ class LocalCluster:
             if name in self.members:
                 raise LocalClusterError(f"{name} is a member of {self.folder} already")
             like = next(iter(self._nodes.values())).config
-            node = Node(self.folder / name, another(name, self.members.values()))
+            node = Node(self.folder / name, another(name, self.members.values()), self._launch)
             node.folder.mkdir(mode=0o700, exist_ok=True)
             if node.data.exists():
                 raise LocalClusterError(f"{node.data} holds data of a node that was {name}")
@@ -366,11 +382,26 @@ class LocalCluster:
     def kill(self, name: str) -> Signalled:
         """SIGKILL one node, and wait until it is gone."""
         with self._locked():
-            node = self._node(name)
-            sent = node.signal(signal.SIGKILL)
-            if not node.wait_gone(time.monotonic() + STOP_TIMEOUT_S):
-                raise LocalClusterError(f"{name} (pid {sent.pid}) is still there after SIGKILL")
-            return replace(sent, returncode=node.returncode(sent.pid))
+            return self._await_end(self._node(name).signal(signal.SIGKILL))
+
+    def kill_all(self, names: Iterable[str]) -> list[Signalled]:
+        """SIGKILL several nodes at once, and only then wait until they are gone. Those that
+        do not run are passed over."""
+        with self._locked():
+            sent: list[Signalled] = []
+            for node in [self._node(name) for name in names]:
+                with contextlib.suppress(LocalClusterError):  # it has ended by itself
+                    sent.append(node.signal(signal.SIGKILL))
+            return [self._await_end(one) for one in sent]
+
+    def _await_end(self, sent: Signalled) -> Signalled:
+        """Wait until a node that was sent SIGKILL is gone, and note how it ended."""
+        node = self._node(sent.node)
+        if not node.wait_gone(time.monotonic() + STOP_TIMEOUT_S):
+            raise LocalClusterError(
+                f"{sent.node} (pid {sent.pid}) is still there after SIGKILL"
+            )
+        return replace(sent, returncode=node.returncode(sent.pid))
 
     def pause(self, name: str) -> Signalled:
         """SIGSTOP one node: it keeps its connections and says nothing."""

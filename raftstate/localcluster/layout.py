@@ -103,12 +103,16 @@ def node_toml(
     member: Member,
     data: Path,
     overrides: Mapping[str, Mapping[str, Any]],
+    dial: Mapping[str, str],
 ) -> str:
-    """The configuration file of one of the members of a new cluster."""
+    """The configuration file of one of the members of a new cluster. `dial` says where it
+    reaches others, if not at their own addresses."""
     sections: dict[str, Mapping[str, Any]] = {
         "metrics": {"listen": member.metrics},
         **overrides,
     }
+    if dial:
+        sections["raft"] = {**sections.get("raft", {}), "dial": dial}
     try:
         config = configuration.Config(
             cluster=configuration.ClusterConfig(id=cluster_id),
@@ -137,7 +141,7 @@ def joining_toml(like: Path, member: Member, data: Path) -> str:
             members=(configuration.MemberConfig(member.id, member.raft, member.api),),
             node=configuration.NodeConfig(id=member.id, data_dir=str(data)),
             api=replace(config.api, listen=""),
-            raft=replace(config.raft, listen=""),
+            raft=replace(config.raft, listen="", dial={}),  # its own ways, not the other's
             metrics=replace(config.metrics, listen=member.metrics),
         )
     )

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from raftstate.localcluster.layout import PORTS, LocalClusterError, Member, writ
 
 _T = TypeVar("_T")
 
+SERVE: tuple[str, ...] = (sys.executable, "-m", "raftstate", "serve")
 STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.05
 
@@ -38,12 +39,22 @@ class Signalled:
     returncode: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How nodes are started: the command, which is given `--config FILE`, and variables of
+    the environment by node, beside those that every node gets."""
+
+    command: tuple[str, ...] = SERVE
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
 class Node:
     """One node's files and its process, if it has one."""
 
-    def __init__(self, folder: Path, member: Member) -> None:
+    def __init__(self, folder: Path, member: Member, launch: Launch) -> None:
         self.folder = folder
         self.member = member
+        self.launch = launch
         self.config = folder / "node.toml"
         self.data = folder / "data"
         self.log = folder / "node.log"
@@ -65,9 +76,12 @@ class Node:
         self._forget()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "raftstate", "serve", "--config", str(self.config)],
+                [*self.launch.command, "--config", str(self.config)],
                 cwd=self.folder,
-                env=environment_of_a_node(),
+                env={
+                    **environment_of_a_node(),
+                    **self.launch.environment.get(self.member.id, {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -35,5 +35,11 @@ def _do(one: Operation, value: Any) -> tuple[Any, Any]:
         return None, one.value
     if one.kind == "add":
         return (value or 0) + one.value, (value or 0) + one.value
+    if one.kind == "step":
+        made, writer = value
+        identity, wanted = one.value
+        if wanted is not None and wanted != made:
+            return (False, made), (made, writer)
+        return (True, made + 1), (made + 1, identity)
     expected, new = one.value
     return (True, new) if value == expected else (False, value)

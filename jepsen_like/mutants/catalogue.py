@@ -1,0 +1,165 @@
+"""What is planted, and what has to catch it.
+
+A mutant is run under a plan: some workloads, and a few faults at fixed times, as short as
+they can be. Mutants that come to light in the same way share a plan, and the run of that
+plan in which nothing is planted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jepsen_like.nemesis.schedule import Planned
+from jepsen_like.protocols import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done to a cluster: the load on it, in operations a second over all its
+    workloads, and the faults of so many seconds."""
+
+    name: str
+    workloads: tuple[str, ...]
+    rate: float
+    seconds: float
+    schedule: tuple[Planned, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A fault that can be planted (see node.py), what it breaks, and the verdicts of which
+    at least one has to be invalid."""
+
+    name: str
+    breaks: str
+    plan: Plan
+    expects: frozenset[str]
+
+
+def _fault(at: float, kind: str, seconds: float, **args: Any) -> Planned:
+    return Planned(at, Fault(kind, seconds, args))
+
+
+def _mutant(name: str, breaks: str, plan: Plan, *expects: str) -> Mutant:
+    return Mutant(name, breaks, plan, frozenset(expects))
+
+
+# The leader is cut off, and others elect another one, twice. Few operations: who has just
+# written knows that the leader is gone, and who has not goes on reading there.
+LEADER_ALONE: Final = Plan(
+    "leader-alone",
+    ("register", "set"),
+    25.0,
+    9.0,
+    (
+        _fault(1.0, "partition-leader", 3.0, draw=1),
+        _fault(6.0, "partition-leader", 2.5, draw=2),
+    ),
+)
+# Owners are stopped for longer than they own anything, and go on as if nothing had been.
+CLIENTS_STOPPED: Final = Plan(
+    "clients-stopped",
+    ("ownership",),
+    10.0,
+    11.5,
+    (
+        _fault(3.0, "pause-clients", 3.2, draw=1, share=0.6),
+        _fault(8.0, "pause-clients", 3.2, draw=2, share=0.6),
+    ),
+)
+# A member misses so much that it is sent a snapshot, twice.
+SHUT_OUT: Final = Plan(
+    "shut-out",
+    ("exactly-once", "set"),
+    60.0,
+    12.0,
+    (
+        _fault(0.5, "snapshot-install", 3.0, draw=1, how="cut"),
+        _fault(6.0, "snapshot-install", 3.0, draw=2, how="cut"),
+    ),
+)
+# The power goes, and takes along what was not synced.
+POWER_LOST: Final = Plan(
+    "power-lost",
+    ("register", "set"),
+    60.0,
+    6.0,
+    (_fault(2.0, "power-loss-drop", 0.5, seed=1),),
+)
+# All clocks are put forward, twice, by more than an ownership lasts and less than a session;
+# the second time further: what was extended under the first jump lasts until there.
+CLOCKS_JUMP: Final = Plan(
+    "clocks-jump",
+    ("ownership",),
+    10.0,
+    9.5,
+    (
+        _fault(3.0, "clock-jump", 2.0, offset_s=7.0, target="all", pick=0),
+        _fault(7.0, "clock-jump", 2.0, offset_s=16.0, target="all", pick=0),
+    ),
+)
+
+MUTANTS: Final = (
+    _mutant(
+        "skip-syncs",
+        "A member acknowledges what it has not made durable: its log is never synced.",
+        POWER_LOST,
+        *("set:full", "register:witness"),
+    ),
+    _mutant(
+        "read-without-quorum",
+        "A leader answers linearizable reads without asking whether it still leads.",
+        LEADER_ALONE,
+        *("register:witness", "register:linear", "set:full"),
+    ),
+    _mutant(
+        "read-at-any-member",
+        "A follower answers a linearizable read from what it has applied.",
+        LEADER_ALONE,
+        *("register:witness", "register:linear", "set:full"),
+    ),
+    _mutant(
+        "ack-before-quorum",
+        "A leader acknowledges what only its own log holds.",
+        LEADER_ALONE,
+        *("register:witness", "set:full"),
+    ),
+    _mutant(
+        "ignore-fences",
+        "A step is accepted under a token of the past, and of another session.",
+        CLIENTS_STOPPED,
+        "ownership:fencing",
+    ),
+    _mutant(
+        "reset-counter",
+        "The tokens of an agent begin anew with each owner.",
+        CLIENTS_STOPPED,
+        *("ownership:fencing", "ownership:resource"),
+    ),
+    _mutant(
+        "lease-by-wall-clock",
+        "Ownerships and sessions end by the wall clock of the leader.",
+        CLOCKS_JUMP,
+        "ownership:fencing",
+    ),
+    _mutant(
+        "repeat-retries",
+        "A request that is sent again is carried out again.",
+        SHUT_OUT,
+        "exactly-once:once",
+    ),
+    _mutant(
+        "forget-sessions",
+        "A snapshot brings neither sessions nor what is remembered of their requests.",
+        SHUT_OUT,
+        *("states", "set:full", "exactly-once:once"),
+    ),
+    _mutant(
+        "forget-answers",
+        "A snapshot brings nothing of what is remembered of requests, and the state hash "
+        "does not show it.",
+        SHUT_OUT,
+        *("states", "set:full", "exactly-once:once"),
+    ),
+)
