@@ -90,7 +90,6 @@ class Connection:
         self._dialling: asyncio.Task[None] | None = None
         self._held: deque[tuple[float, bytes]] = deque()
         self._held_bytes = 0
-        self._last_due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._reads = False
         self._near_ended = False
@@ -169,14 +168,13 @@ class Connection:
 
     def _hold(self, data: bytes) -> None:
         """Keep what may not leave yet, or what the socket did not take."""
-        due = self._link.due(len(data))
-        self._last_due = max(self._last_due, due)
-        self._held.append((self._last_due, data))
+        self._held.append((self._link.due(len(data)), data))
         self._held_bytes += len(data)
         self._pump()
 
     def _pump(self) -> None:
-        """Send what is due, in order, and see to it that the rest follows."""
+        """Send what is due, in order, and see to it that the rest follows. Only the first
+        is looked at: what was drawn a shorter delay waits for what came before it."""
         loop, far = self._link.loop, self._far
         if self._closed or far is None or self._link.rule.way == "half":
             return

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -229,7 +229,8 @@ class _Run:
                 },
                 limit=_LIMIT_S + 2 * settings.time_s,
             )
-            self._tally = asdict(tally)
+            # Not asdict: it takes a Counter for a list of pairs.
+            self._tally = {one.name: getattr(tally, one.name) for one in fields(tally)}
             self._log = await self._read_log(site)
             await breaker.still(_STILL_S)
             self._say(f"{len(writer.events)} events, {len(self._log)} in the committed log")

@@ -599,7 +599,24 @@ def test_clients_are_stopped_and_let_go(
     asyncio.run(body())
 
 
-def test_only_children_are_ever_signalled(children: list[subprocess.Popen[bytes]]) -> None:
+@pytest.fixture
+def grandchild() -> Iterator[int]:
+    """A process that is not a child of ours; it ends with its parent's input."""
+    inner = "import sys; sys.stdin.read()"
+    outer = (
+        "import subprocess, sys; one = subprocess.Popen([sys.executable, '-c', sys.argv[1]]);"
+        "print(one.pid, flush=True); one.wait()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", outer, inner], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        yield int(parent.stdout.readline())
+
+
+def test_only_children_are_ever_signalled(
+    children: list[subprocess.Popen[bytes]], grandchild: int
+) -> None:
     """
     A process that is not ours, or has ended, is left alone, and the answer says that
     nobody could be stopped. Healing lets those go on that were stopped.
@@ -609,7 +626,8 @@ def test_only_children_are_ever_signalled(children: list[subprocess.Popen[bytes]
         ended = children[0]
         ended.kill()
         ended.wait()
-        other = processes.Pause(cast(Control, FakeControl()), lambda: [1, ended.pid])
+        pids = [grandchild, ended.pid]
+        other = processes.Pause(cast(Control, FakeControl()), lambda: pids)
         begun = await other.begin(Fault("pause-clients", 3.0, {"draw": 1, "share": 1.0}))
         assert begun["stopped"] == []
         assert begun["note"] == "none of 2 clients could be stopped"
