@@ -79,7 +79,7 @@ def run(
         time_s=time_s or (chosen.time_s if chosen else 60.0),
         pairs=chosen.pairs if chosen else False,
         load=load,
-        limits=_limits(workloads, load),
+        limits=limits_of(workloads, load),
         log=log,
         endpoints=endpoints,
         command=f"./scripts/jepsen {shlex.join(sys.argv[1:])}",
@@ -97,7 +97,7 @@ def run(
     sys.exit(VALID if results.summary["valid"] else NOT_VALID)
 
 
-def _limits(workloads: Sequence[str], load: float) -> Limits:
+def limits_of(workloads: Sequence[str], load: float) -> Limits:
     """What the run must have had at least: in proportion, where less is asked for."""
     rates = {name: make().rate for name, make in WORKLOADS.items()}
     share = min(1.0, load) * sum(rates[name] for name in workloads) / sum(rates.values())

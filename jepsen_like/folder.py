@@ -2,6 +2,7 @@
 
     run.json        what was run: seed, command, nodes, phases, schedule
     history.jsonl   what was asked and what came back (history.py)
+    history.edn     the same, for tools of Jepsen's
     status.jsonl    what the members said of themselves (monitor.py)
     log.jsonl       the committed log, read after the heal
     notes.json      what workloads noted beside: an outside resource, say
@@ -26,6 +27,7 @@ from jepsen_like.protocols import LoggedEvent, Record, Verdict, Violation
 
 RUN: Final = "run.json"
 HISTORY: Final = "history.jsonl"
+EDN: Final = "history.edn"
 STATUS: Final = "status.jsonl"
 LOG: Final = "log.jsonl"
 NOTES: Final = "notes.json"

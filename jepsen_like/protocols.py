@@ -185,7 +185,7 @@ class Package(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Of `Control.abilities`."""
+        """Of `Control.abilities`; and "clients": some in processes of their own."""
         ...
 
     def draw(self, kind: str, draws: random.Random) -> Fault:

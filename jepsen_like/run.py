@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import raftstate
 from jepsen_like import folder as folders
+from jepsen_like import formats
 from jepsen_like.breaker import Breaker
 from jepsen_like.checkers import vacuity
 from jepsen_like.control import ControlError, LocalControl, RemoteControl
@@ -147,6 +148,8 @@ class _Run:
             self._began = time.monotonic()
             events = await self._break(control, chosen)
         self._write_run(_phases(events), control)
+        edn = formats.edn(events)
+        (self._folder / folders.EDN).write_text(edn, encoding="utf-8")
         # Judged is what was written down: nothing that a later look would not find.
         return folders.read_record(self._folder)
 
@@ -181,10 +184,12 @@ class _Run:
     def _choose(self, control: Control) -> dict[str, Package]:
         """The packages that were asked for and can be had."""
         every = packages(control, self._pids)
+        apart = any(one.setting is not None for one in self._workloads.values())
+        abilities = control.abilities | ({"clients"} if apart else set())
         chosen: dict[str, Package] = {}
         for name in self._settings.nemeses:
             package = every[name]
-            if lacking := package.needs - control.abilities:
+            if lacking := package.needs - abilities:
                 why = f"it needs {', '.join(sorted(lacking))}"
                 if not self._settings.all_nemeses:
                     raise CannotRun(f"nemesis {name} cannot be had here: {why}")

@@ -16,7 +16,8 @@ def packages(control: Control, pids: Pids) -> dict[str, Package]:
     """Every package, by name, for one cluster."""
     every: Sequence[Package] = (
         processes.Kill(control),
-        processes.Pause(control, pids),
+        processes.Pause(control),
+        processes.PauseClients(pids),
         processes.Restart(control),
         partitions.Partition(control),
         laggard.Laggard(control),

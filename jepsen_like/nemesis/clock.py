@@ -20,6 +20,7 @@ JUMP: Final = "clock-jump"
 STROBE: Final = "clock-strobe"
 _HOUR_S: Final = 3_600.0
 _EVERY_S: Final = 0.1
+_BEFORE_S: Final = 2.0  # what a clock showed right before: no other fault of it is so near
 _JUMP_SECONDS = (3.0, 6.0)
 _STROBE_SECONDS = (3.0, 5.0)
 # So much of the offset must be seen: a sample is on its way for a moment.
@@ -120,9 +121,11 @@ class Clock:
 
 def _farthest(window: Window, node: str, offset: float) -> float:
     """By how much a node's clock was off during the fault, at its farthest in the direction
-    of the offset; compared with what it showed before."""
+    of the offset; compared with what it showed right before, when nothing else was done to
+    it."""
     shown = [one for one in window.samples if one.node == node and one.wall_time_ms]
-    before = [_start(one) for one in shown if one.time < window.began]
+    since = window.began - _BEFORE_S
+    before = [_start(one) for one in shown if since <= one.time < window.began]
     during = [_start(one) for one in shown if window.began <= one.time <= window.ended]
     if not before or not during:
         return 0.0

@@ -98,78 +98,42 @@ def _uptime(sample: Any) -> str:
 
 
 class Pause:
-    """SIGSTOP: a leader that is silent and believes that it leads; clients that sleep
-    past the end of what they own, and go on as if nothing had been."""
+    """SIGSTOP: a leader that is silent, and believes that it leads."""
 
     name = "pause"
-    kinds = ("pause-leader", "pause-clients")
+    kinds = ("pause-leader",)
     needs = frozenset({"processes"})
 
-    def __init__(self, control: Control, pids: Pids) -> None:
+    def __init__(self, control: Control) -> None:
         self._control = control
-        self._pids = pids
         self._node = ""
-        self._clients: list[int] = []
-        self._stopped_at = 0.0
 
     def draw(self, kind: str, draws: random.Random) -> Fault:
-        """How long; clients always for longer than they may be silent."""
-        if kind == "pause-leader":
-            seconds = draws.uniform(2.0, 5.0)
-            return Fault(kind, round(seconds, 2), {"draw": targets.draw(draws)})
-        seconds = draws.uniform(TTL_S + 0.5, TTL_S + 2.5)
-        args = {"draw": targets.draw(draws), "share": round(draws.uniform(0.3, 0.7), 2)}
-        return Fault(kind, round(seconds, 2), args)
+        """For how long: longer than it takes to elect another."""
+        return Fault(kind, round(draws.uniform(2.0, 5.0), 2), {"draw": targets.draw(draws)})
 
     async def begin(self, fault: Fault) -> Any:
-        """Stop them, and wait until they stand."""
-        if fault.kind == "pause-clients":
-            return await self._pause_clients(fault)
+        """Stop it, and wait until it stands."""
         aim = await targets.aim(self._control, fault.args["draw"])
         self._node = aim.leader
         await self._control.pause([aim.leader])
         return {"nodes": [aim.leader], "leader": aim.leader, "note": aim.note}
 
-    async def _pause_clients(self, fault: Fault) -> Any:
-        """Some of them, so that others are there to take over."""
-        pids = sorted(self._pids())
-        random.Random(fault.args["draw"]).shuffle(pids)
-        chosen = pids[: max(1, round(fault.args["share"] * len(pids)))] if pids else []
-        self._clients = [pid for pid in chosen if _signal_child(pid, signal.SIGSTOP)]
-        self._stopped_at = time.monotonic()
-        stopped = await _until_stopped(self._clients)
-        note = "" if stopped else f"none of {len(pids)} clients could be stopped"
-        return {"stopped": stopped, "of": len(pids), "note": note}
-
     async def end(self, fault: Fault) -> Any:
-        """Let them go on."""
-        if fault.kind == "pause-clients":
-            return self._resume_clients()
+        """Let it go on."""
         resumed, self._node = self._node, ""
         if resumed:
             await self._control.resume([resumed])
         return {"resumed": [resumed] if resumed else []}
 
-    def _resume_clients(self) -> Any:
-        clients, self._clients = self._clients, []
-        still = [pid for pid in clients if _state_of_child(pid) in "Tt"]
-        seconds = time.monotonic() - self._stopped_at
-        for pid in clients:
-            _signal_child(pid, signal.SIGCONT)
-        return {"still_stopped": still, "stopped_s": round(seconds, 3)}
-
     async def heal(self) -> None:
         """Let whoever still stands go on."""
-        self._resume_clients()
         if self._node:
             await self._control.resume([self._node])
             self._node = ""
 
     def evidence(self, window: Window) -> str | None:
-        """A paused member answered nothing, and was the same process afterwards. Clients
-        stood still from the beginning to the end, for longer than they may own."""
-        if window.fault.kind == "pause-clients":
-            return _clients_stood(window)
+        """It answered nothing, and was the same process afterwards."""
         for node in seen.nodes(window.begun):
             quiet = seen.silence(window, node)
             if quiet is None or quiet.seconds < window.fault.seconds / 2:
@@ -182,6 +146,56 @@ class Pause:
                 f"without an answer), and is the same process; {seen.terms(window)}"
             )
         return None
+
+
+class PauseClients:
+    """SIGSTOP: clients that sleep past the end of what they own, and go on as if nothing
+    had been. It needs no cluster of our own."""
+
+    name = "pause-clients"
+    kinds = ("pause-clients",)
+    needs = frozenset({"clients"})
+
+    def __init__(self, pids: Pids) -> None:
+        self._pids = pids
+        self._clients: list[int] = []
+        self._stopped_at = 0.0
+
+    def draw(self, kind: str, draws: random.Random) -> Fault:
+        """For how long: always for longer than they may be silent."""
+        seconds = draws.uniform(TTL_S + 0.5, TTL_S + 2.5)
+        args = {"draw": targets.draw(draws), "share": round(draws.uniform(0.3, 0.7), 2)}
+        return Fault(kind, round(seconds, 2), args)
+
+    async def begin(self, fault: Fault) -> Any:
+        """Stop some of them, so that others are there to take over."""
+        pids = sorted(self._pids())
+        random.Random(fault.args["draw"]).shuffle(pids)
+        chosen = pids[: max(1, round(fault.args["share"] * len(pids)))] if pids else []
+        self._clients = [pid for pid in chosen if _signal_child(pid, signal.SIGSTOP)]
+        self._stopped_at = time.monotonic()
+        stopped = await _until_stopped(self._clients)
+        note = "" if stopped else f"none of {len(pids)} clients could be stopped"
+        return {"stopped": stopped, "of": len(pids), "note": note}
+
+    async def end(self, fault: Fault) -> Any:
+        """Let them go on."""
+        clients, self._clients = self._clients, []
+        still = [pid for pid in clients if _state_of_child(pid) in "Tt"]
+        seconds = time.monotonic() - self._stopped_at
+        for pid in clients:
+            _signal_child(pid, signal.SIGCONT)
+        return {"still_stopped": still, "stopped_s": round(seconds, 3)}
+
+    async def heal(self) -> None:
+        """Let whoever still stands go on."""
+        clients, self._clients = self._clients, []
+        for pid in clients:
+            _signal_child(pid, signal.SIGCONT)
+
+    def evidence(self, window: Window) -> str | None:
+        """They stood still from the beginning to the end, for longer than they may own."""
+        return _clients_stood(window)
 
 
 def _clients_stood(window: Window) -> str | None:

@@ -18,7 +18,7 @@ from jepsen_like.protocols import Fault, Package
 # that it does.
 GAP_S: Final = (2.0, 3.0)
 # Families that never wait for the cluster, and signal no node: they can go beside others.
-BESIDE: Final = frozenset({"partition", "clock"})
+BESIDE: Final = frozenset({"partition", "clock", "pause-clients"})
 
 
 @dataclass(frozen=True, slots=True)

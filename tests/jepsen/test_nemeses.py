@@ -71,7 +71,8 @@ def mine(control: Any, pids: Sequence[int] = ()) -> list[Package]:
     """The packages of this test, in one order."""
     return [
         processes.Kill(control),
-        processes.Pause(control, lambda: pids),
+        processes.Pause(control),
+        processes.PauseClients(lambda: pids),
         processes.Restart(control),
         partitions.Partition(control),
         laggard.Laggard(control),
@@ -581,7 +582,7 @@ def test_clients_are_stopped_and_let_go(
 
     async def body() -> None:
         pids = [one.pid for one in children]
-        pause = processes.Pause(cast(Control, FakeControl()), lambda: pids)
+        pause = processes.PauseClients(lambda: pids)
         fault = pause.draw("pause-clients", random.Random(2))
         begun = await pause.begin(fault)
         assert begun["of"] == 3
@@ -627,14 +628,14 @@ def test_only_children_are_ever_signalled(
         ended.kill()
         ended.wait()
         pids = [grandchild, ended.pid]
-        other = processes.Pause(cast(Control, FakeControl()), lambda: pids)
+        other = processes.PauseClients(lambda: pids)
         begun = await other.begin(Fault("pause-clients", 3.0, {"draw": 1, "share": 1.0}))
         assert begun["stopped"] == []
         assert begun["note"] == "none of 2 clients could be stopped"
         await other.heal()
 
         pid = children[1].pid
-        ours = processes.Pause(cast(Control, FakeControl()), lambda: [pid])
+        ours = processes.PauseClients(lambda: [pid])
         await ours.begin(Fault("pause-clients", 3.0, {"draw": 1, "share": 1.0}))
         assert processes._state_of_child(pid) == "T"
         await ours.heal()
