@@ -28,8 +28,9 @@ from raftstate.v1.membership_pb2 import Configuration
 _PACKAGE_ROOT = Path(__file__).parents[2]
 # What a process dies of if it reads a page that makes no sense.
 OF_DAMAGE = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE})
-_START_S = 60
-_BYTES_PER_S_MIN = 2 << 20
+# Who reads elsewhere hangs if it takes longer than to start, and to read so slowly.
+START_S = 60.0
+BYTES_PER_S_MIN = 2 << 20
 
 
 class ImageDamaged(SnapshotFailed):
@@ -98,7 +99,7 @@ class Examiner:
     def examine(self, folder: Path) -> Found:
         """As `examine`, elsewhere. An image that kills its reader has failed."""
         process = self._start(folder)
-        limit_s = _START_S + (folder / DATA).stat().st_size / _BYTES_PER_S_MIN
+        limit_s = START_S + (folder / DATA).stat().st_size / BYTES_PER_S_MIN
         try:
             output, complaint = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:

@@ -61,6 +61,7 @@ rename there are two generations, and the newer counts (3).
 
 from __future__ import annotations
 
+import logging
 import secrets
 import struct
 from collections.abc import Callable, Iterator
@@ -93,6 +94,8 @@ from raftstate.storage.scrub import STATE, inspect
 from raftstate.storage.segments import SEGMENT_BYTES
 from raftstate.storage.snapshots import LmdbSnapshots
 from raftstate.storage.space import RESERVE_BYTES, Space
+
+logger = logging.getLogger("raftstate.open")
 
 FIRST_EPOCH = 1
 _LOCK = "lock"
@@ -280,7 +283,7 @@ def _open(wanted: _Wanted, held: ExitStack, doubtful: bool) -> Storage:
         is_new = not (data_dir / LOG).exists()
         if is_new:
             wanted.make_log(data_dir / LOG, _new_identity(wanted))
-        elif doubtful and (fault := inspect(data_dir, (LOG,))):
+        elif doubtful and (fault := _inspect_first(data_dir, LOG)):
             raise Damage(fault)
         log = wanted.open_log(data_dir / LOG)
         opened.callback(log.close)
@@ -320,6 +323,13 @@ def _open(wanted: _Wanted, held: ExitStack, doubtful: bool) -> Storage:
         _boot_id=wanted.boot_id,
         _closing=held,
     )
+
+
+def _inspect_first(data_dir: Path, part: str) -> str:
+    """What is damaged there, said by a process of its own. That takes a while, so it is told
+    before."""
+    logger.warning("looking at every page first", extra={"part": part})
+    return inspect(data_dir, (part,))
 
 
 def _open_snapshots(wanted: _Wanted, log: Log, state: LmdbState, space: Space) -> LmdbSnapshots:
@@ -434,7 +444,7 @@ def _fault(folder: Path, log: Log, wanted: _Wanted, doubtful: bool) -> str | Non
 def _applied(folder: Path, wanted: _Wanted, doubtful: bool) -> Position:
     if not (folder / DATA).exists():
         raise _StateDamaged(f"{folder / DATA} is missing")
-    if doubtful and (fault := inspect(wanted.data_dir, (STATE,))):
+    if doubtful and (fault := _inspect_first(wanted.data_dir, STATE)):
         raise _StateDamaged(fault)
     try:
         env = open_environment(folder, map_bytes=wanted.map_bytes, readonly=True)

@@ -8,7 +8,8 @@ would take turns with the raft thread. And what a damaged page does to LMDB, up 
 signal that ends the process, happens to the reader.
 
 What a reader finds is believed when a second one has found it too. A reader that dies
-of what it reads has found damage; one that was killed has not.
+of what it reads has found damage; one that was killed has not, nor one that hangs: it is
+ended when it has said nothing for too long.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import logging
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -38,7 +40,7 @@ from raftstate.storage.checks import (
 )
 from raftstate.storage.environment import DATA
 from raftstate.storage.files import FolderLock, storage_errors
-from raftstate.storage.images import OF_DAMAGE
+from raftstate.storage.images import BYTES_PER_S_MIN, OF_DAMAGE, START_S
 from raftstate.storage.quarantine import LOG, SNAPSHOTS
 
 logger = logging.getLogger("raftstate.scrub")
@@ -51,6 +53,7 @@ EXIT_SOUND, EXIT_DAMAGED, EXIT_FAILED = 0, 1, 3
 _PACKAGE_ROOT = Path(__file__).parents[2]
 _NICENESS = 10
 _TOLD_BYTES = 4 << 20
+_POLL_MS_MAX = (1 << 31) - 1
 
 
 # --- the reader's process ----------------------------------------------------------
@@ -135,7 +138,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def read(
@@ -147,17 +150,22 @@ class Reader:
         structure: bool = False,
         progress: Callable[[int], None] = lambda _size: None,
     ) -> Finding:
-        """Let a process read some parts of a folder to the end, or to the first damage."""
+        """Let a process read some parts of a folder to the end, or to the first damage; or
+        until it says nothing any more."""
         how = [str(os.getpid()), str(bytes_per_s), "1" if structure else "0"]
+        patience_s = _patience_s(data_dir, parts if structure else (), bytes_per_s)
         process = self._start([str(data_dir), *how, *parts])
         finding = Finding()
         if process is None:
             finding.failed = "it was stopped"
             return finding
-        assert process.stdout is not None
         with process:
-            for line in process.stdout:
-                _take(finding, line, progress)
+            try:
+                for line in _lines(process, patience_s):
+                    _take(finding, line, progress)
+            except TimeoutError:
+                process.kill()
+                finding.failed = f"it said nothing for {patience_s:.0f} s"
         _judge(finding, process.returncode)
         return finding
 
@@ -171,7 +179,7 @@ class Reader:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(reap_s)
 
-    def _start(self, arguments: list[str]) -> subprocess.Popen[str] | None:
+    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes] | None:
         with self._lock:
             if self._stopped:
                 return None
@@ -181,12 +189,34 @@ class Reader:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                text=True,
             )
             return self._process
 
 
-def _take(finding: Finding, line: str, progress: Callable[[int], None]) -> None:
+def _patience_s(data_dir: Path, walked: tuple[str, ...], bytes_per_s: float) -> float:
+    """How long a reader may say nothing. It does not speak while it starts, until it has
+    read enough to tell, nor while it walks the pages of a file."""
+    files = (file for part in walked for file in _lmdb_files(data_dir, part))
+    silent_bytes = sum(file.stat().st_size for file in files)
+    return START_S + _TOLD_BYTES / bytes_per_s + silent_bytes / BYTES_PER_S_MIN
+
+
+def _lines(process: subprocess.Popen[bytes], patience_s: float) -> Iterator[bytes]:
+    """What a process says, a line at a time. Raises TimeoutError when it has said nothing
+    for so long."""
+    assert process.stdout is not None
+    poller, rest = select.poll(), b""
+    poller.register(process.stdout, select.POLLIN)
+    while poller.poll(min(1e3 * patience_s, _POLL_MS_MAX)):
+        piece = os.read(process.stdout.fileno(), select.PIPE_BUF)
+        if not piece:
+            return
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    raise TimeoutError
+
+
+def _take(finding: Finding, line: bytes, progress: Callable[[int], None]) -> None:
     try:
         said = json.loads(line)
     except ValueError:

@@ -164,6 +164,24 @@ def test_what_is_found_when_two_processes_died_at_opening(stopped: Path) -> None
     member.close()
 
 
+def test_who_looks_first_does_not_wait_for_ever(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It says what it waits for, and then that nothing came of it; the next one opens.
+    """
+    (stopped / "opening").write_text(f"{BOOT} 2")
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", "raftstate.open"):
+        hangs(patch, tmp_path)
+        with pytest.raises(StorageError, match="cannot read the log .* it said nothing for"):
+            Member(stopped)
+    assert [record.message for record in caplog.records] == ["looking at every page first"]
+    assert not (stopped / "opening").exists()
+    member = Member(stopped)
+    assert member.storage.quarantined == ""
+    member.close()
+
+
 def test_a_node_is_on_trial_for_a_while(stopped: Path) -> None:
     """
     Also after the opening: applying the log may meet the page that kills.

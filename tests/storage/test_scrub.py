@@ -192,6 +192,47 @@ def test_a_reader_that_is_killed_has_found_nothing(
     assert scrubber(member).once() == ""
 
 
+def hangs(monkeypatch: pytest.MonkeyPatch, folder: Path, patience_s: float = 0.3) -> None:
+    """From now on every process that reads says nothing, for a while."""
+    program = folder / "hangs"
+    program.write_text("#!/bin/sh\nexec sleep 30\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(scrub, "START_S", patience_s)
+
+
+def test_a_reader_that_hangs_is_ended_and_has_found_nothing(
+    member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever waits for it would wait for ever. The next reader may be luckier.
+    """
+    reader, began = Reader(), time.monotonic()
+    with monkeypatch.context() as patch:
+        hangs(patch, tmp_path)
+        found = reader.read(member.data_dir)
+    assert (found.fault, found.failed) == ("", "it said nothing for 0 s")
+    assert reader._process is not None
+    assert reader._process.returncode == -signal.SIGKILL
+    assert time.monotonic() - began < 15
+    assert reader.read(member.data_dir).failed == ""
+
+
+def test_a_reader_has_longer_the_slower_it_is_to_read(member: Member) -> None:
+    """
+    What it has not told yet takes it a while at a low rate, and so does a file that it walks
+    without a word.
+    """
+    file = member.data_dir / "log" / "data.mdb"
+    hurried = scrub._patience_s(member.data_dir, (), UNBOUNDED)
+    assert hurried == pytest.approx(scrub.START_S)
+    assert scrub._patience_s(member.data_dir, (), 1 << 20) == pytest.approx(hurried + 4)
+    os.truncate(file, 200 << 20)
+    assert scrub._patience_s(member.data_dir, ("log",), UNBOUNDED) == pytest.approx(
+        hurried + 100
+    )
+
+
 def test_what_only_one_reader_finds_is_not_believed(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
