@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from jepsen_like.checkers.verdicts import verdict
+from jepsen_like.history import NEMESIS
 from jepsen_like.protocols import Record, Verdict
 
 
@@ -38,3 +41,24 @@ def _wrong(record: Record) -> Iterator[str]:
         if tally[name]:
             shown = {error: count for error, count in tally["errors"].items() if name in error}
             yield f"{tally[name]} {what} {shown or ''}".rstrip()
+    yield from _history(record)
+
+
+def _history(record: Record) -> Iterator[str]:
+    """What shows that the history is not the whole one, or not in order; and that what
+    came after the heal began before the cluster was well."""
+    ended = Counter(event.type for event in record.events if event.process != NEMESIS)
+    for outcome in ("ok", "fail", "info"):
+        counted = record.tally.get(outcome, ended[outcome])
+        if counted != ended[outcome]:
+            yield f"{counted} operations ended as {outcome}, and {ended[outcome]} are written"
+    for before, after in pairwise(record.events):
+        if after.time < before.time:
+            yield f"time goes back in the history, from {before.time} to {after.time}"
+            break
+    for event in record.events:
+        if event.process == NEMESIS and event.type == "info" and isinstance(event.value, dict):
+            if event.key == "heal" and event.value.get("serving") is False:
+                yield "not every node served again after the heal"
+            if event.key == "settle" and event.value.get("settled") is False:
+                yield "not every node caught up before the last reads"

@@ -84,7 +84,11 @@ def resolve(record: Record, workload: str) -> Resolution:
         identity = id_of(pair)
         if identity is not None and by_id.setdefault(identity, pair) is not pair:
             raise MalformedHistory(f"two operations have the id {identity!r}")
-    log = tuple(event for event in record.log if event.type == workload)
+    log = tuple(
+        event
+        for event in record.log
+        if event.type == workload or workload_of(event) == workload
+    )
     unread = _unread(record)
     stored, garbled = ({}, []) if unread else _by_id(log)
     first = {identity: events[0] for identity, events in stored.items()}
@@ -95,6 +99,7 @@ def resolve(record: Record, workload: str) -> Resolution:
     complaints: list[str] = []
     if not unread:
         complaints += garbled
+        complaints += _misplaced(log, workload)
         complaints += _doubles(stored)
         complaints += _strangers(by_id, stored)
         complaints += _gaps(log)
@@ -125,6 +130,11 @@ def told(pair: Pair) -> Told:
 def key_of(event: LoggedEvent) -> str:
     """The key that an event belongs to: the last part of its agent's name."""
     return event.stream.rpartition("/")[2]
+
+
+def workload_of(event: LoggedEvent) -> str:
+    """The workload that an event belongs to: the last part but one of its agent's name."""
+    return event.stream.rpartition("/")[0].rpartition("/")[2]
 
 
 def _unread(record: Record) -> str:
@@ -168,6 +178,13 @@ def _doubles(stored: Mapping[str, Sequence[LoggedEvent]]) -> Iterator[str]:
     for identity, events in stored.items():
         if len(events) > 1:
             yield f"double: {identity} is stored as {' and as '.join(map(_place, events))}"
+
+
+def _misplaced(log: Iterable[LoggedEvent], workload: str) -> Iterator[str]:
+    """Events of one workload in the stream of another, or the other way round."""
+    for event in log:
+        if not event.type == workload_of(event) == workload:
+            yield f"stranger: {_place(event)} is of the type {event.type!r}"
 
 
 def _strangers(
@@ -220,5 +237,5 @@ def _moved(pair: Pair, stored: LoggedEvent) -> Iterator[str]:
     for name in ("step", "position"):
         if name in value and value[name] != getattr(stored, name):
             yield f"was acknowledged at {name} {value[name]}, stored at {getattr(stored, name)}"
-    if pair.completion.revision and pair.completion.revision != stored.revision:
+    if pair.completion.revision != stored.revision:
         yield f"was acknowledged @{pair.completion.revision}, stored @{stored.revision}"

@@ -11,6 +11,9 @@ ended, whichever is first. Every linearizable read that began later has to hold 
   none may be. How long it stayed hidden is told;
 - `resurrected` is one whose add failed for certain, `stranger` one that nobody added;
 - `duplicate` is one that a read holds twice;
+- `torn` is a read that is not how the committed log begins: it lacks an element though it
+  holds a later one, or has them in another order;
+- `order` is an add that was acknowledged before another one began, and comes after it;
 - `never read` is one whose add was not acknowledged, and that is nowhere: that is allowed.
 
 In the end every node is read by itself, stale, and all have to hold the same elements in
@@ -19,15 +22,15 @@ the same order, which are those of the committed log.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jepsen_like.checkers.history import MalformedHistory
-from jepsen_like.checkers.resolve import Resolution, resolve, told
+from jepsen_like.checkers.resolve import Resolution, resolve, stored_id, told
 from jepsen_like.checkers.verdicts import verdict
-from jepsen_like.history import Pair
+from jepsen_like.history import Event, Pair
 from jepsen_like.protocols import Record, Verdict
 
 
@@ -39,6 +42,7 @@ class _Read:
     ended: float
     elements: tuple[str, ...]
     node: str = ""
+    revision: int = 0
     among: frozenset[str] = field(default_factory=frozenset)
 
     def __str__(self) -> str:
@@ -75,6 +79,8 @@ def check(record: Record, workload: str = "set") -> Verdict:
         *_lost(adds, elements, final),
         *_stale(elements, online),
         *_impossible(adds, reads),
+        *_torn(reads, resolution),
+        *_order(adds),
         *_different(final, resolution),
     ]
     figures = {**resolution.figures(), **_figures(adds, elements, online, wrong)}
@@ -107,7 +113,8 @@ def _read(pair: Pair) -> _Read:
         node = pair.invoke.value["node"] if pair.invoke.f == "read-node" else ""
     except (KeyError, TypeError) as error:
         raise MalformedHistory(f"no read of a set: {pair.invoke}: {end}") from error
-    return _Read(pair.invoke.time, end.time, elements, node, frozenset(elements))
+    among = frozenset(elements)
+    return _Read(pair.invoke.time, end.time, elements, node, end.revision, among)
 
 
 def _elements(adds: Mapping[str, Pair], reads: Sequence[_Read]) -> dict[str, _Element]:
@@ -179,6 +186,47 @@ def _impossible(adds: Mapping[str, Pair], reads: Sequence[_Read]) -> Iterator[st
                 yield from once("resurrected", identity, f"is in {read}; its add failed")
             elif adds[identity].invoke.time > read.ended:
                 yield from once("early", identity, f"is in {read}; it was added later")
+
+
+def _torn(reads: Sequence[_Read], resolution: Resolution) -> Iterator[str]:
+    """Reads that no moment of the committed log explains: a set grows at its end. What is
+    not in the log is told of elsewhere."""
+    if not resolution.whole:
+        return
+    stored = [one.stored for one in resolution.operations.values() if one.stored is not None]
+    stored.sort(key=lambda event: event.position)
+    log = [(stored_id(event.data) or "", event.revision) for event in stored]
+    revisions = dict(log)
+    for read in reads:
+        held = [one for one in dict.fromkeys(read.elements) if one in revisions]
+        for one, (other, _) in zip(held, log, strict=False):
+            if one != other:
+                yield f"torn: {read} has {one} where the log has {other}"
+                break
+        if read.revision and held and (newest := revisions[held[-1]]) > read.revision:
+            yield f"early: {held[-1]} is in {read} @{read.revision}; it came @{newest}"
+
+
+def _order(adds: Mapping[str, Pair]) -> Iterator[str]:
+    """Acknowledged adds whose revisions are not in the order of real time."""
+    done = [pair for pair in adds.values() if told(pair) == "done"]
+    ended = deque(sorted((_acknowledged(pair) for pair in done), key=lambda end: end.time))
+    newest: Event | None = None
+    for pair in sorted(done, key=lambda pair: pair.invoke.time):
+        while ended and ended[0].time < pair.invoke.time:
+            end = ended.popleft()
+            newest = end if newest is None or end.revision > newest.revision else newest
+        revision = _acknowledged(pair).revision
+        if newest is not None and revision <= newest.revision:
+            yield (
+                f"order: {pair.invoke.value['id']} is @{revision}, and began after an add"
+                f" @{newest.revision} was acknowledged at {newest.time:.3f}"
+            )
+
+
+def _acknowledged(pair: Pair) -> Event:
+    assert pair.completion is not None, "it was acknowledged"
+    return pair.completion
 
 
 def _different(final: Mapping[str, _Read], resolution: Resolution) -> Iterator[str]:

@@ -8,6 +8,7 @@ while it was harmed. So a run must have had enough of everything; else its verdi
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +25,17 @@ class Limits:
 
     `rate_min`: `ok` operations a second, over all workloads, before the first fault.
     `ok_share_min`: the share of all operations that ended as `ok`.
+    `during_share_min`: of the rate at which a workload's operations were `ok` before the
+    first fault, this share over the time of the faults; it is one at least.
     `concurrent_min`: operations under way during each fault.
     `last_count`, `last_ok_share_min`: of so many last operations of each workload that
-    began after the heal, this share is `ok`.
+    began after the heal, this share is `ok`. And of what was asked so often, with one name,
+    there is one that was `ok`.
     `unknown_min`: operations with unknown outcomes, if there were faults."""
 
     rate_min: float = 50.0
     ok_share_min: float = 0.30
+    during_share_min: float = 0.1
     concurrent_min: int = 20
     last_count: int = 10
     last_ok_share_min: float = 0.5
@@ -46,6 +51,8 @@ def check(record: Record, limits: Limits | None = None) -> Verdict:
     lacking = [
         *_rates(figures, limits),
         *_faults(figures, faults, limits),
+        *_during(record, asked, faults, limits),
+        *_never(asked, limits),
         *_last(record, asked, limits),
     ]
     return verdict(
@@ -125,6 +132,44 @@ def _faults(
         )
 
 
+def _during(
+    record: Record, asked: Sequence[Pair], faults: Sequence[Happened], limits: Limits
+) -> Iterator[str]:
+    """Each workload has to go on while there are faults: one that hangs meets none."""
+    if not faults or not asked:
+        return
+    began, first = asked[0].invoke.time, faults[0].began
+    last = record.phases.get("heal", max(fault.ended for fault in faults))
+    for workload in record.workloads:
+        ok = [
+            _ended(pair, 0.0)
+            for pair in asked
+            if pair.invoke.workload == workload and pair.outcome == "ok"
+        ]
+        before = sum(end <= first for end in ok)
+        during = sum(first < end <= last for end in ok)
+        usual = before / (first - began) * (last - first) if first > began else 0.0
+        if during < max(1.0, limits.during_share_min * usual):
+            yield (
+                f"{during} operations of {workload} were ok in the {last - first:.0f} s of the"
+                f" faults, {before} in the {first - began:.0f} s before"
+            )
+
+
+def _never(asked: Sequence[Pair], limits: Limits) -> Iterator[str]:
+    """Whatever is asked, now and then there has to be an answer."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    ok: set[tuple[str, str]] = set()
+    for pair in asked:
+        kind = pair.invoke.workload, pair.invoke.f
+        kinds[kind] += 1
+        if pair.outcome == "ok":
+            ok.add(kind)
+    for (workload, f), count in sorted(kinds.items()):
+        if count >= limits.last_count and (workload, f) not in ok:
+            yield f"none of {count} operations {f} of {workload} was ok"
+
+
 def _last(record: Record, asked: Sequence[Pair], limits: Limits) -> Iterator[str]:
     """Each workload has to work again after the heal."""
     healed = record.phases.get("quiet", record.phases.get("heal"))
@@ -140,3 +185,18 @@ def _last(record: Record, asked: Sequence[Pair], limits: Limits) -> Iterator[str
         ok = sum(pair.outcome == "ok" for pair in last)
         if not ok or ok < limits.last_ok_share_min * len(last):
             yield f"{ok} of the last {len(last)} operations of {workload} were ok"
+    yield from _final(record, asked)
+
+
+def _final(record: Record, asked: Sequence[Pair]) -> Iterator[str]:
+    """Of what a workload asks at the very end something has to be answered."""
+    since = record.phases.get("final", float("inf"))
+    counts: Counter[str] = Counter()
+    ok: Counter[str] = Counter()
+    for pair in asked:
+        if pair.invoke.time >= since:
+            counts[pair.invoke.workload] += 1
+            ok[pair.invoke.workload] += pair.outcome == "ok"
+    for workload, count in sorted(counts.items()):
+        if not ok[workload]:
+            yield f"none of the {count} last questions of {workload} was answered"

@@ -75,7 +75,10 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped
             except grpc.aio.AbortError:
                 code = getattr(context.code(), "name", "UNKNOWN")
                 raise
-            except Exception as error:  # noqa: BLE001  # told to the client, and logged
+            except Exception as error:  # told to the client, and logged
+                if _has_stopped(error):
+                    code = "CANCELLED"
+                    raise  # nobody is left to tell, and grpc knows it
                 failure = _failure(method, error)
                 code = failure.code.name
                 await abort(context, failure)
@@ -89,6 +92,13 @@ async def abort(context: Any, failure: Failure) -> None:
     """End a call with a failure; raises grpc's AbortError."""
     trailer = ((DETAILS_KEY, failure.status().SerializeToString()),)
     await context.abort(failure.code, failure.message, trailing_metadata=trailer)
+
+
+def _has_stopped(error: Exception) -> bool:
+    """Whether grpc says that the server was stopped under the call."""
+    return isinstance(error, grpc.aio.BaseError) and not isinstance(
+        error, grpc.aio.AbortError | grpc.aio.UsageError | grpc.aio.InternalError
+    )
 
 
 def _failure(method: str, error: Exception) -> Failure:

@@ -55,6 +55,7 @@ class Office:
         """
         while True:
             read = asyncio.ensure_future(anext(iterator, None))
+            read.add_done_callback(_seen)
             lost = self._lost
             try:
                 waiting: set[asyncio.Future[Any]] = {read, lost}
@@ -68,3 +69,9 @@ class Office:
             if request is None:
                 return
             yield request
+
+
+def _seen(read: asyncio.Future[Any]) -> None:
+    """Nobody may be left to hear how a read failed: its stream, or the server, has ended."""
+    if not read.cancelled():
+        read.exception()

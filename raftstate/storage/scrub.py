@@ -243,7 +243,8 @@ def inspect(data_dir: Path, parts: tuple[str, ...]) -> str:
     Raises StorageError if that cannot be told."""
     finding = Reader().read(data_dir, parts, structure=True)
     if finding.failed and not finding.fault:
-        raise StorageError(f"cannot read the {finding.part} in {data_dir}: {finding.failed}")
+        part = finding.part or parts[0]
+        raise StorageError(f"cannot read the {part} in {data_dir}: {finding.failed}")
     return finding.fault
 
 

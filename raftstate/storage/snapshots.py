@@ -126,6 +126,7 @@ class LmdbSnapshots:
         self._manifests: dict[str, SnapshotManifest] = {}
         self._reading: tuple[str, int] | None = None
         self._examiner = Examiner()
+        self._second_reader = Reader()
         make_folder_durably(folder)
         for path in list(folder.iterdir()):
             if _is_ours(path.name) and path.name != named:
@@ -224,6 +225,7 @@ class LmdbSnapshots:
 
     def close(self) -> None:
         self._examiner.stop()
+        self._second_reader.stop()
         self._drop_staging()
         self._stop_reading()
         self._jobs.put(None)
@@ -320,7 +322,7 @@ class LmdbSnapshots:
     def _blame(self, error: ImageDamaged) -> SnapshotFailed | Damage:
         """What is damaged where a copy is: the state, if another reader finds so too, or
         the copy alone."""
-        found = Reader().read(self._folder.parent, (STATE,))
+        found = self._second_reader.read(self._folder.parent, (STATE,))
         if found.fault:
             return Damage(f"{found.fault} (found by a snapshot: {error})")
         return SnapshotFailed(f"no snapshot was taken: {error}")

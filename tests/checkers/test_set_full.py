@@ -24,13 +24,13 @@ def add(number: int, began: float, end: float | None, type_: Any = "ok") -> Aske
 
 
 def read(began: float, end: float, ids: list[str], process: int = 20) -> Asked:
-    return Asked(process, "read", "0", None, began, end, "ok", {"ids": ids}, 1)
+    return Asked(process, "read", "0", None, began, end, "ok", {"ids": ids}, 9)
 
 
 def last(node: str, ids: list[str], type_: Any = "ok") -> Asked:
     answer = {"ids": ids} if type_ == "ok" else None
     asked = {"node": node}
-    return Asked(30 + NODES.index(node), "read-node", "0", asked, 90, 91, type_, answer, 1)
+    return Asked(30 + NODES.index(node), "read-node", "0", asked, 90, 91, type_, answer, 9)
 
 
 ADDS = [add(0, 1, 2), add(1, 3, 4), add(2, 5, None), add(3, 6, 7, "fail"), add(4, 8, 9, "info")]
@@ -87,6 +87,24 @@ WRONGS = {
     "failed and there": ("resurrected", run(*ADDS, read(10, 11, [*IDS, "e3"]), *FINAL)),
     "failed and in the log": ("resurrected", run(stored=[*IDS, "e3"])),
     "from nowhere": ("stranger", run(*ADDS, read(10, 11, [*IDS, "x"]), *FINAL)),
+    # The second element was never acknowledged, so that nobody knew it before.
+    "without one before it": (
+        "torn",
+        run(ADDS[0], add(1, 3, None), *ADDS[2:], read(10, 11, ["e0", "e2"]), *FINAL),
+    ),
+    "in another order": ("torn", run(*ADDS, read(10, 11, ["e1", "e0", "e2"]), *FINAL)),
+    "in another order everywhere": (
+        "torn",
+        run(*ADDS, *(last(node, ["e1", "e0", "e2"]) for node in NODES)),
+    ),
+    "newer than the answer says": (
+        "early",
+        run(*ADDS, read(10, 11, IDS)._replace(revision=2), *FINAL),
+    ),
+    "added in another order": (
+        "order",
+        run(ADDS[0]._replace(began=5, end=6), *ADDS[1:], *FINAL),
+    ),
     "before it was added": ("early", run(*ADDS, read(2.5, 4.5, ["e0", "e2"]), *FINAL)),
     "another order on one node": (
         "different",

@@ -68,6 +68,16 @@ def failing(run: Record, since: float) -> Record:
     return with_types(run, lambda event: "fail" if event.time >= since else event.type)
 
 
+def silent() -> Record:
+    """A workload that hangs for as long as there are faults, and works before and after."""
+    return with_types(run(), lambda event: "fail" if 5 < event.time < 10 else event.type)
+
+
+def last_failing() -> Record:
+    """The last few questions of many fail."""
+    return failing(run(phases={**PHASES, "final": 13.999}), 14.0)
+
+
 @pytest.mark.parametrize(
     ("why", "empty"),
     [
@@ -79,6 +89,9 @@ def failing(run: Record, since: float) -> Record:
         ("0 of the last 10 operations of register were ok", failing(run(), 12.0)),
         ("4 of the last 10 operations of register were ok", failing(run(), 14.94)),
         ("0 of the last 0 operations of set", run(workloads=("register", "set"))),
+        ("0 operations of register were ok in the 5 s of the faults", silent()),
+        ("none of 900 operations read of register was ok", failing(run(), 0.0)),
+        ("none of the 60 last questions", last_failing()),
         ("never healed", run(phases={"warm-up": 0.0})),
         ("ok operations a second", record()),
     ],

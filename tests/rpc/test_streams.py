@@ -7,15 +7,20 @@ the way they do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
 
+from raftstate.rpc.edge import Edge
 from raftstate.rpc.frontend import Limits
+from raftstate.rpc.office import Office, OfficeLost
 from raftstate.v1.agent_service_pb2 import (
     ACQUIRE_MODE_FORCE,
     ACQUIRE_MODE_WAIT,
@@ -203,6 +208,81 @@ def test_streams_of_a_leader_end_when_it_loses_office() -> None:
             assert b.fake.broken == []
 
     asyncio.run(tell())
+
+
+def test_a_read_that_fails_when_nobody_listens_is_no_news() -> None:
+    """
+    The office is lost, or the handler has gone, and then the stream's read fails: nothing
+    is left in the log.
+    """
+
+    async def tell() -> None:
+        told: list[Any] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        async with bench() as b:
+            await b.open()
+            office = Office(b.fake)
+            office.look()
+            fails = loop.create_future()
+
+            async def requests() -> AsyncIterator[int]:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await fails
+                raise OSError("the server has stopped")
+                yield 0
+
+            reading = office.requests(requests())
+            waits = asyncio.ensure_future(anext(reading))
+            await asyncio.sleep(0)
+            fails.set_result(None)
+            b.fake.depose("n2")
+            office.look()
+            with pytest.raises(OfficeLost):
+                await waits
+
+            fails = loop.create_future()
+            gone = asyncio.ensure_future(anext(office.requests(requests())))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.wait({gone})
+            await asyncio.sleep(0)
+        del waits, gone, reading
+        gc.collect()
+        assert told == []
+
+    asyncio.run(tell())
+
+
+def test_a_call_under_which_the_server_stops_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    It is counted as cancelled, and grpc is left to end it; a defect is still logged.
+    """
+    counted: list[str] = []
+    edge = Edge(lambda _, code, __: counted.append(code))
+
+    class Stopped(grpc.aio.BaseError):  # type: ignore[misc]  # grpc is untyped
+        pass
+
+    async def behaviour(_: Any, __: Any) -> None:
+        raise Stopped
+
+    handler = grpc.unary_unary_rpc_method_handler(behaviour)
+
+    async def continuation(_: Any) -> Any:
+        return handler
+
+    async def tell() -> None:
+        details = SimpleNamespace(method="/x")
+        wrapped = await edge.intercept_service(continuation, details)
+        with pytest.raises(Stopped):
+            await wrapped.unary_unary(None, None)
+
+    asyncio.run(tell())
+    assert counted == ["CANCELLED"]
+    assert caplog.records == []
 
 
 # --- how much is under way -----------------------------------------------------------

@@ -7,17 +7,21 @@ the state must be after entry i can be computed beside, in memory.
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from raftstate.core import keys
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import Base, Entry, SnapshotFailed
 from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.storage import images, scrub
 from raftstate.storage.logs import LogKind
 from raftstate.storage.open import Storage, open_storage
 from raftstate.v1.peer_pb2 import SnapshotManifest
@@ -68,6 +72,19 @@ def until(ask: Callable[[], _T | None]) -> _T:
             return answer
         time.sleep(0.001)
     raise AssertionError(f"no answer within {PATIENCE_S} s")
+
+
+def readers_hang(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, patience_s: float = 0.3
+) -> None:
+    """From now on every process that is to read something says nothing for half a minute;
+    and those who wait for it wait for so long."""
+    program = folder / "hangs"
+    program.write_text("#!/bin/sh\nexec sleep 30\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    for module in (images, scrub):
+        monkeypatch.setattr(module, "START_S", patience_s)
 
 
 class Member:

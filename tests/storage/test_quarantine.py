@@ -18,7 +18,15 @@ from raftstate.storage.logs import LOG_KINDS, LogKind
 from raftstate.storage.open import open_storage
 from raftstate.storage.quarantine import next_disk, read_mark, write_mark
 from raftstate.storage.scrub import verify_folder
-from tests.storage.member import BOOT, CLUSTER, MEMBER, Member, copy_folder, log_entry
+from tests.storage.member import (
+    BOOT,
+    CLUSTER,
+    MEMBER,
+    Member,
+    copy_folder,
+    log_entry,
+    readers_hang,
+)
 from tests.storage.test_crash import Camera
 
 ENTRIES = 40
@@ -165,15 +173,20 @@ def test_what_is_found_when_two_processes_died_at_opening(stopped: Path) -> None
 
 
 def test_who_looks_first_does_not_wait_for_ever(
-    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stopped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
     It says what it waits for, and then that nothing came of it; the next one opens.
     """
     (stopped / "opening").write_text(f"{BOOT} 2")
     with monkeypatch.context() as patch, caplog.at_level("WARNING", "raftstate.open"):
-        hangs(patch, tmp_path)
-        with pytest.raises(StorageError, match="cannot read the log .* it said nothing for"):
+        readers_hang(patch, tmp_path)
+        with pytest.raises(
+            StorageError, match=r"cannot read the log in .*: it said nothing for"
+        ):
             Member(stopped)
     assert [record.message for record in caplog.records] == ["looking at every page first"]
     assert not (stopped / "opening").exists()

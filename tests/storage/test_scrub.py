@@ -21,8 +21,9 @@ from raftstate.core.machine import _MARK
 from raftstate.core.ports import Damage
 from raftstate.core.types import Index
 from raftstate.storage import scrub
+from raftstate.storage.images import START_S
 from raftstate.storage.scrub import PARTS, STATE, UNBOUNDED, Finding, Reader, Scrubber
-from tests.storage.member import Member, copy_folder, log_entry, until
+from tests.storage.member import Member, copy_folder, log_entry, readers_hang, until
 from tests.storage.test_quarantine import flip, spoil
 
 ROOT = Path(__file__).parents[2]
@@ -192,15 +193,6 @@ def test_a_reader_that_is_killed_has_found_nothing(
     assert scrubber(member).once() == ""
 
 
-def hangs(monkeypatch: pytest.MonkeyPatch, folder: Path, patience_s: float = 0.3) -> None:
-    """From now on every process that reads says nothing, for a while."""
-    program = folder / "hangs"
-    program.write_text("#!/bin/sh\nexec sleep 30\n")
-    program.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(scrub, "START_S", patience_s)
-
-
 def test_a_reader_that_hangs_is_ended_and_has_found_nothing(
     member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +201,7 @@ def test_a_reader_that_hangs_is_ended_and_has_found_nothing(
     """
     reader, began = Reader(), time.monotonic()
     with monkeypatch.context() as patch:
-        hangs(patch, tmp_path)
+        readers_hang(patch, tmp_path)
         found = reader.read(member.data_dir)
     assert (found.fault, found.failed) == ("", "it said nothing for 0 s")
     assert reader._process is not None
@@ -225,7 +217,7 @@ def test_a_reader_has_longer_the_slower_it_is_to_read(member: Member) -> None:
     """
     file = member.data_dir / "log" / "data.mdb"
     hurried = scrub._patience_s(member.data_dir, (), UNBOUNDED)
-    assert hurried == pytest.approx(scrub.START_S)
+    assert hurried == pytest.approx(START_S)
     assert scrub._patience_s(member.data_dir, (), 1 << 20) == pytest.approx(hurried + 4)
     os.truncate(file, 200 << 20)
     assert scrub._patience_s(member.data_dir, ("log",), UNBOUNDED) == pytest.approx(

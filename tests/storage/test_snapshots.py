@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +17,7 @@ from raftstate.storage import snapshots as snapshots_module
 from raftstate.storage.files import free_bytes
 from raftstate.storage.images import Found, ImageDamaged
 from raftstate.v1.peer_pb2 import SnapshotManifest
-from tests.storage.member import MAP_BYTES, Member, expected, until
+from tests.storage.member import MAP_BYTES, Member, expected, readers_hang, until
 
 
 @pytest.fixture
@@ -364,6 +365,45 @@ def test_a_copy_reads_back_as_the_state(leader: Member, tmp_path: Path) -> None:
         assert {key: value[4:] for key, value in txn.cursor()} == expected(300)
 
 
+def test_an_image_whose_reader_hangs_is_refused_and_wanted_anew(
+    leader: Member, follower: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever waits for that reader would never catch up, and nobody would be told.
+    """
+    manifest = leader.snapshot()
+    image = leader.bytes_of(manifest)
+    with monkeypatch.context() as patch:
+        readers_hang(patch, tmp_path)
+        outcome = follower.stage(manifest, image)
+    assert isinstance(outcome, SnapshotFailed)
+    assert "took more than" in str(outcome)
+    unchanged(follower)
+    follower.install(manifest, image)
+    assert follower.pairs() == expected(300)
+
+
+def finds_damage(_folder: Path) -> Found:
+    """Who looks into an image, and finds it damaged."""
+    raise ImageDamaged("a page makes no sense")
+
+
+def test_who_is_blamed_for_a_damaged_copy_is_not_asked_for_ever(
+    leader: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A copy is found damaged, and who is to look at the state hangs: then this snapshot has
+    failed, and the next one may be taken.
+    """
+    with monkeypatch.context() as patch:
+        readers_hang(patch, tmp_path)
+        patch.setattr(snapshots_module, "examine", finds_damage)
+        outcome = leader.try_snapshot()
+    assert isinstance(outcome, SnapshotFailed)
+    assert "a page makes no sense" in str(outcome)
+    assert leader.snapshot().index == 300
+
+
 def test_closing_does_not_wait_for_a_verification(leader: Member, follower: Member) -> None:
     """
     What was under way is thrown away at the next start.
@@ -375,6 +415,21 @@ def test_closing_does_not_wait_for_a_verification(leader: Member, follower: Memb
     again = Member(follower.data_dir)
     unchanged(again)
     again.close()
+
+
+def test_closing_does_not_wait_for_who_is_to_blame(
+    leader: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The state is read a second time, which may take long.
+    """
+    readers_hang(monkeypatch, tmp_path, patience_s=30)
+    monkeypatch.setattr(snapshots_module, "examine", finds_damage)
+    leader.snapshots.start_copy(Term(1))
+    until(lambda: leader.snapshots._second_reader._process is not None)
+    began = time.monotonic()
+    leader.snapshots.close()
+    assert time.monotonic() - began < 15
 
 
 def test_free_space_is_that_of_the_file_system(tmp_path: Path) -> None:
