@@ -155,6 +155,7 @@ class LocalControl(_Asking):
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="control")
         self._up: set[str] = set()  # those that are meant to run
         self._ends: list[str] = []
+        self._wrote: dict[str, int] = {}  # the size of a log when its node was started
         self._stopped = False
 
     @classmethod
@@ -203,7 +204,7 @@ class LocalControl(_Asking):
                 if self._cluster is not None:
                     await self._beside(self._cluster.stop)
                     for node in expected:
-                        self._judge_end(node, self._cluster.returncode(node), 0)
+                        self._judge_stop(node)
             finally:
                 if self._link_process is not None:
                     await self._link_process.close()
@@ -263,6 +264,7 @@ class LocalControl(_Asking):
             self._note_ends()
             for node in nodes:
                 if node not in self._up:
+                    self._wrote[node] = _size(self._known.log_path(node))
                     await self._beside(self._known.start_node, node, START_S, False)
                     self._up.add(node)
 
@@ -273,7 +275,7 @@ class LocalControl(_Asking):
             if node in self._up:
                 self._up.discard(node)
                 await self._beside(self._known.stop_node, node)
-                self._judge_end(node, self._known.returncode(node), 0)
+                self._judge_stop(node)
 
     async def pause(self, nodes: Sequence[str]) -> None:
         """SIGSTOP these: they keep their connections and say nothing."""
@@ -344,6 +346,16 @@ class LocalControl(_Asking):
             if self._known.state(node) == "stopped":
                 self._up.discard(node)
                 self._judge_end(node, self._known.returncode(node), None)
+
+    def _judge_stop(self, node: str) -> None:
+        """A node that serves stops in good order. One that was just started, and has not
+        come so far as to heed signals, simply ends: it has done nothing yet."""
+        returncode = self._known.returncode(node)
+        with self._known.log_path(node).open("rb") as log:
+            log.seek(self._wrote.get(node, 0))
+            served = b'"event": "serving"' in log.read()
+        young = returncode == -signal.SIGTERM and not served
+        self._judge_end(node, returncode, returncode if young else 0)
 
     def _judge_end(self, node: str, returncode: int | None, meant: int | None) -> None:
         """Note how a node ended, unless just that was meant. None: no end was."""
@@ -434,3 +446,7 @@ class RemoteControl(_Asking):
     def log_path(self, node: str) -> Path | None:
         """Its logs are not seen from here."""
         return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -16,12 +16,12 @@ from jepsen_like.protocols import Fault
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done to a cluster: the load on it, in operations a second over all its
-    workloads, and the faults of so many seconds."""
+    """What is done to a cluster: the load on it (what the workloads' own rates are
+    multiplied with), and the faults of so many seconds."""
 
     name: str
     workloads: tuple[str, ...]
-    rate: float
+    load: float
     seconds: float
     schedule: tuple[Planned, ...]
 
@@ -50,7 +50,7 @@ def _mutant(name: str, breaks: str, plan: Plan, *expects: str) -> Mutant:
 LEADER_ALONE: Final = Plan(
     "leader-alone",
     ("register", "set"),
-    25.0,
+    0.3,
     9.0,
     (
         _fault(1.0, "partition-leader", 3.0, draw=1),
@@ -61,29 +61,31 @@ LEADER_ALONE: Final = Plan(
 CLIENTS_STOPPED: Final = Plan(
     "clients-stopped",
     ("ownership",),
-    10.0,
+    2.0,
     11.5,
     (
         _fault(3.0, "pause-clients", 3.2, draw=1, share=0.6),
         _fault(8.0, "pause-clients", 3.2, draw=2, share=0.6),
     ),
 )
-# A member misses so much that it is sent a snapshot, twice.
+# A member misses so much that it is sent a snapshot, three times. Many operations: some
+# requests should come again just before and after where the snapshot was taken.
 SHUT_OUT: Final = Plan(
     "shut-out",
     ("exactly-once", "set"),
-    60.0,
-    12.0,
+    3.0,
+    11.0,
     (
-        _fault(0.5, "snapshot-install", 3.0, draw=1, how="cut"),
-        _fault(6.0, "snapshot-install", 3.0, draw=2, how="cut"),
+        _fault(0.5, "snapshot-install", 1.5, draw=1, how="cut"),
+        _fault(4.0, "snapshot-install", 1.5, draw=2, how="cut"),
+        _fault(7.5, "snapshot-install", 1.5, draw=3, how="cut"),
     ),
 )
 # The power goes, and takes along what was not synced.
 POWER_LOST: Final = Plan(
     "power-lost",
     ("register", "set"),
-    60.0,
+    0.7,
     6.0,
     (_fault(2.0, "power-loss-drop", 0.5, seed=1),),
 )
@@ -92,7 +94,7 @@ POWER_LOST: Final = Plan(
 CLOCKS_JUMP: Final = Plan(
     "clocks-jump",
     ("ownership",),
-    10.0,
+    2.0,
     9.5,
     (
         _fault(3.0, "clock-jump", 2.0, offset_s=7.0, target="all", pick=0),

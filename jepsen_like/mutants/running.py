@@ -145,6 +145,7 @@ def settings(plan: Plan, folder: Path, seed: int, mutant: str) -> Settings:
         time_s=plan.seconds,
         warm_up_s=WARM_UP_S,
         quiet_s=QUIET_S,
+        load=plan.load,
         mutant=mutant,
         schedule=plan.schedule,
         # These runs are as short as can be: what catches a fault need not be busy.

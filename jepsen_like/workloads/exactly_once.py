@@ -55,7 +55,7 @@ from raftstate.v1.common_pb2 import RequestId
 from raftstate.v1.step_service_pb2 import CommitStepRequest, CommitStepResponse
 
 NAME: Final = "exactly-once"
-THREADS: Final = 4
+THREADS: Final = 6
 RATE: Final = 20.0
 SENDS_MAX: Final = 5
 # Sendings of one request leave within this time,

@@ -54,8 +54,8 @@ from raftstate.errors import AgentNotFound, Conflict, RaftStateError
 from raftstate.v1.common_pb2 import ResponseHeader
 
 NAME: Final = "register"
-THREADS: Final = 7
-SDK_THREADS: Final = 3  # the first ones; the others are pinned, to one member after another
+THREADS: Final = 10
+SDK_THREADS: Final = 4  # the first ones; the others are pinned, to one member after another
 RATE: Final = 60.0
 KEYS_ALIVE: Final = 3
 KEY_OPS: Final = 200

@@ -47,7 +47,7 @@ from raftstate.errors import AgentNotFound, RaftStateError
 from raftstate.v1.event_service_pb2 import ReadEventsResponse
 
 NAME: Final = "set"
-THREADS: Final = 3
+THREADS: Final = 4
 SDK_THREADS: Final = 1
 RATE: Final = 25.0
 KEY: Final = "0"

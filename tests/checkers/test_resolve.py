@@ -107,7 +107,7 @@ def test_other_workloads_are_not_looked_at() -> None:
     """
     Neither their events nor their operations.
     """
-    other: LoggedEvent = replace(run().log[0], type="set", data="?")
+    other: LoggedEvent = replace(run().log[0], stream="run/set/0", type="set", data="?")
 
     assert resolve(replace(run(), log=[*run().log, other]), "register").complaints == ()
     assert resolve(run(), "set").operations == {}

@@ -8,7 +8,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ from jepsen_like.control import (
     serve,
 )
 from jepsen_like.links import LinkProcess
-from raftstate.localcluster import LocalClusterError
+from raftstate.localcluster import LocalCluster, LocalClusterError
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, ROLE_LEADER, StatusResponse
 
 WITHIN_S = 20.0
@@ -159,6 +160,33 @@ def test_links_that_end_by_themselves_are_told(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_a_node_that_served_has_to_stop_in_good_order(tmp_path: Path) -> None:
+    """
+    SIGTERM may simply end one that was just started; of one that serves it is a finding.
+    """
+    log = tmp_path / "node.log"
+    log.write_text('{"event": "serving"}\n')
+    control = LocalControl.make(tmp_path / "c", shims=False)
+    fake = SimpleNamespace(
+        returncode=lambda node: -signal.SIGTERM,
+        log_path=lambda node: log,
+        logs=lambda node, lines=0: log.read_text(),
+        state=lambda node: "running",
+        start_node=lambda *_: 1,
+        stop_node=lambda *_: None,
+    )
+    control._cluster = cast(LocalCluster, fake)
+
+    async def restart() -> list[str]:
+        await control.start_nodes(["n1"])
+        await control.stop_node("n1")
+        return control.unexpected_ends()
+
+    assert asyncio.run(restart()) == []
+    fake.start_node = lambda *_: log.write_text(log.read_text() * 2)
+    assert "n1 ended by SIGTERM" in asyncio.run(restart())[0]
+
+
 @pytest.mark.live
 def test_the_life_of_a_cluster_under_control(tmp_path: Path) -> None:
     """
@@ -184,6 +212,8 @@ def test_the_life_of_a_cluster_under_control(tmp_path: Path) -> None:
         await control.resume(control.nodes)
         await control.stop_node(one)
         await control.stop_node(one)
+        await control.start_nodes([one])
+        await control.stop_node(one)  # it hardly began
         assert control.unexpected_ends() == []
 
         pid = control.cluster.pid(other)

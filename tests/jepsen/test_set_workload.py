@@ -92,12 +92,12 @@ def test_the_last_reads_are_of_the_cluster_and_of_every_member() -> None:
     """
     generator = set_.workload().final(1, ("n1", "n2"))
     asked = []
-    for thread in THREADS:
+    for thread in THREADS[:3]:
         op, generator = taken(generator, thread)
         asked.append((op.thread, op.f, op.value))
         generator = told(generator, thread, op, "invoke")
     assert generator.op(context(0.0)) is PENDING
-    for thread, (_, f, value) in zip(THREADS, asked, strict=True):
+    for thread, (_, f, value) in zip(THREADS[:3], asked, strict=True):
         generator = told(generator, thread, Op("set", f, "0", value), "ok")
 
     assert asked == [
