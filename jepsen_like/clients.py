@@ -513,6 +513,29 @@ class ByOneAttempt:
         self._belief.confirm()
 
 
+class SharingClient:
+    """A client of which all threads share one engine. The first `sdk_threads` of them ask
+    through the SDK; the others are pinned to a member each, and ask once."""
+
+    def __init__(self, shared: Shared, number: int, sdk_threads: int) -> None:
+        nodes = shared.site.nodes
+        self._shared = shared
+        self._node = nodes[(number - sdk_threads) % len(nodes)]
+        self._way: Way = (
+            ThroughSdk(shared)
+            if number < sdk_threads
+            else ByOneAttempt(shared, number, self._node)
+        )
+
+    async def open(self) -> None:
+        """Share the engine with the other threads."""
+        await self._shared.open(self)
+
+    async def close(self) -> None:
+        """Share it no more."""
+        await self._shared.close(self)
+
+
 class Pool:
     """What makes a workload's clients share: the same site is given the same `Shared`."""
 

@@ -45,16 +45,18 @@ def _mutant(name: str, breaks: str, plan: Plan, *expects: str) -> Mutant:
     return Mutant(name, breaks, plan, frozenset(expects))
 
 
-# The leader is cut off, and others elect another one, twice. Few operations: who has just
-# written knows that the leader is gone, and who has not goes on reading there.
+# The leader is cut off, and others elect another one, four times. Few operations: who has
+# just written knows that the leader is gone, and who has not goes on reading there.
 LEADER_ALONE: Final = Plan(
     "leader-alone",
     ("register", "set"),
-    0.3,
-    9.0,
+    0.25,
+    13.3,
     (
-        _fault(1.0, "partition-leader", 3.0, draw=1),
-        _fault(6.0, "partition-leader", 2.5, draw=2),
+        _fault(0.5, "partition-leader", 2.3, draw=1),
+        _fault(4.0, "partition-leader", 2.3, draw=2),
+        _fault(7.5, "partition-leader", 2.3, draw=3),
+        _fault(11.0, "partition-leader", 2.3, draw=4),
     ),
 )
 # Owners are stopped for longer than they own anything, and go on as if nothing had been.

@@ -23,11 +23,9 @@ import grpc.aio
 
 from jepsen_like.checkers import linear, witness
 from jepsen_like.clients import (
-    ByOneAttempt,
     Pool,
     Shared,
-    ThroughSdk,
-    Way,
+    SharingClient,
     answered,
     ended,
     head,
@@ -152,26 +150,11 @@ class Held:
     id: str | None
 
 
-class RegisterClient:
-    """One thread's. Pinned ones have a member of their own."""
+class RegisterClient(SharingClient):
+    """One thread of the registers."""
 
     def __init__(self, shared: Shared, number: int) -> None:
-        self._shared = shared
-        nodes = shared.site.nodes
-        self._node = nodes[(number - SDK_THREADS) % len(nodes)]
-        self._way: Way = (
-            ThroughSdk(shared)
-            if number < SDK_THREADS
-            else ByOneAttempt(shared, number, self._node)
-        )
-
-    async def open(self) -> None:
-        """Share the engine with the other threads."""
-        await self._shared.open(self)
-
-    async def close(self) -> None:
-        """Share it no more."""
-        await self._shared.close(self)
+        super().__init__(shared, number, SDK_THREADS)
 
     async def invoke(self, op: Op) -> Done:
         """One operation on one register."""

@@ -19,11 +19,9 @@ from typing import Final
 from jepsen_like.checkers import set_full
 from jepsen_like.clients import (
     PAUSE_S,
-    ByOneAttempt,
     Pool,
     Shared,
-    ThroughSdk,
-    Way,
+    SharingClient,
     answered,
     ended,
     step_request,
@@ -99,26 +97,12 @@ def _final(seed: int, nodes: tuple[str, ...]) -> Generator:
 # --- doing it ------------------------------------------------------------------
 
 
-class SetClient:
-    """One thread's. The first ask through the SDK, the others by single attempts."""
+class SetClient(SharingClient):
+    """One thread of the set."""
 
     def __init__(self, shared: Shared, number: int) -> None:
-        self._shared = shared
+        super().__init__(shared, number, SDK_THREADS)
         self._agent_id = shared.agent(KEY)
-        nodes = shared.site.nodes
-        self._way: Way = (
-            ThroughSdk(shared)
-            if number < SDK_THREADS
-            else ByOneAttempt(shared, number, nodes[number % len(nodes)])
-        )
-
-    async def open(self) -> None:
-        """Share the engine with the other threads."""
-        await self._shared.open(self)
-
-    async def close(self) -> None:
-        """Share it no more."""
-        await self._shared.close(self)
 
     async def invoke(self, op: Op) -> Done:
         """Add an element, or read all of them."""

@@ -48,9 +48,10 @@ class Compaction:
 
         Comes before anything is applied in a tick: a copy is of the last committed
         state, which is then the state at `applied`. `sending` are snapshots that
-        followers are being sent, and that must stay a little longer, and whether they
-        take them: then the log is let grow for a while, since a cut past what they get
-        would mean to begin anew, for ever if writes are faster than the transfer.
+        followers are being sent, or catch up from, and that must stay a little longer,
+        and whether they are heard of: then the log is let grow for a while, since a cut
+        past what they have would mean to begin anew, for ever if writes are faster than
+        the transfer.
         """
         patience = PATIENCE if any(sending.values()) else 1
         if self._copying:

@@ -186,14 +186,13 @@ class Feeding:
         return change(self._membership.current, wanted, follower=learner, heard=heard)
 
     def snapshots_in_use(self) -> dict[str, bool]:
-        """Names of the snapshots that are being sent, and whether anybody who is sent one
-        was heard of lately."""
+        """Names of the snapshots that are being sent, or that somebody has just installed who
+        lacks what was written meanwhile; and whether any of those was heard of lately."""
         since = self._leader.now - RECEIVING_S
         found: dict[str, bool] = {}
         for progress in self.progress.values():
-            if progress.snapshot:
-                lively = progress.heard > since or found.get(progress.snapshot, False)
-                found[progress.snapshot] = lively
+            if needed := progress.needs:
+                found[needed] = progress.heard > since or found.get(needed, False)
         return found
 
     def end_founding(self, *, self_settled: bool) -> None:
@@ -324,7 +323,7 @@ class Feeding:
         elif progress.mode is not Mode.SNAPSHOT:
             progress.accepted(Index(m.match_index))
         elif m.match_index >= self._log.base.position.index:
-            progress.end_snapshot(Index(m.match_index))
+            progress.end_snapshot(Index(m.match_index), self._log.last.index)
 
     def _compare(self, index: Index) -> None:
         """Tell whoever holds another state than most that its own is damaged; raises
@@ -361,7 +360,7 @@ class Feeding:
             return
         progress.unanswered = 0
         if m.installed_index:
-            progress.end_snapshot(Index(m.installed_index))
+            progress.end_snapshot(Index(m.installed_index), self._log.last.index)
         else:
             # With all of it there, the next question waits: verification takes time.
             # If that fails, the follower wants it again from offset 0.

@@ -44,6 +44,16 @@ class Progress:
     unanswered: int = 0  # pieces sent since the last answer to one
     snapshot: str = ""
     snapshot_offset: int = 0
+    installed: str = ""  # the snapshot that it began with, when there was no entry for it
+    catches_up_at: Index = Index(0)  # what was written until it had that one
+
+    @property
+    def needs(self) -> str:
+        """The snapshot that it is being sent, or has, while it lacks what was written since;
+        empty if it lives on entries."""
+        if self.snapshot:
+            return self.snapshot
+        return self.installed if self.match < self.catches_up_at else ""
 
     def may_send(self, window: int) -> bool:
         """Whether another message with entries or a snapshot piece may leave now."""
@@ -99,11 +109,14 @@ class Progress:
         """Start to send a snapshot, or go on; the follower says from which offset."""
         if self.mode is not Mode.SNAPSHOT or self.snapshot != name:
             self.mode, self.snapshot, self.snapshot_offset = Mode.SNAPSHOT, name, 0
+            self.installed = ""
             self.in_flight.clear()
             self.waiting, self.unanswered = False, 0
 
-    def end_snapshot(self, installed: Index) -> None:
-        """The follower's state is the snapshot at `installed` now."""
+    def end_snapshot(self, installed: Index, last: Index) -> None:
+        """The follower's state is the snapshot at `installed` now, and the log ends at
+        `last`: it catches up once it has that too."""
         self.match = max(self.match, installed)
+        self.installed, self.catches_up_at = self.snapshot, last
         self.snapshot, self.snapshot_offset = "", 0
         self._probe_from(Index(self.match + 1))

@@ -89,7 +89,7 @@ def last_failing() -> Record:
         ("0 of the last 10 operations of register were ok", failing(run(), 12.0)),
         ("4 of the last 10 operations of register were ok", failing(run(), 14.94)),
         ("0 of the last 0 operations of set", run(workloads=("register", "set"))),
-        ("0 operations of register were ok in the 5 s of the faults", silent()),
+        ("operations of register were ok in the 5 s of the faults", silent()),
         ("none of 900 operations read of register was ok", failing(run(), 0.0)),
         ("none of the 60 last questions", last_failing()),
         ("never healed", run(phases={"warm-up": 0.0})),

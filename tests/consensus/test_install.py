@@ -7,6 +7,7 @@ from raftstate.consensus.replica import Replica
 from raftstate.core.types import MemberId
 from raftstate.v1.agent_service_pb2 import CreateAgentRequest
 from raftstate.v1.common_pb2 import Label, RequestId
+from raftstate.v1.peer_pb2 import Envelope
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.consensus.bench import MEMBERS, Table
 
@@ -116,6 +117,39 @@ def test_writes_that_are_faster_than_a_transfer_do_not_make_it_endless() -> None
     table.until(lambda: installed().applied_index > leader.status().last_index - 20)
 
     assert installed().snapshots_installed <= 2
+
+
+def test_who_has_a_snapshot_gets_what_was_written_meanwhile() -> None:
+    """
+    The log is not cut past a follower as soon as it has installed a snapshot: it would need
+    another one, and so on.
+
+    Method: while it installs, more is written than the leader lets its log grow otherwise;
+    then entries are late, and the leader has time for a snapshot of its own.
+    """
+    table = Table(compact_entries=20, keep_entries=0, chunk_bytes=CHUNK)
+    leader, away = behind(table)
+    follower = table.replicas[away]
+    receive, answers = follower.receive, (away, leader.config.member_id)
+
+    def receive_late(envelope: Envelope) -> None:
+        delay_s = 0.1 if envelope.append_entries.entries else 0.0
+        table.after(delay_s, lambda: receive(envelope))
+
+    follower.receive = receive_late  # type: ignore[method-assign]
+    table.heal()
+    table.until(lambda: follower.status().snapshots_installed == 1)
+    table.cut.add(answers)
+    for number in range(30):
+        table.write(leader, f"on-{number}")
+        table.until(lambda number=number: f"on-{number}" in table.answers)  # type: ignore[misc]
+    taken, written = leader.status().snapshots_taken, leader.status().last_index
+    table.cut.remove(answers)
+    table.until(lambda: follower.status().applied_index >= written)
+
+    assert follower.status().snapshots_installed == 1
+    # Then there is nobody to wait for any more.
+    table.until(lambda: leader.status().snapshots_taken > taken)
 
 
 def test_a_snapshot_that_does_not_verify_replaces_nothing() -> None:
