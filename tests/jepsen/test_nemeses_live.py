@@ -23,7 +23,8 @@ from jepsen_like.nemesis.catalogue import packages
 from jepsen_like.protocols import Control, Window
 from raftstate.errors import RaftStateError
 
-pytestmark = pytest.mark.live
+# Slow, since every check has a run with each of these faults in it, all to be proven.
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 WITHIN_S = 20.0
 

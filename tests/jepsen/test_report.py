@@ -255,7 +255,7 @@ def test_the_command_does_the_run_again(given_: str, shown: str) -> None:
     assert Run(forge.record(_small()), {"command": given_}).command == shown
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_long_run_has_a_small_page_soon(tmp_path: Path) -> None:
     """
     Fifteen minutes, 150,000 events, three nodes: below 3 MB, and made within 20 s of one core.
