@@ -172,10 +172,11 @@ def _check_log(path: Path) -> str:
 
 def _check_run(path: Path) -> str:
     try:
-        record = folders.read_record(path if path.is_dir() else path.parent)
-        verdicts = judge(record)
-    except MalformedHistory as error:
-        raise click.ClickException(str(error)) from error
+        folder = path if path.is_dir() else path.parent
+        record = folders.read_record(folder)
+        verdicts = judge(record, Limits(**folders.read_json(folder / folders.RUN).get("limits", {})))
+    except (MalformedHistory, TypeError) as error:
+        raise click.ClickException(f"{path}: {error}") from error
     for verdict in verdicts:
         say(_line(verdict))
     found = summary(record, verdicts)

@@ -66,6 +66,9 @@ from jepsen_like.history import Event
 from jepsen_like.protocols import PENDING, Context, Generator, Op, Pending
 
 NEMESIS_THREAD: Final = "nemesis"
+# The nemesis can do two things at once: what waits for the cluster, and what does not.
+BESIDE_THREAD: Final = "nemesis/beside"
+NEMESIS_THREADS: Final = (NEMESIS_THREAD, BESIDE_THREAD)
 INSTEAD_MAX: Final = 10_000  # in a row, before it is taken for an endless loop
 Seed: TypeAlias = int | str
 State = TypeVar("State")
@@ -98,7 +101,7 @@ def workload_of(thread: str) -> str:
 
 def is_client(thread: str) -> bool:
     """Whether a thread is a client's, for `On`."""
-    return thread != NEMESIS_THREAD
+    return thread not in NEMESIS_THREADS
 
 
 def drawn(seed: Seed, n: int) -> random.Random:

@@ -35,12 +35,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from jepsen_like.generator import NEMESIS_THREAD, ask, workload_of
+from jepsen_like.generator import NEMESIS_THREADS, ask, is_client, workload_of
 from jepsen_like.history import NEMESIS, Event, Writer
 from jepsen_like.protocols import PENDING, Client, Context, Done, Generator, Op, Pending
 
 ClientFactory: TypeAlias = Callable[[], Client]
 
+_NEMESIS: Final = "nemesis"  # as a workload
 OUTCOMES: Final = ("ok", "fail", "info")
 POLL_S: Final = 0.02  # the longest that the generator is not asked again
 TICK_S: Final = 0.001  # the shortest wait: a timer is no finer, and a shorter one would spin
@@ -59,7 +60,7 @@ class HarnessError(Exception):
 
 
 class Nemesis(Protocol):
-    """Whoever does the operations of the thread "nemesis"."""
+    """Whoever does the operations of the nemesis' threads."""
 
     async def invoke(self, op: Op) -> Done:
         """Do it. How it is told does not matter: it is written down as `info`."""
@@ -240,7 +241,7 @@ class _Worker:
             self._tally.open_failures += 1
             self._tally.unopened[self._thread] = error
         else:
-            self._tally.opened += self._thread != NEMESIS_THREAD
+            self._tally.opened += is_client(self._thread)
             self._tally.unopened.pop(self._thread, None)
             self._tell(_Opened(self._thread))
         return error
@@ -307,12 +308,13 @@ async def interpret(
     `timeout` seconds; `timeouts` has other limits by workload, "nemesis" among them.
 
     Raises HarnessError if generator, client or clock break the rules."""
-    if NEMESIS_THREAD in clients:
-        raise HarnessError(f"no client may be the thread {NEMESIS_THREAD!r}")
-    limits = {NEMESIS_THREAD: NEMESIS_S, **(timeouts or {})}
+    if taken := [thread for thread in clients if workload_of(thread) == _NEMESIS]:
+        raise HarnessError(f"no client may be the thread {taken[0]!r}")
+    limits = {_NEMESIS: NEMESIS_S, **(timeouts or {})}
+    harm: dict[str, ClientFactory] = dict.fromkeys(NEMESIS_THREADS, lambda: _AsClient(nemesis))
     loop = _Loop(generator, tuple(clients), writer, clock, limit)
     try:
-        for thread, factory in {**clients, NEMESIS_THREAD: lambda: _AsClient(nemesis)}.items():
+        for thread, factory in {**clients, **harm}.items():
             loop.add(thread, factory, limits.get(workload_of(thread), timeout))
         await loop.run()
     finally:
@@ -338,9 +340,9 @@ class _Loop:
         self._limit = limit
         self._time = 0.0
         self._clients = clients
-        self._threads = (*clients, NEMESIS_THREAD)
+        self._threads = (*clients, *NEMESIS_THREADS)
         self._processes = {thread: number for number, thread in enumerate(clients)}
-        self._processes[NEMESIS_THREAD] = NEMESIS
+        self._processes |= dict.fromkeys(NEMESIS_THREADS, NEMESIS)
         # In the order in which they became free: whoever waited longest goes first.
         self._free: dict[str, None] = {}
         self._under_way: dict[str, Op] = {}
@@ -430,7 +432,7 @@ class _Loop:
         event = self._write_end(thread, op, done)
         if done.type != "info":
             self._free[thread] = None
-        elif thread != NEMESIS_THREAD:
+        elif is_client(thread):
             self._processes[thread] += len(self._clients)
         self._update(thread, event)
 
@@ -445,7 +447,7 @@ class _Loop:
         tally = self.tally
         tally.raised += how == "raised"
         tally.hung += how == "hung"
-        if op.workload == NEMESIS_THREAD:
+        if op.workload == _NEMESIS:
             tally.nemesis_errors += bool(done.error)
         else:
             tally.ok += done.type == "ok"
@@ -493,7 +495,7 @@ class _Loop:
         assert thread is not None
         del self._free[thread]
         self._under_way[thread] = op
-        if thread == NEMESIS_THREAD:
+        if not is_client(thread):
             self.tally.nemesis_ops += 1
         else:
             self.tally.ops += 1
@@ -528,7 +530,7 @@ class _Loop:
     def _write_end(self, thread: str, op: Op, done: Done) -> Event:
         """Write down how an operation ended. What a client cannot say of an operation that
         was not `ok` is what it was asked with."""
-        nemesis = thread == NEMESIS_THREAD
+        nemesis = not is_client(thread)
         value = done.value
         if value is None and not nemesis and done.type != "ok":
             value = op.value

@@ -24,6 +24,7 @@ HEAL: Final = "heal"
 SETTLE: Final = "settle"
 # The nemesis' operation that says that a phase begins, and the phase.
 STAGES: Final[Mapping[str, str]] = {WARM_UP: "warm-up", FAULTS: "faults", HEAL: "heal"}
+_LATE_S: Final = 60.0
 OPENED_S: Final = 20.0  # for all clients to be open
 _RUN: Final = "run"  # what these operations are of, in the place of a fault's kind
 
@@ -44,6 +45,60 @@ class AllFree:
 
     def update(self, context: Context, thread: str, event: Event) -> Generator:
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Faults one after another, by one thread. A fault lasts from when it is really begun,
+    and the next one begins a gap after it has really ended, however late that is; none
+    begins after `last` seconds."""
+
+    schedule: tuple[Planned, ...]
+    thread: str
+    last: float
+    began: float = -1.0
+    key: str = BEGIN
+    due: float = 0.0
+    waits: bool = False  # for what it began to be done
+
+    def op(self, context: Context) -> gen.Answer:
+        if self.began < 0:
+            first = self.schedule[0].at if self.schedule else 0.0
+            return gen.Instead(replace(self, began=context.time, due=context.time + first))
+        late = context.time > self.began + self.last
+        if not self.schedule or (late and self.key == BEGIN and not self.waits):
+            return None
+        if self.waits or self.thread not in context.free:
+            return PENDING
+        fault = self.schedule[0].fault
+        value = {"seconds": fault.seconds, **fault.args}
+        time = max(self.due, context.time)
+        op = Op("nemesis", fault.kind, self.key, value, self.thread, time)
+        return op, replace(self, waits=True)
+
+    def update(self, context: Context, thread: str, event: Event) -> Generator:
+        if thread != self.thread or not self.waits:
+            return self
+        now, rest = self.schedule[0], self.schedule[1:]
+        if event.type == "invoke":
+            if self.key == BEGIN:
+                return replace(self, due=event.time + now.fault.seconds)
+            return self
+        if self.key == BEGIN:
+            return replace(self, key=END, waits=False)
+        gap = rest[0].at - now.at - now.fault.seconds if rest else 0.0
+        due = max(event.time + gap, self.began + (rest[0].at if rest else 0.0))
+        return replace(self, schedule=rest, key=BEGIN, due=due, waits=False)
+
+
+def lanes(schedule: Sequence[Planned], seconds: float) -> list[Lane]:
+    """What waits for the cluster, and beside it what does not. What is late is made up for
+    by some time at the end, and no more."""
+    last = seconds + min(_LATE_S, seconds / 4)
+    return [
+        Lane(tuple(one for one in schedule if one.beside is beside), thread, last)
+        for beside, thread in zip((False, True), gen.NEMESIS_THREADS, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +151,7 @@ def whole(
     nemesis = gen.Phases(
         gen.Sleep(warm_up_s),
         gen.Once(_stage(FAULTS)),
-        gen.Any(gen.Sleep(time_s), gen.At(*timeline(schedule))),
+        gen.Any(gen.Sleep(time_s), *lanes(schedule, time_s)),
         gen.Once(_stage(HEAL)),
         gen.Sleep(quiet_s),
     )
@@ -115,21 +170,6 @@ def whole(
         gen.On(gen.NEMESIS_THREAD, gen.Once(_stage(SETTLE))),
         gen.Any(*final),
     )
-
-
-def timeline(schedule: Sequence[Planned]) -> tuple[tuple[float, Op], ...]:
-    """Beginnings and ends of all faults, in order of time. What the nemesis is late for it
-    does as soon as it can, in this order."""
-    moments: list[tuple[float, int, Op]] = []
-    for place, planned in enumerate(schedule):
-        fault = planned.fault
-        value = {"seconds": fault.seconds, **fault.args}
-        begin = Op("nemesis", fault.kind, BEGIN, value)
-        end = Op("nemesis", fault.kind, END, value)
-        moments.append((planned.at, place, begin))
-        moments.append((planned.at + fault.seconds, place, end))
-    moments.sort(key=lambda moment: moment[:2])
-    return tuple((time, op) for time, _, op in moments)
 
 
 def _stage(key: str) -> Op:

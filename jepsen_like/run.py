@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -236,8 +236,8 @@ class _Run:
             )
             # Not asdict: it takes a Counter for a list of pairs.
             self._tally = {one.name: getattr(tally, one.name) for one in fields(tally)}
+            await breaker.still(_STILL_S)  # what comes late is in the log that is read then
             self._log = await self._read_log(site)
-            await breaker.still(_STILL_S)
             self._say(f"{len(writer.events)} events, {len(self._log)} in the committed log")
             return writer.events
 
@@ -302,6 +302,7 @@ class _Run:
                 "left_out": self._left_out,
                 "time_s": settings.time_s,
                 "load": settings.load,
+                "limits": asdict(settings.limits),
                 "log": settings.log,
                 "endpoints": settings.endpoints,
                 "mutant": settings.mutant,

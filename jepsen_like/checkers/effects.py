@@ -19,6 +19,7 @@ from jepsen_like.protocols import Fault, Record, Verdict, Window
 
 BEFORE_S: Final = 5.0
 AFTER_S: Final = 10.0
+SHARE_MIN: Final = 0.5  # of all faults; evidence may be lost where several come at once
 
 Evidence = Mapping[str, Callable[[Window], str | None]]
 
@@ -67,6 +68,9 @@ def check(
     ]
     if record.nemeses and not kinds:
         wrong.append(f"no effect: no fault of {', '.join(record.nemeses)} was ever begun")
+    provable = sum(one["times"] for kind, one in kinds.items() if kind in evidence)
+    if proven < SHARE_MIN * provable:
+        wrong.append(f"no effect: only {proven} of {times} faults are shown by the cluster")
     return verdict(
         "effects",
         f"{proven} of {times} faults of {len(kinds)} kinds are shown by the cluster itself",

@@ -6,6 +6,7 @@ ended, whichever is first. Every linearizable read that began later has to hold 
 
 - `lost` is an element that was known and is missing in the last reads of all nodes, or in
   the committed log;
+- `elsewhere` is a last read of one node that another one answered;
 - `different` are nodes whose last reads differ, or differ from the committed log;
 - `stale` is one that a linearizable read misses though it was known when that read began:
   none may be. How long it stayed hidden is told;
@@ -43,6 +44,7 @@ class _Read:
     elements: tuple[str, ...]
     node: str = ""
     revision: int = 0
+    said: str = ""  # who answered
     among: frozenset[str] = field(default_factory=frozenset)
 
     def __str__(self) -> str:
@@ -114,7 +116,7 @@ def _read(pair: Pair) -> _Read:
     except (KeyError, TypeError) as error:
         raise MalformedHistory(f"no read of a set: {pair.invoke}: {end}") from error
     among = frozenset(elements)
-    return _Read(pair.invoke.time, end.time, elements, node, end.revision, among)
+    return _Read(pair.invoke.time, end.time, elements, node, end.revision, end.node, among)
 
 
 def _elements(adds: Mapping[str, Pair], reads: Sequence[_Read]) -> dict[str, _Element]:
@@ -232,6 +234,9 @@ def _acknowledged(pair: Pair) -> Event:
 def _different(final: Mapping[str, _Read], resolution: Resolution) -> Iterator[str]:
     """Nodes that do not hold the same in the end, or not what the log holds."""
     nodes = sorted(final)
+    for node in nodes:
+        if final[node].said not in ("", node):
+            yield f"elsewhere: {final[node]} was answered by {final[node].said}"
     for node in nodes[1:]:
         if final[node].elements != final[nodes[0]].elements:
             yield _difference(node, final[node].elements, nodes[0], final[nodes[0]].elements)

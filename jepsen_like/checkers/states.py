@@ -4,14 +4,22 @@ Every member says its revision together with a hash over its whole state. Of all
 of a run, two with one revision and two hashes are two truths. And when the faults are
 over all members have to come to one revision: one that never gets there has not
 converged, whatever it holds.
+
+What members say of themselves beside is held against them too: two that lead in one term,
+and alarms that tell of data that was lost or damaged. The cluster mends that by itself, so
+that nothing else may show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from jepsen_like.checkers.verdicts import verdict
 from jepsen_like.protocols import Record, Sample, Verdict
+
+# Alarms that no fault of the harness accounts for: disks keep what was synced.
+DAMAGE: Final = ("HASH_DIFFERS", "QUARANTINED", "PEER_LOST_LOG", "PEER_LOST_DISK")
 
 
 def check(record: Record, lag_s: float = 5.0) -> Verdict:
@@ -21,7 +29,11 @@ def check(record: Record, lag_s: float = 5.0) -> Verdict:
     showed up to `lag_s` before, if all have been at one revision since the heal."""
     settled = [one for one in record.samples if one.answered and one.state_hash]
     first: dict[int, Sample] = {}
-    wrong = list(_diverged(settled, first))
+    wrong = [
+        *_diverged(settled, first),
+        *_two_leaders(record.samples),
+        *_alarmed(record.samples),
+    ]
     healed = record.phases.get("heal")
     unsure = [] if settled else ["no member said what it holds"]
     if healed is None:
@@ -60,6 +72,32 @@ def _diverged(settled: Sequence[Sample], first: dict[int, Sample]) -> Iterator[s
                 f"{other.state_hash[:16]} ({other.time:.2f} s), {one.node} "
                 f"{one.state_hash[:16]} ({one.time:.2f} s)"
             )
+
+
+def _two_leaders(samples: Sequence[Sample]) -> Iterator[str]:
+    """Members that said that they led in a term that another one led in."""
+    leads: dict[int, Sample] = {}
+    told: set[tuple[int, str]] = set()
+    for one in samples:
+        if one.role != "leader":
+            continue
+        other = leads.setdefault(one.term, one)
+        if other.node != one.node and (one.term, one.node) not in told:
+            told.add((one.term, one.node))
+            yield (
+                f"two leaders: {other.node} ({other.time:.2f} s) and {one.node} "
+                f"({one.time:.2f} s) led in term {one.term}"
+            )
+
+
+def _alarmed(samples: Sequence[Sample]) -> Iterator[str]:
+    """Alarms of data that was lost or damaged; each once for each member."""
+    told: set[tuple[str, str]] = set()
+    for one in samples:
+        for alarm in one.alarms:
+            if alarm in DAMAGE and (alarm, one.node) not in told:
+                told.add((alarm, one.node))
+                yield f"alarm: {one.node} said {alarm} at {one.time:.2f} s"
 
 
 def _not_converged(

@@ -2,7 +2,7 @@
 
 A cluster that answers nobody shows no anomaly, and neither does one that nobody asked
 while it was harmed. So a run must have had enough of everything; else its verdict is
-`unknown`, for reasons that are called vacuous, and never `valid`.
+`invalid`, for reasons that are called vacuous, and never `valid`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check(record: Record, limits: Limits | None = None) -> Verdict:
         f"{figures['rate']:.0f} ok a second before the first fault, "
         f"{figures['unknown']} unknown; at least {figures['concurrent_min']} "
         f"during each of {len(faults)} faults",
-        unsure=[f"vacuous: {text}" for text in lacking],
+        wrong=[f"vacuous: {text}" for text in lacking],
         figures=figures,
     )
 

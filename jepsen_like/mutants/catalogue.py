@@ -64,10 +64,10 @@ CLIENTS_STOPPED: Final = Plan(
     "clients-stopped",
     ("ownership",),
     2.0,
-    11.5,
+    10.5,
     (
-        _fault(3.0, "pause-clients", 3.2, draw=1, share=0.6),
-        _fault(8.0, "pause-clients", 3.2, draw=2, share=0.6),
+        _fault(2.0, "pause-clients", 3.2, draw=1, share=0.6),
+        _fault(7.0, "pause-clients", 3.2, draw=2, share=0.6),
     ),
 )
 # A member misses so much that it is sent a snapshot, three times. Many operations: some
@@ -97,10 +97,10 @@ CLOCKS_JUMP: Final = Plan(
     "clocks-jump",
     ("ownership",),
     2.0,
-    9.5,
+    8.5,
     (
-        _fault(3.0, "clock-jump", 2.0, offset_s=7.0, target="all", pick=0),
-        _fault(7.0, "clock-jump", 2.0, offset_s=16.0, target="all", pick=0),
+        _fault(2.0, "clock-jump", 2.0, offset_s=7.0, target="all", pick=0),
+        _fault(6.0, "clock-jump", 2.0, offset_s=16.0, target="all", pick=0),
     ),
 )
 

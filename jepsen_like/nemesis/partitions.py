@@ -112,8 +112,12 @@ class Partition:
         self._harmed.pop(kind, None)
 
     def evidence(self, window: Window) -> str | None:
-        """Who could not send any more, or could and was not heard."""
-        pairs = seen.links(window.begun)
+        """Who could not send any more, or could and was not heard. Members that were away
+        meanwhile, for whatever reason, are left out with all their links."""
+        if targets.missed(window):
+            return None
+        steady = {node for node in window.nodes if seen.steady(window, node)}
+        pairs = [pair for pair in seen.links(window.begun) if steady.issuperset(pair)]
         if not pairs:
             return None
         if window.fault.kind == FLAKY:
@@ -121,7 +125,9 @@ class Partition:
         if window.fault.kind == HALF_OPEN:
             return _unheard(window, pairs)
         if window.fault.kind == SLOW:
-            return _piled_up(window)
+            # Without a majority entries wait whether or not links are slow.
+            enough = len(steady) >= targets.majority(len(window.nodes))
+            return _piled_up(window) if enough else None
         return _parted(window, pairs)
 
 
@@ -225,7 +231,7 @@ def _parted(window: Window, pairs: Sequence[Pair]) -> str | None:
     for pair in pairs:
         looks = _looks(window, pair, _settled(window))
         if len(looks) < 2:
-            continue  # the sender itself was away
+            continue  # the sender was hardly asked
         if sum(looks) * 2 > len(looks):
             return None
         shown += _stood(window, pair)

@@ -81,6 +81,8 @@ class Kill:
 
     def evidence(self, window: Window) -> str | None:
         """Each member that was killed and is heard of again began its uptime anew."""
+        if targets.missed(window):
+            return None
         victims = seen.nodes(window.begun)
         said: list[str] = []
         for node in victims:
@@ -134,6 +136,8 @@ class Pause:
 
     def evidence(self, window: Window) -> str | None:
         """It answered nothing, and was the same process afterwards."""
+        if targets.missed(window):
+            return None
         for node in seen.nodes(window.begun):
             quiet = seen.silence(window, node)
             if quiet is None or quiet.seconds < window.fault.seconds / 2:
@@ -231,6 +235,7 @@ class Restart:
     async def begin(self, fault: Fault) -> Any:
         """Restart all of them. If one does not serve again in time, the others stay up."""
         took: dict[str, float] = {}
+        await self._control.wait_serving(_SERVING_S)  # after whatever was before
         for node in self._control.nodes:
             began = time.monotonic()
             self._stopped = node

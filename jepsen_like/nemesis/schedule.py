@@ -23,11 +23,13 @@ BESIDE: Final = frozenset({"partition", "clock", "pause-clients"})
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One fault: when it begins, in seconds since the faults' phase began, and how long
-    it may last until it is undone. One that takes longer delays those after it."""
+    """One fault: when it begins, in seconds since the faults' phase began. One that takes
+    longer than was drawn delays those after it. `beside` is whether it goes its own way,
+    beside other faults."""
 
     at: float
     fault: Fault
+    beside: bool = False
 
 
 def plan(
@@ -45,6 +47,7 @@ def plan(
             [package for package in packages if (package.name in BESIDE) is beside],
             random.Random(f"{seed}:schedule:{beside}"),
             seconds,
+            beside,
         )
         for beside in (False, True)
     )
@@ -52,7 +55,7 @@ def plan(
 
 
 def _lane(
-    packages: Sequence[Package], draws: random.Random, seconds: float
+    packages: Sequence[Package], draws: random.Random, seconds: float, beside: bool = False
 ) -> tuple[Planned, ...]:
     """One fault after another."""
     planned: list[Planned] = []
@@ -61,7 +64,7 @@ def _lane(
         fault = package.draw(kind, draws)
         if at + fault.seconds > seconds:
             break
-        planned.append(Planned(round(at, 3), fault))
+        planned.append(Planned(round(at, 3), fault, beside))
         at += fault.seconds + draws.uniform(*GAP_S)
     return tuple(planned)
 

@@ -10,6 +10,10 @@ from jepsen_like.protocols import Sample, Window
 
 # Two answers of one process may differ by so much about when it was started.
 SAME_PROCESS_S: Final = 0.75
+# What befalls a member shows at its links for so long before and after it.
+_BESIDE_S: Final = 1.0
+# A machine that is busy may let one question go unanswered.
+_SILENT_LOOKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,21 @@ def silence(window: Window, node: str) -> Silence | None:
             found.append(Silence(last, one, questions))
         last, questions = one, 0
     return max(found, key=lambda one: one.seconds, default=None)
+
+
+def steady(window: Window, node: str) -> bool:
+    """Whether a member was there all the time, as one process. If not, its links are down
+    for that alone, and tell nothing of what was done to them."""
+    since, until = window.began - _BESIDE_S, window.ended + _BESIDE_S
+    unanswered = 0
+    for one in of(window, node):
+        if one.answered and since <= started(one) <= until:
+            return False
+        if since <= one.time <= until:
+            unanswered = 0 if one.answered else unanswered + 1
+            if unanswered >= _SILENT_LOOKS:
+                return False
+    return True
 
 
 def terms(window: Window) -> str:

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from jepsen_like.protocols import Control
+from jepsen_like.protocols import Control, Window
 
 _BITS: Final = 32
 _LEADER_S: Final = 2.0
 _LOOK_S: Final = 0.1
+_NOBODY_LED: Final = "nobody led"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,15 @@ async def aim(control: Control, drawn: int) -> Aim:
         leader = await control.leader()
     if leader in nodes:
         return Aim(tuple(nodes), leader)
-    return Aim(tuple(nodes), nodes[0], f"nobody led: {nodes[0]} was drawn in its place")
+    note = f"{_NOBODY_LED}: {nodes[0]} was drawn in its place"
+    return Aim(tuple(nodes), nodes[0], note)
+
+
+def missed(window: Window) -> bool:
+    """Whether a fault that is named after the leader hit another one, because nobody led."""
+    begun = window.begun if isinstance(window.begun, dict) else {}
+    note: str = begun.get("note") or ""
+    return window.fault.kind.endswith("-leader") and note.startswith(_NOBODY_LED)
 
 
 def majority(count: int) -> int:

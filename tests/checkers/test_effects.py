@@ -76,6 +76,22 @@ def test_a_kind_that_never_shows_makes_the_run_invalid() -> None:
     )
 
 
+def test_half_of_all_faults_has_to_show() -> None:
+    """
+    One proof of each kind does not stand for many faults that nobody saw.
+    """
+    seen = fault("kill-one", 10, 12)
+    unseen = [one for at in (20, 30) for one in fault("kill-one", at, at + 2)]
+
+    def early(window: Window) -> str | None:
+        return "seen" if window.began < 15 else None
+
+    found = effects.check(run(seen, unseen), {"kill-one": early})
+    assert found.validity == "invalid"
+    assert "only 1 of 3" in found.complaints[0]
+    assert effects.check(run(seen, unseen[:4]), {"kill-one": early}).validity == "valid"
+
+
 def test_a_fault_that_could_not_be_begun_shows_nothing() -> None:
     """
     Its package is not even asked.

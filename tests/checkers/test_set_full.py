@@ -114,6 +114,10 @@ WRONGS = {
         "different",
         run(*ADDS, *READS, last("a", [*IDS, "e4"]), *FINAL[1:]),
     ),
+    "answered by another node": (
+        "elsewhere",
+        run(*ADDS, *READS, FINAL[0], *(one._replace(node="a") for one in FINAL[1:])),
+    ),
     "other elements than in the log": ("different", run(stored=[*IDS, "e4"])),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ END = [sample(20, node, 9) for node in "abc"]
 
 def run(samples: Sequence[Sample], **changes: Any) -> Record:
     return record(samples=samples, **{"phases": PHASES, **changes})
+
+
+def leads(time: float, node: str, term: int) -> Sample:
+    return replace(sample(time, node, 3), role="leader", term=term)
 
 
 def test_members_that_agree_pass() -> None:
@@ -41,11 +46,24 @@ def test_the_last_samples_need_not_be_of_one_moment() -> None:
     assert states.check(run([*EARLY, *END, *after])).validity == "valid"
 
 
+def test_one_leader_a_term_and_alarms_of_faults_are_no_complaint() -> None:
+    """
+    Another one leads in the next term, and meanwhile nobody did.
+    """
+    alone = replace(sample(4, "c", 3), alarms=("NO_LEADER",))
+    between = [leads(2, "a", 4), leads(3, "a", 4), alone, leads(5, "b", 5)]
+
+    assert states.check(run([*EARLY, *between, *END])).complaints == ()
+
+
 @pytest.mark.parametrize(
     ("name", "samples"),
     [
         ("diverged", [*EARLY, *END, sample(20, "b", 9, "other")]),
         ("diverged", [sample(1, "a", 3, "x"), sample(5, "c", 3), *END]),
+        ("two leaders", [*EARLY, leads(2, "a", 4), leads(7, "b", 4), *END]),
+        ("alarm", [*EARLY, replace(sample(2, "a", 3), alarms=("HASH_DIFFERS",)), *END]),
+        ("alarm", [*EARLY, replace(sample(2, "a", 3), alarms=("QUARANTINED",)), *END]),
         ("not converged", [*EARLY, *END[:2]]),
         ("not converged", [*EARLY, *END[:2], sample(20, "c", 8)]),
         ("not converged", [*EARLY, *END[:2], Sample(20, "c", answered=False)]),

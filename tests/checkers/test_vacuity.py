@@ -1,4 +1,4 @@
-"""A run that shows nothing is unknown, whatever it did not show."""
+"""A run that shows nothing is invalid, whatever it did not show."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ def last_failing() -> Record:
 )
 def test_each_lack_is_named(why: str, empty: Record) -> None:
     """
-    The run is unknown, and called vacuous.
+    The run is invalid, and called vacuous.
     """
     found = vacuity.check(empty)
 
-    assert found.validity == "unknown"
+    assert found.validity == "invalid"
     assert all(text.startswith("vacuous: ") for text in found.complaints)
     assert any(why in text for text in found.complaints), found.complaints
 

@@ -19,7 +19,7 @@ from jepsen_like.phases import (
     WARM_UP,
     AllFree,
     Beside,
-    timeline,
+    Lane,
     whole,
 )
 from jepsen_like.protocols import (
@@ -37,7 +37,7 @@ from jepsen_like.protocols import (
 
 NODES = ("n1", "n2", "n3")
 FAULT_A = Planned(2.0, Fault("kill-one", 3.0, {"nth": 1}))
-FAULT_B = Planned(4.0, Fault("clock-jump", 2.5))
+FAULT_B = Planned(4.0, Fault("clock-jump", 2.5), beside=True)
 
 
 def no_client(_: Site, __: int) -> Client:
@@ -64,7 +64,7 @@ def workload(name: str, threads: int, rate: float) -> Workload:
 
 
 WORKLOADS = {"a": workload("a", 3, 20.0), "b": workload("b", 2, 10.0)}
-THREADS = ("a/0", "a/1", "a/2", "b/0", "b/1", "nemesis")
+THREADS = ("a/0", "a/1", "a/2", "b/0", "b/1", *gen.NEMESIS_THREADS)
 
 
 def play(generator: Generator, seconds: float = 600.0) -> list[tuple[float, str, Op]]:
@@ -101,7 +101,7 @@ def context(now: float, free: set[str]) -> Context:
 
 
 def event(now: float, thread: str, op: Op, type_: str) -> Event:
-    process = NEMESIS if thread == "nemesis" else THREADS.index(thread)
+    process = THREADS.index(thread) if gen.is_client(thread) else NEMESIS
     return Event(0, now, type_, process, op.workload, op.f, op.key)  # type: ignore[arg-type]
 
 
@@ -123,7 +123,7 @@ def test_phases_come_in_order() -> None:
     Warm-up, faults as planned, heal, quiet, settle, final reads: nothing before its time.
     """
     done = play(story([FAULT_A, FAULT_B]))
-    stages = [(time, op.f, op.key) for time, thread, op in done if thread == "nemesis"]
+    stages = [(time, op.f, op.key) for time, thread, op in done if not gen.is_client(thread)]
     assert [(f, key) for _, f, key in stages] == [
         ("run", WARM_UP),
         ("run", FAULTS),
@@ -167,22 +167,74 @@ def test_no_faults_is_a_run_too() -> None:
     Without a schedule the phase lasts as long, and the run ends.
     """
     done = play(story([]))
-    assert {op.f for _, thread, op in done if thread == "nemesis"} == {"run"}
+    assert {op.f for _, thread, op in done if not gen.is_client(thread)} == {"run"}
     assert done[-1][2].f == "final"
 
 
-def test_overlapping_faults_keep_their_order() -> None:
+def played(
+    lane: Lane, takes: dict[str, float], seconds: float = 60.0
+) -> list[tuple[str, float]]:
+    """What a lane does and when, if beginnings and ends take so long."""
+    generator: Generator = lane
+    now, done, busy = 0.0, list[tuple[str, float]](), 0.0
+    running: Op | None = None
+    while now < seconds:
+        now = round(now + 0.1, 1)
+        if running is not None and now >= busy:
+            ended = event(now, "nemesis", running, "info")
+            generator, running = (
+                generator.update(context(now, set(THREADS)), "nemesis", ended),
+                None,
+            )
+        free = set(THREADS) if running is None else set(THREADS) - {"nemesis"}
+        answer, generator = gen.ask(generator, context(now, free))
+        if answer is None:
+            return done
+        if isinstance(answer, tuple) and (answer[0].time or 0.0) <= now:
+            running, generator = answer
+            done.append((f"{running.f} {running.key}", now))
+            invoke = event(now, "nemesis", running, "invoke")
+            generator = generator.update(context(now, free), "nemesis", invoke)
+            busy = now + takes.get(done[-1][0], 0.0)
+    raise AssertionError("it does not end")
+
+
+def test_a_fault_lasts_from_when_it_was_really_begun() -> None:
     """
-    Each end comes after its beginning, at its time, with the same value.
+    However late: it keeps its length, and the next one its distance from its end.
     """
-    assert [(time, op.f, op.key) for time, op in timeline([FAULT_A, FAULT_B])] == [
-        (2.0, "kill-one", BEGIN),
-        (4.0, "clock-jump", BEGIN),
-        (5.0, "kill-one", END),
-        (6.5, "clock-jump", END),
-    ]
-    values = [op.value for _, op in timeline([FAULT_A])]
-    assert values == [{"seconds": 3.0, "nth": 1}] * 2
+    schedule = (
+        Planned(2.0, Fault("a", 3.0)),
+        Planned(7.0, Fault("b", 4.0)),
+        Planned(13.0, Fault("c", 1.0)),
+    )
+    prompt = [("a begin", 2.1), ("a end", 5.1), ("b begin", 7.1), ("b end", 11.1)]
+    prompt += [("c begin", 13.1), ("c end", 14.1)]
+    assert near(played(Lane(schedule, "nemesis", 99.0), {}), prompt)
+    late = [("a begin", 2.1), ("a end", 5.1), ("b begin", 17.1), ("b end", 21.1)]
+    late += [("c begin", 23.1), ("c end", 24.1)]
+    assert near(played(Lane(schedule, "nemesis", 99.0), {"a end": 10.0}), late)
+    slow = [("a begin", 2.1), ("a end", 12.1), ("b begin", 14.1), ("b end", 18.1)]
+    assert near(played(Lane(schedule, "nemesis", 19.0), {"a begin": 10.0}), slow)
+
+
+def near(found: list[tuple[str, float]], wanted: list[tuple[str, float]]) -> bool:
+    """Whether the same was done at about the same times."""
+    assert [what for what, _ in found] == [what for what, _ in wanted]
+    return all(
+        abs(one - other) < 0.5 for (_, one), (_, other) in zip(found, wanted, strict=True)
+    )
+
+
+def test_two_lanes_are_two_threads() -> None:
+    """
+    What goes beside others has a thread of its own, and they meet in one history.
+    """
+    done = play(story([FAULT_A, FAULT_B]))
+    threads = {op.f: thread for _, thread, op in done if op.key in (BEGIN, END)}
+    assert threads == {"kill-one": "nemesis", "clock-jump": "nemesis/beside"}
+    order = [(op.f, op.key) for _, _, op in done if op.f in threads]
+    assert order[:2] == [("kill-one", BEGIN), ("clock-jump", BEGIN)]
 
 
 def test_beside_ends_with_the_leading_one() -> None:
