@@ -30,7 +30,9 @@ class Breaker:
         packages: Mapping[str, Package],
         monitor: Monitor,
         say: Callable[[str], None],
+        patience_s: float = HEALED_S,
     ) -> None:
+        self._patience_s = patience_s
         self._control = control
         self._packages = packages
         self._owners = owners(tuple(packages.values()))
@@ -57,7 +59,7 @@ class Breaker:
             return await package.begin(fault)
         if op.key == HEAL:
             await self.heal()
-            return {"serving": await self._control.wait_serving(HEALED_S)}
+            return {"serving": await self._control.wait_serving(self._patience_s)}
         if op.key == SETTLE:
             return {"settled": await self._settle()}
         return None
@@ -85,7 +87,7 @@ class Breaker:
                 for one in latest
             )
 
-        return await self._until(settled, SETTLED_S)
+        return await self._until(settled, min(SETTLED_S, self._patience_s))
 
     async def still(self, seconds: float) -> bool:
         """Wait until all members show one revision, and have for two samples each."""

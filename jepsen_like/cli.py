@@ -174,7 +174,8 @@ def _check_run(path: Path) -> str:
     try:
         folder = path if path.is_dir() else path.parent
         record = folders.read_record(folder)
-        verdicts = judge(record, Limits(**folders.read_json(folder / folders.RUN).get("limits", {})))
+        limits = folders.read_json(folder / folders.RUN).get("limits", {})
+        verdicts = judge(record, Limits(**limits))
     except (MalformedHistory, TypeError) as error:
         raise click.ClickException(f"{path}: {error}") from error
     for verdict in verdicts:

@@ -46,6 +46,10 @@ class RemoteError(Exception):
     """The child did not start, or is gone."""
 
 
+class ClientError(Exception):
+    """What the child's client raised: a defect of it, as if it had been raised here."""
+
+
 class RemoteClient:
     """One thread's client, somewhere else. `factory` names what makes it there: a function
     of a module, "package.module:function", which takes a site and the thread's number."""
@@ -87,7 +91,7 @@ class RemoteClient:
 
     async def invoke(self, op: Op) -> Done:
         """Have it done. A child that is gone leaves the outcome unknown; one that cannot
-        be started has done nothing."""
+        be started has done nothing. Raises ClientError if the child's client raised."""
         try:
             await self.open()
             child = self._child
@@ -168,7 +172,8 @@ class _Child:
             raise await self._gone("did not start")
 
     async def ask(self, number: int, op: dict[str, Any]) -> dict[str, Any]:
-        """What became of one operation. Raises RemoteError if it died over it."""
+        """What became of one operation. Raises RemoteError if it died over it, ClientError
+        for what its client raised."""
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             await self.send({"number": number, "op": op})
@@ -180,7 +185,7 @@ class _Child:
             raise await self._gone("ended")
         answer = future.result()
         if "raised" in answer:
-            raise RemoteError(f"the client failed: {answer['raised']}")
+            raise ClientError(f"in the client's process: {answer['raised']}")
         return cast(dict[str, Any], answer["done"])
 
     async def send(self, message: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Final
 import raftstate
 from jepsen_like import folder as folders
 from jepsen_like import formats
-from jepsen_like.breaker import Breaker
+from jepsen_like.breaker import HEALED_S, Breaker
 from jepsen_like.checkers import vacuity
 from jepsen_like.control import ControlError, LocalControl, RemoteControl
 from jepsen_like.history import Event, Writer
@@ -69,7 +69,7 @@ class Settings:
 
     `schedule` replaces what the seed would draw; `all_nemeses` leaves out what the
     cluster's control cannot do, which otherwise is an error. `mutant` names a planted
-    fault (jepsen_like.mutants)."""
+    fault (jepsen_like.mutants). After the heal the cluster has `patience_s` to serve."""
 
     folder: Path
     seed: int
@@ -79,6 +79,7 @@ class Settings:
     time_s: float = 60.0
     warm_up_s: float = WARM_UP_S
     quiet_s: float = QUIET_S
+    patience_s: float = HEALED_S
     load: float = 1.0
     pairs: bool = False
     log: str = "lmdb"
@@ -220,7 +221,7 @@ class _Run:
                 Monitor(control.addresses, self._clock, folder / folders.STATUS)
             )
             writer = stack.enter_context(Writer(folder / folders.HISTORY))
-            breaker = Breaker(control, chosen, monitor, self._say)
+            breaker = Breaker(control, chosen, monitor, self._say, settings.patience_s)
             stack.push_async_callback(breaker.heal)
             tally = await interpret(
                 self._story(control),
@@ -236,7 +237,8 @@ class _Run:
             )
             # Not asdict: it takes a Counter for a list of pairs.
             self._tally = {one.name: getattr(tally, one.name) for one in fields(tally)}
-            await breaker.still(_STILL_S)  # what comes late is in the log that is read then
+            # What comes late is in the log that is read then.
+            await breaker.still(min(_STILL_S, settings.patience_s))
             self._log = await self._read_log(site)
             self._say(f"{len(writer.events)} events, {len(self._log)} in the committed log")
             return writer.events

@@ -36,7 +36,8 @@ class Resolved(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What became of all operations of one workload, by id in the order in which they
-    began, and all that is wrong with that. `unread` says why the log cannot be relied on;
+    began, and all that is wrong with that; `disorder` is what of it is wrong with the log
+    alone, whoever wrote it. `unread` says why the log cannot be relied on;
     then nothing is known that was not known before, and `stored` is None everywhere."""
 
     workload: str
@@ -45,6 +46,7 @@ class Resolution:
     log: tuple[LoggedEvent, ...]
     complaints: tuple[str, ...]
     unread: str = ""
+    disorder: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -96,15 +98,16 @@ def resolve(record: Record, workload: str) -> Resolution:
         identity: Resolved(identity, pair, told(pair), first.get(identity))
         for identity, pair in by_id.items()
     }
-    complaints: list[str] = []
-    if not unread:
-        complaints += garbled
-        complaints += _misplaced(log, workload)
-        complaints += _doubles(stored)
-        complaints += _strangers(by_id, stored)
-        complaints += _gaps(log)
-        complaints += _broken_words(operations.values())
-    return Resolution(workload, asked, operations, log, tuple(complaints), unread)
+    if unread:
+        return Resolution(workload, asked, operations, log, (), unread)
+    disorder = (*garbled, *_misplaced(log, workload), *_gaps(log))
+    complaints = (
+        *disorder,
+        *_doubles(stored),
+        *_strangers(by_id, stored),
+        *_broken_words(operations.values()),
+    )
+    return Resolution(workload, asked, operations, log, complaints, disorder=disorder)
 
 
 def id_of(pair: Pair) -> str | None:

@@ -26,9 +26,9 @@ answers: such answers are right.
 
 Operations with unknown outcomes are looked up in the committed log first: one that is
 there happened, at its place; one that is not there never did. A stale read has to be right
-for its revision, and may be as old as it likes; but for one process, at one member, it
-never goes back, and what it showed was committed, so that nothing linearizable that began
-later is older.
+for its revision, and may be as old as it likes; but at one member, whoever asks, it never
+goes back in real time, and what it showed was committed, so that nothing linearizable that
+began later is older. The member that was asked has to be the one that answered.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def check(record: Record, workload: str = "register") -> Verdict:
         placed = [one for one in placed if one.revision]
     wrong += _real_time(placed, registers)
     wrong += _stale_order(placed, registers, rebuilds(record))
+    wrong += _elsewhere(placed)
     count: dict[str, int] = {kind: sum(one.kind == kind for one in placed) for kind in KINDS}
     return verdict(
         f"{workload}:witness",
@@ -318,31 +319,47 @@ def _stale_order(
     registers: Mapping[str, _Key],
     rebuilt: Mapping[str, Sequence[float]],
 ) -> Iterator[Wrong]:
-    """The stale reads of one process at one member never go back, as long as the member
-    keeps its state."""
-    newest: dict[tuple[int, str], Placed] = {}
+    """A stale read that began after another one at the same member had ended shows no
+    less, as long as the member keeps its state: no rebuild lies between the begin of the
+    one and the end of the other, which is that as many were over at both."""
+    moments: list[tuple[float, int, Placed]] = []
     for one in placed:
-        if one.kind != "stale-read":
+        if one.kind == "stale-read" and one.ended is not None:
+            moments += [(one.began, 0, one), (one.ended, 1, one)]
+    moments.sort(key=lambda moment: moment[:2])
+    newest: dict[tuple[str, int], Placed] = {}  # by member and rebuilds
+    for _, ends, one in moments:
+        node = _answered_by(one)
+        times = rebuilt.get(node, ())
+        if ends:
+            life = node, bisect_left(times, one.began)
+            if one.revision and (life not in newest or newest[life].revision < one.revision):
+                newest[life] = one
             continue
-        end = one.pair.completion
-        assert end is not None, "it was answered"
-        before = newest.get((end.process, end.node))
-        if before is not None and _between(rebuilt.get(end.node, ()), before, end.time):
-            before = None
+        assert one.ended is not None, "only these have moments"
+        before = newest.get((node, bisect_right(times, one.ended)))
         if not one.revision:
             wrong = _fit(one, registers[one.key], before.revision if before else 0)[1]
             if wrong:
                 yield Wrong(wrong, one)
         elif before is not None and one.revision < before.revision:
             yield Wrong(f"stale reads go back: {one} came after {before}", one)
-        else:
-            newest[end.process, end.node] = one
 
 
-def _between(times: Sequence[float], before: Placed, until: float) -> bool:
-    """Whether one of these times lies between two reads, the reads included."""
-    at = bisect_left(times, before.pair.invoke.time)
-    return at < len(times) and times[at] <= until
+def _elsewhere(placed: Sequence[Placed]) -> Iterator[Wrong]:
+    """Stale reads that another member answered than the one that was asked. A process asks
+    one member for all of them: where it does not say which, it is the first to answer."""
+    first: dict[int, str] = {}
+    for one in placed:
+        if one.kind == "stale-read" and one.pair.completion is not None:
+            end = one.pair.completion
+            asked = end.value.get("asked") or first.setdefault(end.process, end.node)
+            if end.node != asked:
+                yield Wrong(f"answered elsewhere: {one}, and {asked} was asked", one)
+
+
+def _answered_by(one: Placed) -> str:
+    return "" if one.pair.completion is None else one.pair.completion.node
 
 
 # --- for the report --------------------------------------------------------------

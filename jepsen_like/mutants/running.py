@@ -24,6 +24,8 @@ from raftstate.localcluster import LocalClusterError
 TRIES: Final = 3
 WARM_UP_S: Final = 1.5
 QUIET_S: Final = 1.0
+# What a planted fault has broken for good is not waited for for long.
+PATIENCE_S: Final = 8.0
 _FIRST_SEED: Final = 1
 
 Say = Callable[[str], None]
@@ -145,6 +147,7 @@ def settings(plan: Plan, folder: Path, seed: int, mutant: str) -> Settings:
         time_s=plan.seconds,
         warm_up_s=WARM_UP_S,
         quiet_s=QUIET_S,
+        patience_s=PATIENCE_S,
         load=plan.load,
         mutant=mutant,
         schedule=plan.schedule,

@@ -112,22 +112,17 @@ class Partition:
         self._harmed.pop(kind, None)
 
     def evidence(self, window: Window) -> str | None:
-        """Who could not send any more, or could and was not heard. Members that were away
-        meanwhile, for whatever reason, are left out with all their links."""
-        if targets.missed(window):
-            return None
-        steady = {node for node in window.nodes if seen.steady(window, node)}
-        pairs = [pair for pair in seen.links(window.begun) if steady.issuperset(pair)]
-        if not pairs:
+        """Who could not send any more, or could and was not heard. What is said of links
+        counts while the members at both ends were there."""
+        pairs = seen.links(window.begun)
+        if not pairs or targets.missed(window):
             return None
         if window.fault.kind == FLAKY:
             return _flickered(window, pairs)
         if window.fault.kind == HALF_OPEN:
             return _unheard(window, pairs)
         if window.fault.kind == SLOW:
-            # Without a majority entries wait whether or not links are slow.
-            enough = len(steady) >= targets.majority(len(window.nodes))
-            return _piled_up(window) if enough else None
+            return _piled_up(window)
         return _parted(window, pairs)
 
 
@@ -213,7 +208,7 @@ def _settled(window: Window) -> float:
 
 def _looks(window: Window, pair: Pair, since: float = 0.0) -> list[bool]:
     """Whether the sender said that it could send, each time it was asked meanwhile."""
-    answers = seen.during(window, pair[0])
+    answers = seen.there(window, pair, seen.during(window, pair[0]))
     return [pair[1] in one.connected for one in answers if one.time >= since]
 
 
@@ -231,7 +226,7 @@ def _parted(window: Window, pairs: Sequence[Pair]) -> str | None:
     for pair in pairs:
         looks = _looks(window, pair, _settled(window))
         if len(looks) < 2:
-            continue  # the sender was hardly asked
+            continue  # one of the two was away
         if sum(looks) * 2 > len(looks):
             return None
         shown += _stood(window, pair)
@@ -272,13 +267,15 @@ def _unheard(window: Window, pairs: Sequence[Pair]) -> str | None:
 
 
 def _lost_touch(window: Window, node: str) -> str | None:
-    answers = seen.during(window, node)
-    alone = [one for one in answers if not one.leader]
+    answers = seen.there(window, [node], seen.during(window, node))
+    # A leader may also be missed, or be deposed, because somebody is away.
+    quiet = seen.there(window, window.nodes, answers)
+    alone = [one for one in quiet if not one.leader]
     if len(alone) >= 2:
-        return f"{node} knew no leader in {len(alone)} of {len(answers)} looks"
+        return f"{node} knew no leader in {len(alone)} of {len(quiet)} looks"
     before = seen.before(window, node)
     led = before is not None and before.role == "leader"
-    if led and answers and answers[-1].role != "leader":
+    if led and quiet == answers and answers and answers[-1].role != "leader":
         return f"{node} led no more"
     stood = _stood_still(window, node, answers)
     if stood is not None:
@@ -308,8 +305,17 @@ def _stood_still(
     return None
 
 
+def _left(window: Window, node: str) -> bool:
+    """Whether a member was away at some time of the fault."""
+    return any(
+        gone < window.ended and back > window.began
+        for gone, back in seen.absences(window, node)
+    )
+
+
 def _piled_up(window: Window) -> str | None:
-    """More entries waited at the leader for the others' word than just before and after."""
+    """More entries waited at the leader for the others' word than just before and after;
+    and not because a majority was away."""
 
     def waiting(since: float, until: float) -> list[int]:
         samples = [one for one in window.samples if since <= one.time <= until]
@@ -319,7 +325,8 @@ def _piled_up(window: Window) -> str | None:
     usual = waiting(began - _BESIDE_S, began)
     usual += waiting(ended + _SETTLING_S, ended + _SETTLING_S + _BESIDE_S)
     slow = waiting(_settled(window), ended)
-    if len(usual) < 4 or len(slow) < 4:
+    whole = [node for node in window.nodes if not _left(window, node)]
+    if len(whole) < targets.majority(len(window.nodes)) or len(usual) < 4 or len(slow) < 4:
         return None
     often = sum(count > 0 for count in slow) / len(slow)
     if often < 0.5 or fmean(slow) < max(1.0, 2.5 * fmean(usual)):

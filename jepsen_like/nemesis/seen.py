@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from jepsen_like.protocols import Sample, Window
 
 # Two answers of one process may differ by so much about when it was started.
 SAME_PROCESS_S: Final = 0.75
-# What befalls a member shows at its links for so long before and after it.
-_BESIDE_S: Final = 1.0
-# A machine that is busy may let one question go unanswered.
-_SILENT_LOOKS: Final = 2
+# A busy machine may leave one question unanswered; nobody was away for that.
+_SILENT_QUESTIONS: Final = 2
+# A member is back, and in so long the others are connected to it again.
+_BACK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,29 @@ def silence(window: Window, node: str) -> Silence | None:
     return max(found, key=lambda one: one.seconds, default=None)
 
 
-def steady(window: Window, node: str) -> bool:
-    """Whether a member was there all the time, as one process. If not, its links are down
+def absences(window: Window, node: str) -> list[tuple[float, float]]:
+    """When a member was not there: from its last answer to a while after the next one, if
+    it left several questions unanswered, or was another process then. Its links are down
     for that alone, and tell nothing of what was done to them."""
-    since, until = window.began - _BESIDE_S, window.ended + _BESIDE_S
-    unanswered = 0
+    found: list[tuple[float, float]] = []
+    last, questions = None, 0
     for one in of(window, node):
-        if one.answered and since <= started(one) <= until:
-            return False
-        if since <= one.time <= until:
-            unanswered = 0 if one.answered else unanswered + 1
-            if unanswered >= _SILENT_LOOKS:
-                return False
-    return True
+        if not one.answered:
+            questions += 1
+            continue
+        anew = last is not None and abs(started(one) - started(last)) > SAME_PROCESS_S
+        if anew or questions >= _SILENT_QUESTIONS:
+            found.append((-inf if last is None else last.time, one.time + _BACK_S))
+        last, questions = one, 0
+    if questions >= _SILENT_QUESTIONS:
+        found.append((-inf if last is None else last.time, inf))
+    return found
+
+
+def there(window: Window, nodes: Iterable[str], samples: Iterable[Sample]) -> list[Sample]:
+    """Of these samples those of a time when all of these members were there."""
+    away = [absence for node in nodes for absence in absences(window, node)]
+    return [one for one in samples if not any(gone < one.time < back for gone, back in away)]
 
 
 def terms(window: Window) -> str:

@@ -31,7 +31,7 @@ from typing import Any, Final
 from jepsen_like import generator as gen
 from jepsen_like import resource
 from jepsen_like.checkers import fencing
-from jepsen_like.checkers.resolve import key_of, resolve
+from jepsen_like.checkers.resolve import key_of, resolve, stored_id
 from jepsen_like.checkers.verdicts import verdict
 from jepsen_like.clients import ended, said, step_request
 from jepsen_like.history import NEMESIS, Pair
@@ -323,6 +323,7 @@ class Stored:
     key: str
     token: Token
     revision: int
+    step: int
 
     @property
     def hold(self) -> str:
@@ -334,12 +335,15 @@ def check(record: Record) -> list[Verdict]:
     """All verdicts on this workload."""
     resolution = resolve(record, NAME)
     held = {one.id: one for one in map(_hold, resolution.pairs)}
-    stored = [] if resolution.unread else list(map(_stored, resolution.log))
-    note = record.notes.get(NAME) or {}
-    journal = [resource.entry_of(fields) for fields in note.get("journal", ())]
+    log = () if resolution.unread else resolution.log
+    stored = [step for step in map(_stored, log) if step is not None]
+    broken = [*resolution.disorder, *_without_token(log)]
+    note = record.notes.get(NAME)
+    journal = [resource.entry_of(fields) for fields in (note or {}).get("journal", ())]
+    unkept = [] if note is None else _unkept(held.values(), journal)
     return [
-        _fencing(held, stored, resolution.unread),
-        _outside(held, stored, journal),
+        _fencing(held, stored, broken, resolution.unread),
+        _outside(held, stored, journal, unkept),
         _control(journal, _stops(record)),
     ]
 
@@ -352,9 +356,25 @@ def _hold(pair: Pair) -> Hold:
     return Hold(asked.value["id"], asked.key, pair.outcome, token, told.get("facts", ()))
 
 
-def _stored(event: LoggedEvent) -> Stored:
-    data = json.loads(event.data)
-    return Stored(data["id"], key_of(event), _token(data["token"]), event.revision)
+def _stored(event: LoggedEvent) -> Stored | None:
+    """The step in the log; None if it cannot be read as one."""
+    try:
+        data = json.loads(event.data)
+    except ValueError:
+        return None
+    match data:
+        case {"id": str(number), "token": [int(epoch), int(place)]}:
+            token = (epoch, place)
+            return Stored(number, key_of(event), token, event.revision, event.step)
+    return None
+
+
+def _without_token(log: Iterable[LoggedEvent]) -> Iterator[str]:
+    """Events with an id, and yet no steps of a hold. Those without are told of already."""
+    for event in log:
+        if _stored(event) is None and stored_id(event.data) is not None:
+            where = f"{event.stream} step {event.step} @{event.revision}"
+            yield f"garbled: {where} holds no token: {event.data[:80]!r}"
 
 
 def _token(pair: Sequence[int]) -> Token:
@@ -365,10 +385,13 @@ def _token(pair: Sequence[int]) -> Token:
 # --- the store ---
 
 
-def _fencing(held: Mapping[str, Hold], stored: Sequence[Stored], unread: str) -> Verdict:
-    """Grants are disjoint, tokens rise, and no step was written under one of the past."""
+def _fencing(
+    held: Mapping[str, Hold], stored: Sequence[Stored], broken: Sequence[str], unread: str
+) -> Verdict:
+    """Grants are disjoint, tokens rise, and no step was written under one of the past.
+    `broken` is what is wrong with the log whoever wrote it."""
     facts = {*_told(held.values()), *_written(stored)}
-    wrong = [*fencing.check(facts, all_grants=False), *_early(held.values())]
+    wrong = [*fencing.check(facts, all_grants=False), *_early(held.values()), *broken]
     if not unread:
         wrong += _broken_words(held, stored)
     grants = [fact for fact in facts if fact.kind == "grant"]
@@ -432,6 +455,8 @@ def _broken_words(held: Mapping[str, Hold], stored: Sequence[Stored]) -> list[st
         hold = held.get(step.hold)
         if hold is None or step.key != hold.key:
             wrong.append(f"stranger: step {step.id} of {step.key} was sent by no hold")
+        elif hold.outcome == "fail":
+            wrong.append(f"resurrected: {step} is of a hold that failed")
         elif hold.token not in (None, step.token):
             wrong.append(f"stranger: {step} was written under a token of another hold")
     for hold in held.values():
@@ -442,8 +467,9 @@ def _broken_words(held: Mapping[str, Hold], stored: Sequence[Stored]) -> list[st
                     wrong.append(f"resurrected: {found} was refused with {fact['reason']}")
             elif found is None:
                 wrong.append(f"lost: step {fact['id']} was acknowledged @{fact['revision']}")
-            elif found.revision != fact["revision"]:
-                wrong.append(f"moved: {found} was acknowledged @{fact['revision']}")
+            elif (found.revision, found.step) != (fact["revision"], fact["step"]):
+                where = f"@{fact['revision']} as step {fact['step']}"
+                wrong.append(f"moved: {found} was acknowledged {where}")
     return wrong
 
 
@@ -451,10 +477,13 @@ def _broken_words(held: Mapping[str, Hold], stored: Sequence[Stored]) -> list[st
 
 
 def _outside(
-    held: Mapping[str, Hold], stored: Iterable[Stored], journal: Sequence[Entry]
+    held: Mapping[str, Hold],
+    stored: Iterable[Stored],
+    journal: Sequence[Entry],
+    unkept: Sequence[str],
 ) -> Verdict:
     """The resource took nothing under a token of the past, so that no update was lost, and
-    nothing under a token that was never granted."""
+    nothing under a token that was never granted; and its journal keeps its word."""
     taken = [entry for entry in journal if entry.do == "write" and entry.accepted]
     refused = [entry for entry in journal if not entry.accepted]
     strangers, unproven = _strangers(held, stored, journal)
@@ -462,7 +491,7 @@ def _outside(
     return verdict(
         f"{NAME}:resource",
         f"{len(taken)} writes under tokens that never fell; {len(refused)} of the past refused",
-        wrong=[*_fallen(journal), *strangers],
+        wrong=[*_fallen(journal), *strangers, *unkept],
         unsure=[] if taken else ["nothing was written to the outside resource"],
         figures=figures,
     )
@@ -486,6 +515,26 @@ def _fallen(journal: Iterable[Entry]) -> Iterator[str]:
             if entry.value != expected:
                 yield f"update: {entry} was taken where {expected} was to follow"
             values[entry.name] = entry.value
+
+
+def _unkept(held: Iterable[Hold], journal: Iterable[Entry]) -> list[str]:
+    """What writers were told of the resource and its journal does not say. A write may
+    have been refused when the register was opened for it."""
+    kept: Counter[tuple[Any, ...]] = Counter(
+        (one.hold, one.name, one.token, one.accepted, one.value)
+        for one in journal
+        if one.do == "write" or (one.do == "open" and not one.accepted)
+    )
+    told: Counter[tuple[Any, ...]] = Counter(
+        (hold.id, hold.key, hold.token, fact["fact"] == "write", fact["value"])
+        for hold in held
+        for fact in hold.of("write", "write-refused")
+    )
+    return [
+        f"lost: {who} was told that {value} of {name} was {'taken' if taken else 'refused'}"
+        f" under {token}, and the journal does not say so"
+        for who, name, token, taken, value in told - kept
+    ]
 
 
 def _strangers(

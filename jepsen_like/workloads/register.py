@@ -182,7 +182,8 @@ class RegisterClient(SharingClient):
             )
         except RaftStateError as error:
             return ended(error, self._node, changes=False)
-        return answered(held, {"step": held.step, "id": held.id})
+        # Who answers says so himself; whether it is the one who was asked is to be judged.
+        return answered(held, {"step": held.step, "id": held.id, "asked": self._node})
 
     async def _step(self, op: Op) -> Done:
         identity = op.value["id"]

@@ -25,6 +25,7 @@ class Store:
 
     workload: str = "register"
     revision: int = 0
+    applied: int = 0  # how far the member is that answers stale reads
     heads: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     past: list[dict[str, tuple[int, str | None]]] = field(default_factory=lambda: [{}])
     log: list[LoggedEvent] = field(default_factory=list)
@@ -121,7 +122,6 @@ class _Client:
     number: int
     free: float = 0.0
     lives: int = 0
-    seen: int = 0  # the newest revision that a stale read of this process showed
     step: dict[str, int] = field(default_factory=dict)
 
     def process(self, clients: int) -> int:
@@ -165,7 +165,7 @@ def _operate(
     while draws.random() < 0.3:
         store.other()
     if draws.random() < 0.12:
-        client.free, client.lives, client.seen = moment, client.lives + 1, 0
+        client.free, client.lives = moment, client.lives + 1
         if value is not None and draws.random() < 0.5:
             store.commit(key, identity, value.get("expected"))
         return asked._replace(end=None if draws.random() < 0.5 else asked.end, type="info")
@@ -180,7 +180,7 @@ def _answer(store: Store, draws: random.Random, client: _Client, asked: Asked) -
     """What a correct store says, and what the client remembers of it."""
     revision = store.revision
     if asked.f == "stale-read":
-        client.seen = revision = draws.randint(client.seen, revision)
+        store.applied = revision = draws.randint(store.applied, revision)
     if asked.f in ("read", "stale-read"):
         answer = store.at(asked.key, revision)
         if answer["step"] == 0:

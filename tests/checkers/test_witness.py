@@ -110,8 +110,8 @@ def later(run: Record, *more: Asked) -> Record:
     return replace(run, events=[*run.events, *extra])
 
 
-def stale(step: int, writer: str, revision: int, process: int = 3) -> Asked:
-    answer = {"step": step, "id": writer}
+def stale(step: int, writer: str, revision: int, process: int = 3, **more: Any) -> Asked:
+    answer = {"step": step, "id": writer, **more}
     return Asked(process, "stale-read", "0", None, 20, 21, "ok", answer, revision, "b")
 
 
@@ -132,6 +132,18 @@ WRONGS: dict[str, tuple[str, Record]] = {
         changed(small(), ok("stale-read"), told(step=1, id="w1")),
     ),
     "a stale read that goes back": ("stale reads go back: ", later(small(), stale(1, "w1", 1))),
+    "a stale read that goes back for another process": (
+        "stale reads go back: ",
+        later(small(), stale(1, "w1", 1, process=8)),
+    ),
+    "a stale read that another member answered": (
+        "answered elsewhere: ",
+        later(small(), stale(3, "w3", 3, process=8, asked="a")),
+    ),
+    "a stale read that another member answered than before": (
+        "answered elsewhere: ",
+        later(small(), stale(3, "w3", 3)._replace(node="c")),
+    ),
     "a stale read that finds nothing any more": (
         "stale order of stale reads: ",
         later(small(), stale(0, None, 0)),  # type: ignore[arg-type]
@@ -219,6 +231,25 @@ def test_each_way_to_be_wrong_is_named(what: str) -> None:
 
     assert found.validity == "invalid"
     assert any(text.startswith(name) for text in found.complaints), found.complaints
+
+
+def test_stale_reads_at_one_member_may_overlap() -> None:
+    """
+    One that was asked for before the other one was answered may show less, and one at
+    another member anything; what is told of the member that was asked is right.
+    """
+    newer = stale(3, "w3", 3, process=8, asked="b")
+    older = stale(2, "c2", 2, process=9, asked="b")
+    overlaps = older._replace(began=20.5, end=22)
+    touches = older._replace(began=21.0, end=22)
+    after = older._replace(began=21.5, end=22)
+
+    def found(*more: Asked) -> str:
+        return witness.check(later(small(), newer, *more)).validity
+
+    assert found(overlaps) == found(touches) == "valid"
+    assert found(after._replace(node="c", answer=stale(2, "c2", 2).answer)) == "valid"
+    assert found(after) == "invalid"
 
 
 def test_a_member_that_lost_its_power_may_show_the_past_again() -> None:

@@ -244,12 +244,16 @@ class Forge:
 
     def _end(self, time: float, ask: Ask) -> None:
         refused = ask.answer is not None and ask.answer.get("swapped") is False
+        nodes = self.plan.nodes
+        node = self.draws.choice(nodes)
+        if ask.f == "stale-read":  # of the member that the thread is pinned to
+            node = nodes[ask.thread % len(nodes)]
         self._note(
             time,
             ask,
             type=ask.type,
             value=ask.answer if ask.type == "ok" else None,
-            node=self.draws.choice(self.plan.nodes),
+            node=node,
             revision=ask.revision if ask.type == "ok" and not refused else 0,
             error=ask.error if ask.type != "ok" else "",
         )

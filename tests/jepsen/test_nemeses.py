@@ -375,11 +375,18 @@ STEPS_DOWN = within(lambda one: replace(one, role="follower", leader="n1", term=
 LOST = within(lambda one: replace(one, leader="", ready=False), 7.0)
 INSTALLS = within(lambda one: replace(one, snapshots_installed=2), ENDED, END)
 PAUSED = within(silent)
+KILLED = restarted(ENDED + 0.5)
+# What is seen of a member that is killed, or stopped, by those who are connected to it.
+N3_IS_AWAY: dict[str, Change] = {"n1": cannot_send("n3"), "n2": cannot_send("n3")}
 
 TO_ALL = {"links": [["n2", "n1"], ["n2", "n3"]], "leader": "n2"}
 FROM_ALL = {"links": [["n1", "n2"], ["n3", "n2"]], "leader": "n2"}
 ONE = {"nodes": ["n1"]}
 STOOD = {"stopped": [7, 8], "of": 4}
+EVERY_LINK = {"links": [list(pair) for pair in permutations(NODES, 2)], "leader": "n2"}
+BOTH = {"links": [["n2", "n3"], ["n3", "n2"]], "leader": "n2"}
+NOTE = "nobody led: n2 was drawn in its place"
+NOT_LED = TO_ALL | {"note": NOTE}
 
 # A fault that was there: its kind, what its begin and end answered, and the story.
 SHOWN: list[tuple[str, Any, Any, dict[str, Change]]] = [
@@ -409,6 +416,13 @@ SHOWN: list[tuple[str, Any, Any, dict[str, Change]]] = [
     ("half-open", {"links": [["n2", "n1"]]}, {}, {"n1": LOST}),
     ("half-open", {"links": [["n1", "n2"]]}, {}, {"n1": STANDS}),
     ("slow-links", TO_ALL, {}, {"n2": WAITING}),
+    # Beside another fault: n3 was away as well.
+    ("partition-leader", TO_ALL, {}, {"n2": cannot_send("n1", "n3"), "n3": KILLED}),
+    ("partition-half", NOT_LED, {}, {"n2": cannot_send("n1", "n3")}),
+    ("flaky-links", EVERY_LINK, {}, {"n1": within(flickering), "n3": KILLED}),
+    ("flaky-links", EVERY_LINK, {}, {"n1": within(flickering), "n3": restarted(5, 3, 5.5)}),
+    ("half-open", TO_ALL, {}, {"n1": STANDS, "n3": KILLED}),
+    ("slow-links", TO_ALL, {}, {"n2": WAITING, "n3": KILLED}),
     ("snapshot-install", ONE, {"installed": True}, {"n1": INSTALLS}),
 ]
 
@@ -493,6 +507,32 @@ PLANTED: list[tuple[str, Any, Any, dict[str, Change], str]] = [
         "as before and after",
     ),
     ("slow-links", TO_ALL, {}, {"n1": WAITING}, "not at the leader"),
+    ("flaky-links", EVERY_LINK, {}, N3_IS_AWAY | {"n3": KILLED}, "a killed one"),
+    ("flaky-links", EVERY_LINK, {}, N3_IS_AWAY | {"n3": PAUSED}, "a stopped one"),
+    (
+        "flaky-links",
+        EVERY_LINK,
+        {},
+        {
+            "n1": within(cannot_send("n3"), 7.6, 8.5),
+            "n2": within(cannot_send("n3"), 7.6, 8.5),
+            "n3": restarted(8.0, 7.7, 8.0),
+        },
+        "one that was restarted at once",
+    ),
+    ("partition-both", BOTH, {}, N3_IS_AWAY | {"n3": KILLED}, "one end was killed"),
+    (
+        "half-open",
+        TO_ALL,
+        {},
+        {"n1": LOST, "n2": restarted(10.5, 7.0)},
+        "the leader was killed",
+    ),
+    ("half-open", TO_ALL, {}, {"n2": STEPS_DOWN, "n1": PAUSED, "n3": PAUSED}, "no majority"),
+    ("slow-links", TO_ALL, {}, {"n2": WAITING, "n1": KILLED, "n3": KILLED}, "no majority"),
+    ("kill-leader", {"nodes": ["n2"], "note": NOTE}, {}, {"n2": KILLED}, "it did not lead"),
+    ("pause-leader", {"nodes": ["n2"], "note": NOTE}, {}, {"n2": PAUSED}, "it did not lead"),
+    ("partition-leader", NOT_LED, {}, {"n2": cannot_send("n1", "n3")}, "it did not lead"),
     ("snapshot-install", ONE, {}, {"n3": INSTALLS}, "another one did"),
     (
         "snapshot-install",

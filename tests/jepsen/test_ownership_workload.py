@@ -197,8 +197,12 @@ def told(token: int, *facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"token": [1, token], "silent_s": 0.0, "facts": [grant, *facts]}
 
 
-def step(number: str, revision: int) -> dict[str, Any]:
-    return {"fact": "step", "id": number, "revision": revision, "step": 1}
+def step(number: str, revision: int, place: int) -> dict[str, Any]:
+    return {"fact": "step", "id": number, "revision": revision, "step": place}
+
+
+def write(value: int, fact: str = "write") -> dict[str, Any]:
+    return {"fact": fact, "value": value}
 
 
 def logged(number: str, revision: int, token: int, seq: int, key: str = "a") -> LoggedEvent:
@@ -221,14 +225,16 @@ def story() -> Story:
     does after that is refused, and only the counter suffers."""
     refused = {"fact": "step-refused", "id": "x.2", "reason": "FENCED"}
     lost = {"fact": "lost", "why": "OWNERSHIP_LOST"}
+    outside = [write(1), write(2, "write-refused")]
+    end = {"fact": "end", "revision": 22}
     return Story(
         holds=[
-            {"id": "x", "type": "ok", "value": told(10, step("x.1", 12), refused, lost)},
             {
-                "id": "y",
+                "id": "x",
                 "type": "ok",
-                "value": told(20, step("y.1", 21), {"fact": "end", "revision": 22}),
+                "value": told(10, step("x.1", 12, 1), refused, lost, *outside),
             },
+            {"id": "y", "type": "ok", "value": told(20, step("y.1", 21, 2), end, write(2))},
         ],
         log=[logged("x.1", 12, 10, 1), logged("y.1", 21, 20, 2)],
         journal=asked(
@@ -307,6 +313,30 @@ def step_is_elsewhere(one: Story) -> None:
     facts_of(one, 0)[1]["revision"] = 13
 
 
+def step_has_another_number(one: Story) -> None:
+    facts_of(one, 0)[1]["step"] = 2
+
+
+def hold_failed(one: Story) -> None:
+    one.holds[1] = {"id": "y", "type": "fail", "value": {"id": "y"}}
+
+
+def stream_has_a_gap(one: Story) -> None:
+    one.log[1] = replace(one.log[1], seq=3)
+
+
+def step_is_no_text(one: Story) -> None:
+    one.log.append(replace(logged("x.9", 25, 20, 3), data="??"))
+
+
+def step_without_a_token(one: Story) -> None:
+    one.log.append(replace(logged("x.9", 25, 20, 3), data='{"id":"x.9","token":[1]}'))
+
+
+def step_in_the_stream_of_another(one: Story) -> None:
+    one.log[1] = replace(one.log[1], stream="p/set/a", seq=1)
+
+
 def step_is_back(one: Story) -> None:
     one.log.insert(1, logged("x.2", 13, 10, 2))
 
@@ -332,6 +362,12 @@ def step_under_the_token_of_another(one: Story) -> None:
         ("stale", written_when_fenced),
         ("lost", step_is_lost),
         ("moved", step_is_elsewhere),
+        ("moved", step_has_another_number),
+        ("resurrected", hold_failed),
+        ("gap", stream_has_a_gap),
+        ("garbled", step_is_no_text),
+        ("garbled", step_without_a_token),
+        ("stranger", step_in_the_stream_of_another),
         ("resurrected", step_is_back),
         ("double", step_is_twice),
         ("stranger", step_of_nobody),
@@ -410,9 +446,34 @@ def write_under_the_token_of_another(one: Story) -> None:
     one.journal.append(replace(one.journal[9], hold="x", value=3))
 
 
+def write_is_lost(one: Story) -> None:
+    del one.journal[9]
+
+
+def refusal_is_lost(one: Story) -> None:
+    del one.journal[-1]
+
+
+def journal_is_empty(one: Story) -> None:
+    one.journal.clear()
+
+
+def told_of_another_value(one: Story) -> None:
+    facts_of(one, 1)[-1]["value"] = 3
+
+
+def told_of_one_write_twice(one: Story) -> None:
+    facts_of(one, 1).append(write(2))
+
+
 @pytest.mark.parametrize(
     ("name", "plant"),
     [
+        ("lost", write_is_lost),
+        ("lost", refusal_is_lost),
+        ("lost", journal_is_empty),
+        ("lost", told_of_another_value),
+        ("lost", told_of_one_write_twice),
         ("token", stale_write_taken),
         ("token", refused_for_no_reason),
         ("update", guarded_update_lost),
@@ -432,6 +493,15 @@ def test_a_resource_that_does_not_guard_is_seen(
 
     assert verdict.validity == "invalid"
     assert any(complaint.startswith(f"{name}: ") for complaint in verdict.complaints), verdict
+
+
+def test_without_a_journal_nothing_is_known_of_the_resource() -> None:
+    """
+    That nobody kept it is no fault of the resource.
+    """
+    [_, guarded, _] = ownership.check(replace(story().record(), notes={}))
+
+    assert guarded.validity == "unknown"
 
 
 def without_loss(one: Story) -> list[Entry]:

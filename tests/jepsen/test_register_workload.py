@@ -221,7 +221,7 @@ def test_answers_say_what_the_register_holds_and_where(number: int) -> None:
             {"swapped": True, "step": 2},
             {"swapped": False, "step": 2},
             {"step": 2, "id": "b"},
-            {"step": 2, "id": "b"},
+            {"step": 2, "id": "b", "asked": "n1"},
         ]
         places = [one.revision for one in done]
         assert places[3] == 0  # a refusal has no header
@@ -254,7 +254,7 @@ async def test_a_follower_refuses_and_answers_stale_reads() -> None:
     assert (read.type, write.type, stale.type, unknown.type) == ("fail", "fail", "ok", "info")
     assert read.error.startswith("NOT_LEADER")
     assert unknown.error.startswith("OUTCOME_UNKNOWN")
-    assert stale.value == {"step": 1, "id": "a"}
+    assert stale.value == {"step": 1, "id": "a", "asked": stale.node}
 
 
 @asynchronous

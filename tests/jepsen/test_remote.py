@@ -11,14 +11,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jepsen_like import generator as gen
 from jepsen_like import remote
-from jepsen_like.protocols import Client, Done, Op, Site
-from jepsen_like.remote import Crew, RemoteClient
+from jepsen_like.checkers import harness
+from jepsen_like.history import Event, Writer
+from jepsen_like.interpreter import Tally, interpret
+from jepsen_like.protocols import Client, Done, Op, Record, Site
+from jepsen_like.remote import ClientError, Crew, RemoteClient
+from tests.jepsen.driving import Idle
 
 LIMIT_S = 60.0
 HERE = f"{__name__}:"
@@ -215,21 +221,46 @@ def test_a_child_that_died_is_replaced(tmp_path: Path) -> None:
     run(scene)
 
 
-def test_a_defect_of_the_client_is_unknown(tmp_path: Path) -> None:
+def test_a_defect_of_the_client_is_raised_here(tmp_path: Path) -> None:
     """
-    What raises there is told here, and ends nothing.
+    With what it said there; and the child goes on.
     """
 
     async def scene() -> None:
         client = RemoteClient(site_in(tmp_path), f"{HERE}echo", 0)
-        broken = await client.invoke(op("break"))
+        with pytest.raises(ClientError, match=r"ValueError\('a defect'\)"):
+            await client.invoke(op("break"))
         after = await client.invoke(op("echo"))
         await client.close()
 
-        assert (broken.type, after.type) == ("info", "ok")
-        assert "a defect" in broken.error
+        assert after.type == "ok"
 
     run(scene)
+
+
+def test_a_defect_of_the_client_makes_no_run_valid(tmp_path: Path) -> None:
+    """
+    Nobody knows how the operation ended, and the harness says that it broke.
+    """
+
+    async def scene() -> tuple[list[Event], Tally]:
+        crew = Crew(f"{HERE}echo")
+        ops = gen.InOrder(op("echo"), op("break"), op("echo"))
+        clients = {"w/0": lambda: crew.client(site_in(tmp_path), 0)}
+        with Writer(tmp_path / "history.jsonl") as writer:
+            tally = await interpret(gen.On("w", ops), clients, Idle(), writer, time.monotonic)
+        await crew.close()
+        return writer.events, tally
+
+    events, tally = asyncio.run(scene())
+    noted = {one.name: getattr(tally, one.name) for one in fields(tally)}
+    record = Record(("n1",), ("w",), (), 1, {}, events, (), (), tally=noted)
+
+    assert [one.type for one in events if one.type != "invoke"] == ["ok", "info", "ok"]
+    assert tally.raised == 1
+    assert harness.check(record).validity != "valid"
+    whole = replace(record, tally=noted | {"raised": 0})
+    assert harness.check(whole).validity == "valid"
 
 
 def test_a_child_that_does_not_start_has_done_nothing(tmp_path: Path) -> None:
