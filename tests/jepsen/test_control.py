@@ -248,6 +248,7 @@ def test_the_life_of_a_cluster_under_control(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.slow  # every check has a run with this in it
 def test_the_machine_of_a_cluster_can_be_harmed(tmp_path: Path) -> None:
     """
     Where there is a C compiler: a power loss ends all nodes within 50 ms and counts what

@@ -288,6 +288,7 @@ async def done_by(site: Site, ops: list[Op]) -> tuple[list[Done], list[LoggedEve
 
 
 @pytest.mark.live
+@pytest.mark.slow  # every check has a run with this in it
 def test_requests_to_real_members(tmp_path: Path) -> None:
     """
     Sent many times and to anybody, cancelled, reused and old: each happened once, and what

@@ -292,6 +292,7 @@ class Writers:
 
 
 @pytest.mark.live
+@pytest.mark.slow  # every check has a run with this in it
 @in_loop
 async def test_no_acknowledged_step_is_lost_with_the_power(tmp_path: Path) -> None:
     """Under load the power goes, once in each way, and the cluster has every step that it
@@ -348,6 +349,7 @@ async def test_disks_that_lie_lose_acknowledged_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.slow  # every check has a run with this in it
 @in_loop
 async def test_a_clock_jumps_in_a_live_node(tmp_path: Path) -> None:
     """The node says so itself, and goes on; its leases do not end by it."""

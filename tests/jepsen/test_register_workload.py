@@ -366,6 +366,7 @@ async def _applied_everywhere(cluster: LocalCluster) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.slow  # every check has a run with this in it
 def test_outcomes_are_consistent_with_the_log_when_the_leader_is_killed(
     tmp_path: Path,
 ) -> None:

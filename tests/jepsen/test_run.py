@@ -59,6 +59,7 @@ def test_a_run_against_a_cluster_of_somebody_else(tmp_path: Path) -> None:
             asyncio.run(conduct(wants_more))
 
 
+@pytest.mark.slow  # every check has a run with this in it
 def test_a_run_with_a_fault(tmp_path: Path) -> None:
     """
     A leader is killed under load: the run shows it, and passes.
