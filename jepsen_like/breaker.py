@@ -18,6 +18,7 @@ from jepsen_like.protocols import Control, Done, Fault, Op, Package
 
 HEALED_S: Final = 60.0
 SETTLED_S: Final = 30.0
+RECOVERED_S: Final = 5.0
 _LOOK_S: Final = 0.1
 
 
@@ -54,7 +55,10 @@ class Breaker:
             fault = Fault(op.f, float(args.pop("seconds")), args)
             package = self._owners[op.f]
             if op.key == END:
-                return await package.end(fault)
+                undone = await package.end(fault)
+                # Until it has recovered there would be nothing to compare the next one with.
+                await self._control.wait_serving(RECOVERED_S)
+                return undone
             self._say(f"{op.f} for {fault.seconds:.1f} s")
             return await package.begin(fault)
         if op.key == HEAL:

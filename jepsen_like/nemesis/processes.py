@@ -10,6 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -259,15 +260,22 @@ class Restart:
             self._stopped = None
 
     def evidence(self, window: Window) -> str | None:
-        """Every member began its uptime anew, and in this order."""
-        restarts = [(node, seen.restarted(window, node)) for node in window.nodes]
-        began = [seen.started(found[1]) for _, found in restarts if found is not None]
-        if not began or len(began) < len(window.nodes) or began != sorted(began):
+        """Every member began its uptime anew, one after another: started all at once they
+        would have come back all at once."""
+        began = [_newest_start(window, node) for node in window.nodes]
+        first = [window.began, *began]
+        if any(later - one < seen.SAME_PROCESS_S for one, later in pairwise(first)):
             return None
         said = ", ".join(
             f"{node} at {at:.1f} s" for node, at in zip(window.nodes, began, strict=True)
         )
         return f"all were started anew: {said}"
+
+
+def _newest_start(window: Window, node: str) -> float:
+    """When the last process of a member was started that came before the fault's end."""
+    starts = [seen.started(one) for one in seen.of(window, node) if one.answered]
+    return max((one for one in starts if one <= window.ended), default=0.0)
 
 
 # --- clients: children of ours, and only they -----------------------------------------

@@ -14,9 +14,8 @@ from typing import Final
 
 from jepsen_like.protocols import Fault, Package
 
-# Between the end of one fault and the beginning of the next: the cluster mends, and shows
-# that it does.
-GAP_S: Final = (2.0, 3.0)
+# Between the end of one fault, when the cluster serves again, and the beginning of the next.
+GAP_S: Final = (1.5, 2.5)
 # Families that never wait for the cluster, and signal no node: they can go beside others.
 BESIDE: Final = frozenset({"partition", "clock", "pause-clients"})
 

@@ -62,7 +62,11 @@ def restarted(window: Window, node: str) -> tuple[Sample, Sample] | None:
     None unless the old one was gone before the fault ended: a later one may have been the
     end of it then. When the new one is there is a matter of the machine."""
     answers = [one for one in of(window, node) if one.answered]
-    old = [one for one in answers if started(one) < window.began - SAME_PROCESS_S]
+    old = [
+        one
+        for one in answers
+        if one.time < window.began or started(one) < window.began - SAME_PROCESS_S
+    ]
     new = [one for one in answers if started(one) >= window.began]
     if not old or not new or old[-1].time > window.ended:
         return None

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import pytest
 
-from jepsen_like.nemesis import laggard, partitions, processes, targets
+from jepsen_like.nemesis import laggard, partitions, processes, seen, targets
 from jepsen_like.nemesis.catalogue import packages
 from jepsen_like.protocols import Control, Fault, Package, Sample, Window
 
@@ -405,7 +405,7 @@ SHOWN: list[tuple[str, Any, Any, dict[str, Change]]] = [
         {"nodes": list(NODES)},
         None,
         {
-            node: restarted(6.5 + at, gone=6.0 + at, back=7.0 + at)
+            node: restarted(6.8 + 0.78 * at, gone=6.3 + 0.78 * at, back=7.0 + 0.78 * at)
             for at, node in enumerate(NODES)
         },
     ),
@@ -479,6 +479,13 @@ PLANTED: list[tuple[str, Any, Any, dict[str, Change], str]] = [
             for at, node in enumerate(NODES)
         },
         "in another order",
+    ),
+    (
+        "rolling-restart",
+        {"nodes": list(NODES)},
+        None,
+        {node: restarted(8.5 + at / 10, gone=8.0, back=9.0) for at, node in enumerate(NODES)},
+        "all at once",
     ),
     ("partition-leader", TO_ALL, {}, {"n2": cannot_send("n1")}, "one link still stood"),
     ("partition-leader", TO_ALL, {}, {"n1": cannot_send("n2")}, "the other way"),
@@ -689,3 +696,19 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5.0):
         while not condition():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
+
+
+def test_a_member_that_had_just_come_back_can_be_seen_to_go_again() -> None:
+    """
+    What it answered before the fault was another process, however young that was.
+    """
+    born, again = BEGAN - 0.4, ENDED + 0.5
+
+    def sample(time: float, start: float) -> Sample:
+        return Sample(time, "n1", True, uptime_ms=int(1_000 * (time - start)))
+
+    young = [sample(BEGAN - 0.1, born), sample(ENDED + 1, again)]
+    window = Window(Fault("kill-one", 2.0), BEGAN, ENDED, {"nodes": ["n1"]}, {}, young, ("n1",))
+    assert seen.restarted(window, "n1") == (young[0], young[1])
+    same = replace(window, samples=[sample(BEGAN - 0.1, born), sample(ENDED + 1, born)])
+    assert seen.restarted(same, "n1") is None

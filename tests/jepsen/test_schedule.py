@@ -48,7 +48,7 @@ def test_faults_of_one_lane_do_not_overlap_and_none_outlasts_the_phase(seed: int
     """
     planned = schedule(seed, 140)
     ends = [one.at + one.fault.seconds for one in planned]
-    assert all(later.at - end > 1.9 for end, later in zip(ends[:-1], planned[1:], strict=True))
+    assert all(later.at - end > 1.4 for end, later in zip(ends[:-1], planned[1:], strict=True))
     assert ends[-1] <= 140
 
 
