@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import pytest
 
-from jepsen_like.nemesis import laggard, partitions, processes, seen, targets
+from jepsen_like.nemesis import laggard, partitions, processes, targets
 from jepsen_like.nemesis.catalogue import packages
 from jepsen_like.protocols import Control, Fault, Package, Sample, Window
 
@@ -696,19 +696,3 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5.0):
         while not condition():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
-
-
-def test_a_member_that_had_just_come_back_can_be_seen_to_go_again() -> None:
-    """
-    What it answered before the fault was another process, however young that was.
-    """
-    born, again = BEGAN - 0.4, ENDED + 0.5
-
-    def sample(time: float, start: float) -> Sample:
-        return Sample(time, "n1", True, uptime_ms=int(1_000 * (time - start)))
-
-    young = [sample(BEGAN - 0.1, born), sample(ENDED + 1, again)]
-    window = Window(Fault("kill-one", 2.0), BEGAN, ENDED, {"nodes": ["n1"]}, {}, young, ("n1",))
-    assert seen.restarted(window, "n1") == (young[0], young[1])
-    same = replace(window, samples=[sample(BEGAN - 0.1, born), sample(ENDED + 1, born)])
-    assert seen.restarted(same, "n1") is None
