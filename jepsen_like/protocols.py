@@ -382,6 +382,10 @@ class Setting(Protocol):
         """The process ids of clients that run in processes of their own."""
         ...
 
+    def ripe(self) -> bool:
+        """Whether one of these would be overtaken by another, if it were stopped now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

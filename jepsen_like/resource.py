@@ -116,10 +116,16 @@ class Resource:
     def processes(self) -> Sequence[int]:
         """Whom to stop. That is whoever is amid an update, of a name that another one waits
         for: he will be overtaken, and go on. If there is none, it is anybody."""
-        wanted = {writer.name for writer in self.writers if writer.waits}
         amid = [writer for writer in self.writers if writer.amid]
-        overtaken = [writer for writer in amid if writer.name in wanted]
-        return [writer.pid for writer in overtaken or amid or self.writers]
+        return [writer.pid for writer in self._overtaken() or amid or self.writers]
+
+    def ripe(self) -> bool:
+        """Whether anybody would be overtaken."""
+        return bool(self._overtaken())
+
+    def _overtaken(self) -> list[Writer]:
+        wanted = {writer.name for writer in self.writers if writer.waits}
+        return [one for one in self.writers if one.amid and one.name in wanted]
 
     async def converse(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

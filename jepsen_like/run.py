@@ -184,7 +184,7 @@ class _Run:
 
     def _choose(self, control: Control) -> dict[str, Package]:
         """The packages that were asked for and can be had."""
-        every = packages(control, self._pids)
+        every = packages(control, self._pids, self._ripe)
         apart = any(one.setting is not None for one in self._workloads.values())
         abilities = control.abilities | ({"clients"} if apart else set())
         chosen: dict[str, Package] = {}
@@ -202,6 +202,9 @@ class _Run:
 
     def _pids(self) -> list[int]:
         return [pid for one in self._beside.values() for pid in one.processes()]
+
+    def _ripe(self) -> bool:
+        return any(one.ripe() for one in self._beside.values())
 
     # --- during ---
 

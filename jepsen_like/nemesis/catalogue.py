@@ -12,12 +12,15 @@ from jepsen_like.protocols import Control, Package, Window
 Pids = Callable[[], Sequence[int]]
 
 
-def packages(control: Control, pids: Pids) -> dict[str, Package]:
-    """Every package, by name, for one cluster."""
+def packages(
+    control: Control, pids: Pids, ripe: Callable[[], bool] = lambda: True
+) -> dict[str, Package]:
+    """Every package, by name, for one cluster. `ripe` is whether to stop these clients now
+    could do harm."""
     every: Sequence[Package] = (
         processes.Kill(control),
         processes.Pause(control),
-        processes.PauseClients(pids),
+        processes.PauseClients(pids, ripe),
         processes.Restart(control),
         partitions.Partition(control),
         laggard.Laggard(control),

@@ -24,6 +24,7 @@ Pids = Callable[[], Sequence[int]]
 TTL_S: Final = 2.0
 _SERVING_S: Final = 15.0
 _STOPPED_S: Final = 2.0
+_RIPE_S: Final = 5.0
 _LOOK_S: Final = 0.02
 
 
@@ -161,8 +162,9 @@ class PauseClients:
     kinds = ("pause-clients",)
     needs = frozenset({"clients"})
 
-    def __init__(self, pids: Pids) -> None:
+    def __init__(self, pids: Pids, ripe: Callable[[], bool] = lambda: True) -> None:
         self._pids = pids
+        self._ripe = ripe
         self._clients: list[int] = []
         self._stopped_at = 0.0
 
@@ -173,7 +175,11 @@ class PauseClients:
         return Fault(kind, round(seconds, 2), args)
 
     async def begin(self, fault: Fault) -> Any:
-        """Stop some of them, so that others are there to take over."""
+        """Stop some of them, so that others are there to take over: at a moment when that
+        can do harm, if one comes soon."""
+        until = time.monotonic() + _RIPE_S
+        while not self._ripe() and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
         pids = sorted(self._pids())
         random.Random(fault.args["draw"]).shuffle(pids)
         chosen = pids[: max(1, round(fault.args["share"] * len(pids)))] if pids else []
@@ -184,7 +190,9 @@ class PauseClients:
         return {"stopped": stopped, "of": len(pids), "note": note}
 
     async def end(self, fault: Fault) -> Any:
-        """Let them go on."""
+        """Let them go on, when they stood for as long as was drawn."""
+        stood = time.monotonic() - self._stopped_at
+        await asyncio.sleep(max(0.0, fault.seconds - stood) if self._clients else 0.0)
         clients, self._clients = self._clients, []
         still = [pid for pid in clients if _state_of_child(pid) in "Tt"]
         seconds = time.monotonic() - self._stopped_at

@@ -630,7 +630,9 @@ def test_clients_are_stopped_and_let_go(
     async def body() -> None:
         pids = [one.pid for one in children]
         pause = processes.PauseClients(lambda: pids)
-        fault = pause.draw("pause-clients", random.Random(2))
+        drawn = pause.draw("pause-clients", random.Random(2))
+        assert drawn.seconds > processes.TTL_S
+        fault = replace(drawn, seconds=0.1)
         begun = await pause.begin(fault)
         assert begun["of"] == 3
         assert 0 < len(begun["stopped"]) < 3

@@ -105,6 +105,8 @@ def test_whoever_would_be_overtaken_is_stopped() -> None:
 
     assert Resource(writers=[idle, waits, other, amid]).processes() == [13]
     assert Resource(writers=[idle, waits, other]).processes() == [14]
+    assert Resource(writers=[idle, waits, other, amid]).ripe()
+    assert not Resource(writers=[idle, waits, other]).ripe()
     assert Resource(writers=[idle, waits]).processes() == [11, 12]
 
 
