@@ -83,6 +83,7 @@ def read_record(folder: Path) -> Record:
             log=read_log(folder / LOG),
             ends=tuple(run.get("ends", ())),
             remote=bool(run.get("endpoints")),
+            left_out=tuple(run.get("left_out", ())),
             tally=run.get("tally", {}),
             logs={
                 node: path

@@ -82,6 +82,7 @@ def summary(record: Record, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "fail": ends["fail"],
         "info": ends["info"],
         "faults": dict(sorted(faults.items())),
+        "left_out": list(record.left_out),
         "lost": sum(verdict.figures.get("lost", 0) for verdict in verdicts),
         "anomalies": sum(
             len(verdict.complaints)

@@ -365,6 +365,8 @@ class Record:
     logs: Mapping[str, Path] = field(default_factory=dict)
     # Whether it is somebody else's cluster, of which no process and no log is seen.
     remote: bool = False
+    # Nemeses that were asked for and could not be had here.
+    left_out: tuple[str, ...] = ()
     # How the interpreter fared (interpreter.Tally), for JSON.
     tally: Mapping[str, Any] = field(default_factory=dict)
     # What a workload noted beside the history (an outside resource, say), by workload.

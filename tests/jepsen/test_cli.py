@@ -176,6 +176,7 @@ def test_the_summary_is_what_scripts_read() -> None:
         "fail": 0,
         "info": 1,
         "faults": {"kill-one": 1},
+        "left_out": [],
         "lost": 0,
         "anomalies": 0,
         "seed": 7,

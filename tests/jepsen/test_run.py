@@ -45,6 +45,7 @@ def test_a_run_against_a_cluster_of_somebody_else(tmp_path: Path) -> None:
         assert [one.summary for one in results.verdicts if one.validity != "valid"] == []
         assert results.record.remote
         assert len(results.record.nodes) == 3  # one was given, the others were found
+        assert results.summary["left_out"] == ["kill", "pause-clients"]
         assert results.record.nemeses == ()  # nothing was left that can be done to it
         assert cluster.leader() is not None
         assert results.summary["ok"] > 20
