@@ -56,6 +56,7 @@ def by_workload(record: Record, verdicts: Sequence[Verdict]) -> dict[str, Validi
 def summary(record: Record, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The last line of a run: `valid` only if everything is."""
     # A workload of which no checker said anything has shown nothing.
+    workloads = by_workload(record, verdicts)
     overall = merge(by_workload(record, verdicts).values())
     ends = Counter(
         event.type
@@ -71,12 +72,8 @@ def summary(record: Record, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return {
         "valid": overall == "valid",
         "verdict": overall,
-        "workloads": {
-            name: validity
-            for name, validity in by_workload(record, verdicts).items()
-            if name != COMMON
-        },
-        "cluster": by_workload(record, verdicts)[COMMON],
+        "cluster": workloads.pop(COMMON),
+        "workloads": workloads,
         "ops": sum(event.type == "invoke" for event in begun),
         "ok": ends["ok"],
         "fail": ends["fail"],

@@ -159,6 +159,11 @@ class Sample:
     wall_time_ms: int = 0
     state_found: str = ""
 
+    @property
+    def started(self) -> float:
+        """When the process that answered was started, in the time of the run."""
+        return self.time - self.uptime_ms / 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -300,6 +305,10 @@ class Control(Protocol):
         """What a node wrote, if it can be read here."""
         ...
 
+
+# How long an ownership outlives its holder's last word, in seconds: who is to be overtaken
+# has to be stopped for longer.
+OWNER_TTL_S: Final = 2.0
 
 # --- judging it ----------------------------------------------------------------
 

@@ -310,7 +310,7 @@ def rebuilds(record: Record) -> dict[str, list[float]]:
     found = {node: list(lost_power) for node in record.nodes}
     for one in record.samples:
         if one.answered and not one.state_found.startswith("kept"):
-            found.setdefault(one.node, []).append(one.time - one.uptime_ms / 1_000)
+            found.setdefault(one.node, []).append(one.started)
     return {node: sorted(times) for node, times in found.items()}
 
 

@@ -118,9 +118,7 @@ class Laggard:
             if before is None or not after:
                 return None
             same = [
-                one
-                for one in after
-                if abs(seen.started(one) - seen.started(before)) <= seen.SAME_PROCESS_S
+                one for one in after if abs(one.started - before.started) <= seen.SAME_PROCESS_S
             ]
             count = max((one.snapshots_installed for one in same), default=0)
             if count > before.snapshots_installed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Any, Final
 
-from jepsen_like.protocols import Control, Fault, Sample, Window
+from jepsen_like.protocols import Control, Fault, Window
 
 _KIND: Final = "power-loss-"
 MODES: Final = ("drop", "some", "torn")
@@ -57,7 +57,7 @@ class Power:
         say that they did not trust what they found of it."""
         found: dict[str, str] = {}
         for sample in window.samples:
-            if _started(sample) >= window.began:
+            if sample.answered and sample.started >= window.began:
                 found.setdefault(sample.node, sample.state_found)
         rebuilt = [node for node, said in found.items() if said.startswith(_REBUILT)]
         trusting = [node for node, said in found.items() if "process ended" in said]
@@ -65,11 +65,6 @@ class Power:
             return None
         text = f"all {len(found)} nodes started anew, {len(rebuilt)} with a state made anew"
         return f"{text}{_lost(window.begun)}"
-
-
-def _started(sample: Sample) -> float:
-    """When the process that answered was started; before all time, if none did."""
-    return sample.time - sample.uptime_ms / 1_000 if sample.answered else float("-inf")
 
 
 def _lost(begun: Any) -> str:

@@ -144,7 +144,7 @@ class Pause:
             quiet = seen.silence(window, node)
             if quiet is None or quiet.seconds < window.fault.seconds / 2:
                 return None
-            moved = seen.started(quiet.after) - seen.started(quiet.before)
+            moved = quiet.after.started - quiet.before.started
             if abs(moved) > seen.SAME_PROCESS_S:
                 return None  # it was away because it was started anew
             return (
@@ -282,7 +282,7 @@ class Restart:
 
 def _newest_start(window: Window, node: str) -> float:
     """When the last process of a member was started that came before the fault's end."""
-    starts = [seen.started(one) for one in seen.of(window, node) if one.answered]
+    starts = [one.started for one in seen.of(window, node) if one.answered]
     return max((one for one in starts if one <= window.ended), default=0.0)
 
 

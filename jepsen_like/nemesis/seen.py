@@ -52,11 +52,6 @@ def before(window: Window, node: str) -> Sample | None:
     return found[-1] if found else None
 
 
-def started(sample: Sample) -> float:
-    """When the process that answered was started."""
-    return sample.time - sample.uptime_ms / 1_000
-
-
 def restarted(window: Window, node: str) -> tuple[Sample, Sample] | None:
     """The last answer of a member's process, and the first of the one that came after it.
     None unless the old one was gone before the fault ended: a later one may have been the
@@ -65,9 +60,9 @@ def restarted(window: Window, node: str) -> tuple[Sample, Sample] | None:
     old = [
         one
         for one in answers
-        if one.time < window.began or started(one) < window.began - SAME_PROCESS_S
+        if one.time < window.began or one.started < window.began - SAME_PROCESS_S
     ]
-    new = [one for one in answers if started(one) >= window.began]
+    new = [one for one in answers if one.started >= window.began]
     if not old or not new or old[-1].time > window.ended:
         return None
     return old[-1], new[0]
@@ -98,7 +93,7 @@ def absences(window: Window, node: str) -> list[tuple[float, float]]:
         if not one.answered:
             questions += 1
             continue
-        anew = last is not None and abs(started(one) - started(last)) > SAME_PROCESS_S
+        anew = last is not None and abs(one.started - last.started) > SAME_PROCESS_S
         if anew or questions >= _SILENT_QUESTIONS:
             found.append((-inf if last is None else last.time, one.time + _BACK_S))
         last, questions = one, 0
