@@ -233,6 +233,7 @@ def _raft_node(
             skipped=skips,
             space_low=storage.space.low,
             on_mended=partial(ending.quarantine.release, storage),
+            announce=bridge.revisions.announce,
         )
     except Damage as damage:
         ending.quarantine.enter(damage, found_by="read")

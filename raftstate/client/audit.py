@@ -24,8 +24,8 @@ def event_hash(previous: bytes, event: Event) -> bytes:
 
     blake2b-32 over: seq, position, revision, step and log_time_ms, each as eight
     big-endian bytes; then previous, stream_id, type, content_type, data,
-    causation_id and correlation_id, each as its length in eight big-endian bytes
-    and then its bytes (texts in UTF-8).
+    causation_id, correlation_id and event_id, each as its length in eight big-endian
+    bytes and then its bytes (texts in UTF-8).
     """
     numbers = (event.seq, event.position, event.revision, event.step, event.log_time_ms)
     texts = (
@@ -36,6 +36,7 @@ def event_hash(previous: bytes, event: Event) -> bytes:
         event.data,
         event.causation_id.encode(),
         event.correlation_id.encode(),
+        event.event_id.encode(),
     )
     digest = blake2b(b"".join(map(_NUMBER, numbers)), digest_size=32)
     for text in texts:

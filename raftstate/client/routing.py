@@ -23,8 +23,12 @@ from raftstate.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.common_pb2 import ResponseHeader
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
+from raftstate.v1.kv_service_pb2_grpc import KvServiceStub
+from raftstate.v1.lease_service_pb2_grpc import LeaseServiceStub
+from raftstate.v1.recovery_service_pb2_grpc import RecoveryServiceStub
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
 from raftstate.v1.step_service_pb2_grpc import StepServiceStub
+from raftstate.v1.watch_service_pb2_grpc import WatchServiceStub
 
 # A cluster has nine members at most.
 LEARNED_MAX = 32
@@ -42,6 +46,10 @@ class Peer:
         self.events = EventServiceStub(self.channel)
         self.checkpoints = CheckpointServiceStub(self.channel)
         self.cluster = ClusterServiceStub(self.channel)
+        self.kv = KvServiceStub(self.channel)
+        self.leases = LeaseServiceStub(self.channel)
+        self.watches = WatchServiceStub(self.channel)
+        self.recovery = RecoveryServiceStub(self.channel)
         self._connecting: asyncio.Task[bool] | None = None
 
     async def ready(self, patience: float) -> None:

@@ -20,7 +20,15 @@ from types import MappingProxyType
 from raftstate.consensus.config import Dismissed
 from raftstate.consensus.replica import Replica, ReplicaConfig
 from raftstate.consensus.transport import Badge, PeerTransport, Tls
-from raftstate.core.ports import Deliver, Log, MemberChange, NodeStatus, Snapshots, State
+from raftstate.core.ports import (
+    Announce,
+    Deliver,
+    Log,
+    MemberChange,
+    NodeStatus,
+    Snapshots,
+    State,
+)
 from raftstate.core.types import Index, MemberId
 from raftstate.v1.agent_service_pb2 import FenceQuery
 from raftstate.v1.membership_pb2 import Configuration
@@ -64,6 +72,7 @@ class RaftNode:
         skipped: Mapping[Index, bytes] = MappingProxyType({}),
         space_low: Callable[[], bool] = lambda: False,
         on_mended: Callable[[], None] = lambda: None,
+        announce: Announce = lambda _revision: None,
     ) -> None:
         identity = log.identity
         badge = Badge(
@@ -91,6 +100,7 @@ class RaftNode:
             wall_ms=lambda: int(time.time() * 1000),
             skipped=skipped,
             space_low=space_low,
+            announce=announce,
         )
         self._peers = dict(peers)
         self._transport = PeerTransport(
@@ -124,6 +134,14 @@ class RaftNode:
     def keep_ownership(self, query: FenceQuery, ticket: object) -> None:
         """See `ports.Consensus.keep_ownership`."""
         self._ask(lambda replica: replica.keep_ownership(query, ticket))
+
+    def keep_lease(self, lease_id: int, ticket: object) -> None:
+        """See `ports.Consensus.keep_lease`."""
+        self._ask(lambda replica: replica.keep_lease(lease_id, ticket))
+
+    def lease_left(self, lease_id: int, ticket: object) -> None:
+        """See `ports.Consensus.lease_left`."""
+        self._ask(lambda replica: replica.lease_left(lease_id, ticket))
 
     def session_broken(self, session_id: str) -> None:
         """See `ports.Consensus.session_broken`."""

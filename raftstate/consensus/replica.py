@@ -29,6 +29,7 @@ from raftstate.core.growth import grows
 from raftstate.core.machine import Applied, StateMachine
 from raftstate.core.poison import PoisonEntry, entry_digest
 from raftstate.core.ports import (
+    Announce,
     Answer,
     ChangeRefused,
     Deliver,
@@ -127,9 +128,16 @@ class _Keep(NamedTuple):
     """A keep-alive that waits for its round. `arrived` is set when it is taken up:
     not before it was sent, so that nothing ends earlier than its client believes."""
 
-    target: str | FenceQuery
+    target: str | FenceQuery | int
     ticket: object
     arrived: float = 0.0
+
+
+class _Left(NamedTuple):
+    """A question how long a lease lives on, that waits for its round."""
+
+    lease_id: int
+    ticket: object
 
 
 class _Transfer(NamedTuple):
@@ -173,10 +181,13 @@ class Replica:
         wall_ms: Callable[[], int] = lambda: 0,
         skipped: Mapping[Index, bytes] = MappingProxyType({}),
         space_low: Callable[[], bool] = lambda: False,
+        announce: Announce = lambda _revision: None,
     ) -> None:
         self.config = config
         self._skipped = skipped
         self._space_low = space_low
+        self._announce = announce
+        self._announced = -1
         self._log = log
         self._state = state
         self._snapshots = snapshots
@@ -194,7 +205,7 @@ class Replica:
         self._changes: deque[tuple[MemberChange, object]] = deque()
         self._inbox: deque[Envelope] = deque()
         self._proposals: deque[tuple[Command, object]] = deque()
-        self._arrivals: list[_Read | _Keep] = []
+        self._arrivals: list[_Read | _Keep | _Left] = []
         self._abandoned: list[object] = []
         self._broken: list[str] = []
         self._proposed: dict[Index, _Proposed] = {}
@@ -258,6 +269,14 @@ class Replica:
     def keep_ownership(self, query: FenceQuery, ticket: object) -> None:
         """See `ports.Consensus.keep_ownership`."""
         self._arrivals.append(_Keep(query, ticket))
+
+    def keep_lease(self, lease_id: int, ticket: object) -> None:
+        """See `ports.Consensus.keep_lease`."""
+        self._arrivals.append(_Keep(lease_id, ticket))
+
+    def lease_left(self, lease_id: int, ticket: object) -> None:
+        """See `ports.Consensus.lease_left`."""
+        self._arrivals.append(_Left(lease_id, ticket))
 
     def session_broken(self, session_id: str) -> None:
         """See `ports.Consensus.session_broken`."""
@@ -353,6 +372,9 @@ class Replica:
         gated, self._gated = self._gated, []
         for peer, envelope in gated:
             self._send(peer, envelope)
+        if self._revision != self._announced:
+            self._announced = self._revision
+            self._announce(self._revision)
         if self._answers:
             answers, self._answers = self._answers, []
             self._deliver(answers)
@@ -607,6 +629,9 @@ class Replica:
         for arrival in self.engine.reads.ready(applied):
             if isinstance(arrival, _Keep):
                 self._keep(arrival)
+            elif isinstance(arrival, _Left):
+                left = self._tenure.lease_left(arrival.lease_id, self._now)
+                self._answers.append((arrival.ticket, left))
             else:
                 self._answers.append((arrival.ticket, ReadPoint(applied, self.engine.term)))
 
@@ -615,6 +640,8 @@ class Replica:
         kept: KeepAliveResult | None
         if isinstance(target, str):
             kept = self._tenure.keep_session(store, target, keep.ticket, keep.arrived)
+        elif isinstance(target, int):
+            kept = self._tenure.keep_lease(store, target, keep.ticket, keep.arrived)
         else:
             kept = self._tenure.keep_ownership(store, target, keep.ticket, keep.arrived)
         if kept is not None:

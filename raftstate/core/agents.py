@@ -70,14 +70,26 @@ def missing(agent_id: str) -> Refusal:
     return refuse(Reason.REASON_AGENT_NOT_FOUND, f"there is no agent {agent_id}")
 
 
+def refuse_taken(context: Context, agent_id: str) -> Refusal | None:
+    """Why an id cannot become an agent's; None if it can."""
+    if load(context.store, agent_id) is not None:
+        return refuse(Reason.REASON_AGENT_EXISTS, f"agent {agent_id} exists")
+    if context.store.get(keys.stream(agent_id)) is not None:
+        return refuse(Reason.REASON_STREAM_EXISTS, f"{agent_id} is a free stream")
+    return None
+
+
 def create_agent(
     context: Context, request: CreateAgentRequest
 ) -> CreateAgentResponse | Refusal:
     """Make an agent."""
-    if load(context.store, request.agent_id) is not None:
-        return refuse(Reason.REASON_AGENT_EXISTS, f"agent {request.agent_id} exists")
+    if (refusal := refuse_taken(context, request.agent_id)) is not None:
+        return refusal
     agent = new(context, request.agent_id)
     agent.labels.extend(request.labels)
+    if request.HasField("retention"):
+        agent.retention.CopyFrom(request.retention)
+    agent.rpo_target_ms, agent.rto_target_ms = request.rpo_target_ms, request.rto_target_ms
     save(context, agent)
     return CreateAgentResponse(agent=agent)
 
@@ -85,7 +97,7 @@ def create_agent(
 def update_agent(
     context: Context, request: UpdateAgentRequest
 ) -> UpdateAgentResponse | Refusal:
-    """Replace an agent's labels."""
+    """Replace an agent's labels, and what else is given."""
     agent = load(context.store, request.agent_id)
     if agent is None:
         return missing(request.agent_id)
@@ -93,6 +105,12 @@ def update_agent(
         return refuse_state(agent, "updated")
     agent.ClearField("labels")
     agent.labels.extend(request.labels)
+    if request.HasField("retention"):
+        agent.retention.CopyFrom(request.retention)
+    if request.HasField("rpo_target_ms"):
+        agent.rpo_target_ms = request.rpo_target_ms
+    if request.HasField("rto_target_ms"):
+        agent.rto_target_ms = request.rto_target_ms
     save(context, agent)
     return UpdateAgentResponse(agent=agent)
 

@@ -9,8 +9,14 @@ from hashlib import blake2b
 
 from raftstate.core import keys
 from raftstate.core.context import Context
-from raftstate.v1.checkpoint_service_pb2 import Checkpoint, NewCheckpoint
+from raftstate.v1.checkpoint_service_pb2 import (
+    Checkpoint,
+    NewCheckpoint,
+    PutCheckpointRequest,
+    PutCheckpointResponse,
+)
 from raftstate.v1.common_pb2 import StepHead
+from raftstate.v1.store_pb2 import CheckpointBody, Refusal
 
 
 def content_hash(data: bytes) -> bytes:
@@ -35,4 +41,12 @@ def take(context: Context, agent_id: str, head: StepHead, new: NewCheckpoint) ->
     )
     key = keys.checkpoint(agent_id, head.checkpoint_id)
     context.store.put(key, checkpoint.SerializeToString(deterministic=True))
-    context.store.put(keys.checkpoint_data(agent_id, head.checkpoint_id), new.data)
+    body = CheckpointBody(data=new.data).SerializeToString(deterministic=True)
+    context.store.put(keys.checkpoint_body(agent_id, head.checkpoint_id), body)
+
+
+def put_checkpoint(
+    context: Context, request: PutCheckpointRequest
+) -> PutCheckpointResponse | Refusal:
+    """To come."""
+    raise NotImplementedError

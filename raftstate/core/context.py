@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raftstate.core.hashing import HashedStore
+from raftstate.core.history import RecordedStore
 from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
 from raftstate.v1.common_pb2 import StepHead
 from raftstate.v1.store_pb2 import Reason, Refusal
@@ -19,7 +19,7 @@ from raftstate.v1.store_pb2 import Reason, Refusal
 class Context:
     """One log entry under way. `revision` is the current command's."""
 
-    store: HashedStore
+    store: RecordedStore
     epoch: int
     raft_index: int
     log_time_ms: int
@@ -28,11 +28,22 @@ class Context:
     # Whose session record or ownership may have changed.
     sessions: set[str] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)
+    leases: set[int] = field(default_factory=set)
 
 
 def refuse(reason: Reason, message: str, *, field: str = "") -> Refusal:
     """A refusal with nothing more to say."""
     return Refusal(reason=reason, message=message, field=field)
+
+
+def refuse_subject(reason: Reason, message: str, subject: str) -> Refusal:
+    """A refusal because of one of several things that the request names."""
+    return Refusal(reason=reason, message=message, subject=subject)
+
+
+def refuse_many(message: str, limit: int, field: str) -> Refusal:
+    """A refusal because there would be more of something than there may be."""
+    return Refusal(reason=Reason.REASON_TOO_MANY, message=message, limit=limit, field=field)
 
 
 def refuse_with_owner(reason: Reason, message: str, agent: Agent) -> Refusal:

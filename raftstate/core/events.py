@@ -24,8 +24,8 @@ def event_hash(previous: bytes, event: Event) -> bytes:
 
     blake2b-32 over: seq, position, revision, step and log_time_ms, each as eight
     big-endian bytes; then previous, stream_id, type, content_type, data,
-    causation_id and correlation_id, each as its length in eight big-endian bytes
-    and then its bytes (texts in UTF-8). `previous` is empty for the first event.
+    causation_id, correlation_id and event_id, each as its length in eight big-endian
+    bytes and then its bytes (texts in UTF-8). `previous` is empty for the first event.
     """
     parts = [_NUMBERS(event.seq, event.position, event.revision, event.step, event.log_time_ms)]
     for part in (
@@ -36,6 +36,7 @@ def event_hash(previous: bytes, event: Event) -> bytes:
         event.data,
         event.causation_id.encode(),
         event.correlation_id.encode(),
+        event.event_id.encode(),
     ):
         parts.append(_LENGTH(len(part)))
         parts.append(part)

@@ -69,9 +69,11 @@ class HashedStore:
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value at a key."""
         assert key != keys.APPLIED, "the hash does not cover the hash"
-        old = self._store.get(key)
-        if old == value:
-            return
+        old = self.get(key)
+        if old != value:
+            self._replace(key, old, value)
+
+    def _replace(self, key: bytes, old: bytes | None, value: bytes) -> None:
         if old is not None:
             self.total -= pair_hash(key, old)
         self.total += pair_hash(key, value)
@@ -80,11 +82,15 @@ class HashedStore:
     def delete(self, key: bytes) -> bool:
         """Remove a key; say whether it was there."""
         assert key != keys.APPLIED, "the hash does not cover the hash"
-        old = self._store.get(key)
+        old = self.get(key)
         if old is None:
             return False
+        self._remove(key, old)
+        return True
+
+    def _remove(self, key: bytes, old: bytes) -> None:
         self.total -= pair_hash(key, old)
-        return self._store.delete(key)
+        self._store.delete(key)
 
     def delete_span(self, span: keys.Span) -> list[bytes]:
         """Remove every pair of a range; say which keys there were."""

@@ -9,16 +9,39 @@ sorts before every character of an id, so "a" with all its rows comes before
     !applied                      position and state hash       not in the hash
     !members                      Configuration                 not in the hash
     !counters                     revision, times, last position
-    a agent_id                    Agent
-    c agent_id 0 checkpoint_id    Checkpoint, without data
-    d agent_id 0 checkpoint_id    a checkpoint's data
-    e agent_id 0 seq              Event
+    !history                      HistoryMark
+    a agent_id                    Agent                                        H
+    b space 0 chunk_hash          a chunk's data
+    c agent_id 0 checkpoint_id    Checkpoint, without data                     H
+    d agent_id 0 checkpoint_id    CheckpointBody
+    e stream_id 0 seq             Event                                        T
+    f space 0 chunk_hash          ChunkRecord
     g position                    the rest of an event's key after its letter
+    h revision                    ChangedKeys
+    i stream_id 0 event_id        seq of the event with that id
+    j lease_id key                empty: this lease has that key
+    k key                         KeyValue                                     H
+    l lease_id                    Lease                                        H
+    m group_id                    GroupCheckpoint                              H
+    n name                        Validator                                    H
     o session_id 0 agent_id       empty: this session owns that agent
+    p name                        Projection                                   H
+    q stream_id                   StreamInfo: free, or truncated               H
     r session_id 0 sequence       OutcomeRecord
-    s session_id                  SessionRecord
+    s session_id                  Session                                      H
+    t session_id                  SessionTouch
+    u log_time space 0 hash       empty: that chunk has been unused since then
+    v key' revision               what a key had before a revision changed it
+    w agent_id 0 tag              checkpoint_id                                H
+    x agent_id 0 checkpoint_id    empty: retention may remove that checkpoint
+    y lease_id                    revision of the lease's newest command
+    z number                      GarbageJob
 
-The longest key is an `o`: 266 bytes, well below what the storage takes.
+H: what a key had at earlier revisions is kept (see `history`). T: only that it came.
+
+The longest key is a `v`, of a key of 480 bytes: 492 bytes. In it a zero byte stands as
+two, and the end of the key as a third kind, so that the order stays that of the keys;
+which is why a zero byte of a key counts twice.
 """
 
 from __future__ import annotations
@@ -31,20 +54,60 @@ from raftstate.core.limits import KEY_BYTES_MAX
 APPLIED = b"!applied"
 COUNTERS = b"!counters"
 MEMBERS = b"!members"
+HISTORY = b"!history"
 # What log entries without commands change, at no revision: not in the state hash.
 UNHASHED = frozenset({APPLIED, MEMBERS})
 
 _AGENT = b"a"
+_CHUNK = b"b"
 _CHECKPOINT = b"c"
-_CHECKPOINT_DATA = b"d"
+_CHECKPOINT_BODY = b"d"
 _EVENT = b"e"
+_CHUNK_RECORD = b"f"
 _POSITION = b"g"
+_CHANGES = b"h"
+_EVENT_ID = b"i"
+_LEASED = b"j"
+_KEY = b"k"
+_LEASE = b"l"
+_GROUP = b"m"
+_VALIDATOR = b"n"
 _OWNED = b"o"
+_PROJECTION = b"p"
+_STREAM = b"q"
 _OUTCOME = b"r"
 _SESSION = b"s"
+_SESSION_TOUCH = b"t"
+_UNUSED_CHUNK = b"u"
+_UNDO = b"v"
+_TAG = b"w"
+_PRUNABLE = b"x"
+_LEASE_TOUCH = b"y"
+_GARBAGE = b"z"
+
+# Tables whose past is kept, and tables of which it is only kept what came.
+HISTORIED = frozenset(
+    {
+        _AGENT,
+        _CHECKPOINT,
+        _KEY,
+        _LEASE,
+        _GROUP,
+        _VALIDATOR,
+        _PROJECTION,
+        _STREAM,
+        _SESSION,
+        _TAG,
+    }
+)
+TOLD = frozenset({_EVENT})
 
 # Ids are ASCII, and no table's letter is 0xff, so this sorts after all of them.
 _TOP = b"\xff"
+# In a `v` key: a zero byte, and the end of the key that it is about.
+_ZERO = b"\0\xff"
+_END = b"\0\x01"
+_NUMBER_MAX = (1 << 64) - 1
 
 number = struct.Struct(">Q").pack
 
@@ -143,9 +206,222 @@ def checkpoints(agent_id: str, before: int) -> Span:
     return Span(owner + b"\0", owner + b"\0" + number(before) if before else owner + b"\x01")
 
 
-def checkpoint_data(agent_id: str, checkpoint_id: int) -> bytes:
-    """Where a checkpoint's data is."""
-    return _CHECKPOINT_DATA + agent_id.encode() + b"\0" + number(checkpoint_id)
+def checkpoint_body(agent_id: str, checkpoint_id: int) -> bytes:
+    """Where it is said where a checkpoint's data is."""
+    return _CHECKPOINT_BODY + agent_id.encode() + b"\0" + number(checkpoint_id)
+
+
+def tag(agent_id: str, name: str) -> bytes:
+    """Which checkpoint of an agent has a tag."""
+    return _TAG + agent_id.encode() + b"\0" + name.encode()
+
+
+def prunable(agent_id: str, checkpoint_id: int) -> bytes:
+    """The mark that retention may remove a checkpoint."""
+    return _PRUNABLE + agent_id.encode() + b"\0" + number(checkpoint_id)
+
+
+def prunable_of(agent_id: str) -> Span:
+    """The marks of all checkpoints of an agent that may be removed, oldest first."""
+    owner = _PRUNABLE + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def chunk(space: str, digest: bytes) -> bytes:
+    """Where a chunk's data is."""
+    return _CHUNK + space.encode() + b"\0" + digest
+
+
+def chunk_record(space: str, digest: bytes) -> bytes:
+    """Where it is counted who uses a chunk."""
+    return _CHUNK_RECORD + space.encode() + b"\0" + digest
+
+
+def unused_chunk(since_ms: int, space: str, digest: bytes) -> bytes:
+    """The mark that nobody has used a chunk since a log time."""
+    return _UNUSED_CHUNK + number(since_ms) + space.encode() + b"\0" + digest
+
+
+def unused_chunks(before_ms: int) -> Span:
+    """The marks of chunks unused since before a log time, the longest unused first."""
+    return Span(_UNUSED_CHUNK, _UNUSED_CHUNK + number(before_ms))
+
+
+def unused_chunk_named(key: bytes) -> tuple[int, str, bytes]:
+    """Since when, in whose space, and which chunk a mark is about."""
+    end = key.index(b"\0", 9)
+    return int.from_bytes(key[1:9], "big"), key[9:end].decode(), key[end + 1 :]
+
+
+def group(group_id: str) -> bytes:
+    """Where a group checkpoint is."""
+    return _GROUP + group_id.encode()
+
+
+def groups(prefix: str, after: str) -> Span:
+    """Groups whose id starts with `prefix` and sorts behind `after`."""
+    every = _GROUP + prefix.encode()
+    return Span(max(every, _behind(_GROUP, after)), every + _TOP)
+
+
+def validator(name: str) -> bytes:
+    """Where a validator is."""
+    return _VALIDATOR + name.encode()
+
+
+def validators(after: str) -> Span:
+    """Validators whose name sorts behind `after`."""
+    return Span(_behind(_VALIDATOR, after), _VALIDATOR + _TOP)
+
+
+# --- streams and projections -------------------------------------------------
+
+
+def events_between(stream_id: str, first: int, last: int) -> Span:
+    """A stream's events from `first` to `last`."""
+    stream = _EVENT + stream_id.encode() + b"\0"
+    return Span(stream + number(first), stream + number(last) + b"\0")
+
+
+def event_id(stream_id: str, name: str) -> bytes:
+    """Where the seq of the event with an id is."""
+    return _EVENT_ID + stream_id.encode() + b"\0" + name.encode()
+
+
+def stream(stream_id: str) -> bytes:
+    """Where a free stream's head is, or what was truncated of an agent's."""
+    return _STREAM + stream_id.encode()
+
+
+def streams(prefix: str, after: str) -> Span:
+    """Streams of that table whose id starts with `prefix` and sorts behind `after`."""
+    every = _STREAM + prefix.encode()
+    return Span(max(every, _behind(_STREAM, after)), every + _TOP)
+
+
+def positions_between(first: int, last: int) -> Span:
+    """The global order from `first` to `last`."""
+    return Span(_POSITION + number(first), _POSITION + number(last) + b"\0")
+
+
+def projection(name: str) -> bytes:
+    """Where a projection is."""
+    return _PROJECTION + name.encode()
+
+
+def projections(after: str) -> Span:
+    """Projections whose name sorts behind `after`."""
+    return Span(_behind(_PROJECTION, after), _PROJECTION + _TOP)
+
+
+# --- keys and leases ---------------------------------------------------------
+
+
+def key(name: bytes) -> bytes:
+    """Where a user's key is."""
+    return _KEY + name
+
+
+def user_key(stored: bytes) -> bytes:
+    """The user's key that is stored there."""
+    return stored[1:]
+
+
+def key_range(start: bytes, end: bytes) -> Span:
+    """Users' keys from `start` to before `end`; an empty end: to the last one."""
+    return Span(_KEY + start, _KEY + end if end else _LEASE)
+
+
+def keys_with(prefix: bytes) -> Span:
+    """Users' keys that start with a prefix."""
+    bare = prefix.rstrip(b"\xff")
+    if not bare:
+        return Span(_KEY + prefix, _LEASE)
+    return Span(_KEY + prefix, _KEY + bare[:-1] + bytes([bare[-1] + 1]))
+
+
+def cost_of_key(name: bytes) -> int:
+    """How many bytes a user's key counts for: a zero byte counts twice."""
+    return len(name) + name.count(0)
+
+
+def lease(lease_id: int) -> bytes:
+    """Where a lease is."""
+    return _LEASE + number(lease_id)
+
+
+def leases(after: int) -> Span:
+    """Leases with larger ids than `after`."""
+    return Span(_LEASE + number(after + 1) if after else _LEASE, _LEASE + _TOP * 9)
+
+
+def lease_touch(lease_id: int) -> bytes:
+    """Where the revision of a lease's newest command is."""
+    return _LEASE_TOUCH + number(lease_id)
+
+
+def leased(lease_id: int, name: bytes) -> bytes:
+    """The mark that a lease has a key."""
+    return _LEASED + number(lease_id) + name
+
+
+def leased_by(lease_id: int) -> Span:
+    """The marks of all keys of a lease."""
+    start = _LEASED + number(lease_id)
+    return Span(start, _LEASED + number(lease_id + 1) if lease_id < _NUMBER_MAX else _KEY)
+
+
+def leased_key(mark: bytes) -> bytes:
+    """The user's key that a mark is about."""
+    return mark[9:]
+
+
+# --- history -----------------------------------------------------------------
+
+
+def changes(revision: int) -> bytes:
+    """Where it stands what a revision changed."""
+    return _CHANGES + number(revision)
+
+
+def changes_between(first: int, last: int) -> Span:
+    """What the revisions from `first` to `last` changed."""
+    return Span(_CHANGES + number(first), _CHANGES + number(last) + b"\0")
+
+
+def undo(changed: bytes, revision: int) -> bytes:
+    """Where it stands what a key had before a revision changed it."""
+    return _UNDO + _escaped(changed) + _END + number(revision)
+
+
+def undone_after(changed: bytes, revision: int) -> Span:
+    """What a key had before each change after a revision, oldest first."""
+    stem = _UNDO + _escaped(changed) + _END
+    return Span(stem + number(revision + 1), stem + _TOP * 9)
+
+
+def undo_bound(bound: bytes) -> bytes:
+    """Where, in that table, the keys from `bound` on begin."""
+    return _UNDO + _escaped(bound)
+
+
+def behind_undone(changed: bytes) -> bytes:
+    """Where, in that table, the keys behind `changed` begin."""
+    return _UNDO + _escaped(changed) + _END + _TOP * 9
+
+
+def undone(row: bytes) -> tuple[bytes, int]:
+    """Which key, and which revision, a row of that table is about."""
+    return row[1:-10].replace(_ZERO, b"\0"), to_number(row)
+
+
+def _escaped(changed: bytes) -> bytes:
+    return changed.replace(b"\0", _ZERO)
+
+
+def garbage(place: int) -> bytes:
+    """Where a job of removal is."""
+    return _GARBAGE + number(place)
 
 
 # --- sessions ----------------------------------------------------------------
@@ -159,6 +435,11 @@ def session(session_id: str) -> bytes:
 def sessions(after: str) -> Span:
     """Sessions whose id sorts behind `after`."""
     return Span(_behind(_SESSION, after), _SESSION + _TOP)
+
+
+def session_touch(session_id: str) -> bytes:
+    """Where it stands what every command of a session changes."""
+    return _SESSION_TOUCH + session_id.encode()
 
 
 def outcome(session_id: str, sequence: int) -> bytes:

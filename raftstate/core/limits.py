@@ -31,7 +31,7 @@ LABEL_NAME_CHARS_MAX = 63
 LABEL_VALUE_CHARS_MAX = 255
 PEOPLE_CHARS_MAX = 255  # holder, client, reason: words for people
 EVENT_WORD_CHARS_MAX = 128  # type, content type, causation, correlation
-PAGE_TOKEN_CHARS_MAX = 512
+PAGE_TOKEN_CHARS_MAX = 1_024
 
 # --- sessions and ownerships -------------------------------------------------
 
@@ -51,6 +51,51 @@ OUTCOME_BYTES_MAX = 4_096
 PAGE_SIZE_MAX = 1_000
 PAGE_SIZE_DEFAULT = 100
 BUNDLE_EVENT_BYTES_MAX = 1 << 20
+VERIFY_EVENTS_MAX = 100_000
+DIFFERENCES_MAX = 1_000
+DIFF_BYTES_MAX = 16 << 20
+
+# --- keys and leases ---------------------------------------------------------
+
+USER_KEY_BYTES_MAX = 480  # a zero byte counts twice
+TXN_OPERATIONS_MAX = 128  # compares and operations, nested ones included
+RANGE_KEYS_MAX = 1_000  # what one command removes, and what one lease holds
+LEASE_TTL_MS_MIN = 500
+LEASE_TTL_MS_MAX = 86_400_000
+
+# --- events ------------------------------------------------------------------
+
+STREAMS_PER_APPEND_MAX = 8
+EVENTS_PER_APPEND_MAX = 128
+EVENT_ID_CHARS_MAX = 64
+
+# --- checkpoints -------------------------------------------------------------
+
+CHUNK_BYTES_MAX = 1 << 20
+CHUNKS_PER_CHECKPOINT_MAX = 4_096
+INLINE_BYTES_MAX = 4_096  # larger data is cut into chunks
+CHAIN_LENGTH_MAX = 16
+TAGS_MAX = 16
+TAG_CHARS_MAX = 63
+VALIDATIONS_MAX = 16
+GROUP_MEMBERS_MAX = 32
+COPIED_CHECKPOINTS_MAX = 256
+PRUNED_PER_CALL_MAX = 100
+# What retention removes when one checkpoint is saved.
+PRUNED_PER_SAVE_MAX = 4
+TARGET_MS_MAX = 86_400_000
+
+# --- history and garbage -----------------------------------------------------
+
+# What every command removes beside as many rows as it has added, and a Sweep at most.
+SWEEP_ROWS_EXTRA = 4
+SWEEP_ROWS_MAX = 1_000
+
+# --- watches -----------------------------------------------------------------
+
+PROGRESS_MS_MIN = 100
+PROGRESS_MS_MAX = 600_000
+PROGRESS_MS_DEFAULT = 5_000
 
 # --- storage -----------------------------------------------------------------
 

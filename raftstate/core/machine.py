@@ -32,30 +32,52 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from raftstate.core import agents, keys, ownership, sessions, steps
+from raftstate.core import (
+    agents,
+    checkpoints,
+    chunks,
+    groups,
+    keys,
+    kv,
+    leases,
+    limits,
+    lineage,
+    marking,
+    ownership,
+    projections,
+    retention,
+    sessions,
+    steps,
+    streams,
+    sweep,
+    txn,
+)
 from raftstate.core.context import Context, refuse
-from raftstate.core.hashing import HASH_BYTES, HashedStore
+from raftstate.core.hashing import HASH_BYTES
+from raftstate.core.history import RecordedStore
+from raftstate.core.parts import Violation
 from raftstate.core.ports import Reader, Store
 from raftstate.core.types import ORIGIN, Index, Position, Revision, Term
-from raftstate.core.validate import Violation, payload_violations
+from raftstate.core.validate import payload_violations
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome, Reason, Refusal
 
 # What the machine makes of a log. Only members of one version are compared.
-MACHINE_VERSION = 1
+MACHINE_VERSION = 2
 
 
 @dataclass(slots=True)
 class Applied:
     """What applying an entry said, a command at a time, and whom it may concern.
 
-    `sessions` and `agents` are the ids whose session record or ownership may
+    `sessions`, `agents` and `leases` are the ids whose session, ownership or lease may
     have changed, and those that an expiry or an acquisition named in vain.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)
+    leases: set[int] = field(default_factory=set)
 
 
 class Counters(NamedTuple):
@@ -139,7 +161,7 @@ class StateMachine:
 
         counters = read_counters(self._store)
         context = Context(
-            store=HashedStore(self._store, mark.state_hash),
+            store=RecordedStore(self._store, mark.state_hash),
             epoch=self._epoch,
             raft_index=index,
             log_time_ms=max(counters.log_time_ms, entry.log_time_ms),
@@ -157,7 +179,7 @@ class StateMachine:
         )
         context.store.put(keys.COUNTERS, _COUNTERS.pack(*after))
         self._store.put(keys.APPLIED, _MARK.pack(index, term, context.store.hashed))
-        return Applied(outcomes, context.sessions, context.agents)
+        return Applied(outcomes, context.sessions, context.agents, context.leases)
 
     def configure(self, index: Index, term: Term, configuration: Configuration) -> None:
         """Note who is in the cluster from a log entry on, and move past that."""
@@ -188,6 +210,10 @@ _PLAIN: dict[str, Handler] = {
     "close_session": sessions.close_session,
     "expire_session": sessions.expire_session,
     "expire_ownership": ownership.expire,
+    "expire_lease": leases.expire,
+    "trim_history": sweep.trim_history,
+    "collect_chunks": chunks.collect,
+    "sweep": sweep.sweep,
 }
 # Mutations that happen once a request id.
 _ONCE: dict[str, Handler] = {
@@ -199,6 +225,27 @@ _ONCE: dict[str, Handler] = {
     "halt_agent": agents.halt_agent,
     "resume_agent": agents.resume_agent,
     "commit_step": steps.commit_step,
+    "fork_agent": lineage.fork_agent,
+    "append_events": streams.append_events,
+    "truncate_before": streams.truncate_before,
+    "save_projection": projections.save,
+    "delete_projection": projections.delete,
+    "put_checkpoint": checkpoints.put_checkpoint,
+    "put_chunk": chunks.put_chunk,
+    "tag_checkpoint": marking.tag_checkpoint,
+    "mark_valid": marking.mark_valid,
+    "prune_checkpoints": retention.prune_checkpoints,
+    "copy_lineage": lineage.copy_lineage,
+    "put_group_checkpoint": groups.put_group_checkpoint,
+    "delete_group_checkpoint": groups.delete_group_checkpoint,
+    "put": kv.put,
+    "delete": kv.delete,
+    "delete_range": kv.delete_range,
+    "txn": txn.txn,
+    "compact": sweep.compact,
+    "grant": leases.grant,
+    "revoke": leases.revoke,
+    "put_validator": marking.put_validator,
 }
 _NUMBERS = {each.name: each.number for each in Command.DESCRIPTOR.fields}
 assert set(_PLAIN) | set(_ONCE) == set(_NUMBERS), "every command has a handler"
@@ -207,6 +254,15 @@ assert set(_PLAIN) | set(_ONCE) == set(_NUMBERS), "every command has a handler"
 def _run(context: Context, command: Command) -> Outcome:
     """Apply one command. Every command in the log has a revision of its own."""
     context.revision += 1
+    context.store.begin(context.revision)
+    outcome = _outcome(context, command)
+    changed = context.store.end()
+    # A few more rows than it has added, so that the work never grows.
+    sweep.work(context, changed + limits.SWEEP_ROWS_EXTRA)
+    return outcome
+
+
+def _outcome(context: Context, command: Command) -> Outcome:
     name = command.WhichOneof("body")
     if name is None:
         empty = refuse(Reason.REASON_INVALID_REQUEST, "the command is empty", field="body")

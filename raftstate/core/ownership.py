@@ -46,6 +46,8 @@ def acquire(
     if agent is None:
         if not request.create:
             return agents.missing(request.agent_id)
+        if (refusal := agents.refuse_taken(context, request.agent_id)) is not None:
+            return refusal
         agent = agents.new(context, request.agent_id)
     if agent.lifecycle not in agents.OPEN_STATES:
         return refuse_state(agent, "acquired")

@@ -414,6 +414,15 @@ class Consensus(Protocol):
         """As `keep_session`, for one ownership."""
         ...
 
+    def keep_lease(self, lease_id: int, ticket: object) -> None:
+        """As `keep_session`, for one lease."""
+        ...
+
+    def lease_left(self, lease_id: int, ticket: object) -> None:
+        """After a quorum round as for a read: a KeepAliveResult with the time that the
+        lease lives on if nobody keeps it alive."""
+        ...
+
     def session_broken(self, session_id: str) -> None:
         """The session's stream failed at the transport: start its grace."""
         ...
@@ -431,5 +440,8 @@ class Consensus(Protocol):
 
     def status(self) -> NodeStatus: ...
 
+
+Announce = Callable[[Revision], None]
+"""Told, on the raft thread, that views show a revision now. Returns at once."""
 
 Deliver = Callable[[list[tuple[object, Answer]]], None]

@@ -14,13 +14,14 @@ from typing import NamedTuple
 from raftstate.core import agents, keys, limits, sessions
 from raftstate.core.machine import read_counters, read_mark
 from raftstate.core.ports import Reader
+from raftstate.core.sessions import SessionRecord
 from raftstate.core.types import Position, Revision, token_key
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.session_service_pb2 import Session
-from raftstate.v1.store_pb2 import SessionRecord
+from raftstate.v1.store_pb2 import CheckpointBody
 
 _NUMBER_MAX = (1 << 63) - 1  # what islice takes
 
@@ -126,12 +127,14 @@ def get_session(reader: Reader, session_id: str) -> SessionRecord | None:
 def list_sessions(reader: Reader, after: str, limit: int) -> list[Session]:
     """Up to `limit` live sessions behind `after`, by id."""
     found = islice(reader.scan(*keys.sessions(after)), limit)
-    return [SessionRecord.FromString(raw).session for _, raw in found]
+    return [Session.FromString(raw) for _, raw in found]
 
 
 def sessions_all(reader: Reader) -> list[SessionRecord]:
     """The record of every live session."""
-    return [SessionRecord.FromString(raw) for _, raw in reader.scan(*keys.sessions(""))]
+    found = [Session.FromString(raw) for _, raw in reader.scan(*keys.sessions(""))]
+    records = (sessions.load(reader, session.session_id) for session in found)
+    return [record for record in records if record is not None]
 
 
 def is_answered(reader: Reader, session_id: str, opened_revision: int, sequence: int) -> bool:
@@ -208,9 +211,9 @@ def get_checkpoint(
         return None
     checkpoint = Checkpoint.FromString(raw)
     if with_data:
-        data = reader.get(keys.checkpoint_data(agent_id, checkpoint_id))
-        assert data is not None, f"{agent_id}: checkpoint {checkpoint_id} has no data"
-        checkpoint.data = data
+        body = reader.get(keys.checkpoint_body(agent_id, checkpoint_id))
+        assert body is not None, f"{agent_id}: checkpoint {checkpoint_id} has no data"
+        checkpoint.data = CheckpointBody.FromString(body).data
     return checkpoint
 
 

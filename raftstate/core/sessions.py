@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from raftstate.core import keys, limits, ownership
 from raftstate.core.context import Context, refuse
@@ -39,18 +39,46 @@ from raftstate.v1.store_pb2 import (
     OutcomeRecord,
     Reason,
     Refusal,
-    SessionRecord,
+    SessionTouch,
 )
 
 # What could make an outcome larger than the record may be: the labels of the
 # agent that these answer with.
-_WITH_LABELS = ("create_agent", "update_agent", "retire_agent", "halt_agent", "resume_agent")
+_WITH_LABELS = (
+    "create_agent",
+    "update_agent",
+    "retire_agent",
+    "halt_agent",
+    "resume_agent",
+    "fork_agent",
+)
+
+
+class SessionRecord(NamedTuple):
+    """A live session: what readers see of it, and what each of its commands changes."""
+
+    session: Session
+    touch: SessionTouch
+
+    @property
+    def touched_revision(self) -> int:
+        """The revision of its newest command."""
+        return self.touch.touched_revision
+
+    @property
+    def forgotten_below(self) -> int:
+        """Outcomes of lower sequences are gone."""
+        return self.touch.forgotten_below
 
 
 def load(reader: Reader, session_id: str) -> SessionRecord | None:
     """A live session's record."""
     raw = reader.get(keys.session(session_id))
-    return None if raw is None else SessionRecord.FromString(raw)
+    if raw is None:
+        return None
+    touch = reader.get(keys.session_touch(session_id))
+    assert touch is not None, f"session {session_id} has no touch"
+    return SessionRecord(Session.FromString(raw), SessionTouch.FromString(touch))
 
 
 # --- the life of a session ---------------------------------------------------
@@ -70,19 +98,23 @@ def open_session(
             client=request.client,
             opened_revision=context.revision,
         )
-        record = SessionRecord(session=session, forgotten_below=1)
+        record = SessionRecord(session, SessionTouch(forgotten_below=1))
+        key = keys.session(request.session_id)
+        context.store.put(key, session.SerializeToString(deterministic=True))
     elif record.session.ttl_ms != ttl_ms:
         message = f"session {request.session_id} is open with ttl_ms {record.session.ttl_ms}"
         return refuse(Reason.REASON_REQUEST_ID_REUSED, message, field="ttl_ms")
-    record.touched_revision = context.revision
-    _save(context, record)
+    record.touch.touched_revision = context.revision
+    _save_touch(context, record)
     return OpenSessionResponse(session=record.session)
 
 
 def close_session(context: Context, request: CloseSessionRequest) -> CloseSessionResponse:
     """End a session. One that is gone already is closed."""
     context.sessions.add(request.session_id)
-    if load(context.store, request.session_id) is not None:
+    record = load(context.store, request.session_id)
+    wanted = request.opened_revision
+    if record is not None and wanted in (0, record.session.opened_revision):
         _end(context, request.session_id)
     return CloseSessionResponse()
 
@@ -102,12 +134,13 @@ def _end(context: Context, session_id: str) -> None:
     """A session goes with all it owns and all it remembers."""
     ownership.end_all_of(context, session_id)
     context.store.delete_span(keys.outcomes(session_id))
+    context.store.delete(keys.session_touch(session_id))
     context.store.delete(keys.session(session_id))
 
 
-def _save(context: Context, record: SessionRecord) -> None:
-    key = keys.session(record.session.session_id)
-    context.store.put(key, record.SerializeToString(deterministic=True))
+def _save_touch(context: Context, record: SessionRecord) -> None:
+    key = keys.session_touch(record.session.session_id)
+    context.store.put(key, record.touch.SerializeToString(deterministic=True))
 
 
 # --- exactly once ------------------------------------------------------------
@@ -131,9 +164,9 @@ def once(
         message = f"session {request_id.session_id} has ended"
         return _refused(context, Reason.REASON_SESSION_EXPIRED, message)
     context.sessions.add(request_id.session_id)
-    record.touched_revision = context.revision
+    record.touch.touched_revision = context.revision
     _forget(context, record, request_id.lowest_unfinished)
-    _save(context, record)
+    _save_touch(context, record)
 
     if request_id.sequence < record.forgotten_below:
         message = f"the outcome of request {request_id.sequence} is forgotten"
@@ -179,7 +212,7 @@ def _forget(context: Context, record: SessionRecord, lowest_unfinished: int) -> 
     if lowest_unfinished > record.forgotten_below:
         session_id = record.session.session_id
         context.store.delete_span(keys.outcomes_below(session_id, lowest_unfinished))
-        record.forgotten_below = lowest_unfinished
+        record.touch.forgotten_below = lowest_unfinished
 
 
 def _record(asked: bytes, outcome: Outcome) -> bytes:

@@ -38,10 +38,11 @@ from raftstate.core import queries
 from raftstate.core.agents import OPEN_STATES
 from raftstate.core.machine import Applied
 from raftstate.core.ports import KeepAliveResult, Reader
+from raftstate.core.sessions import SessionRecord
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, Ownership
 from raftstate.v1.common_pb2 import FencingToken
-from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession, SessionRecord
+from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
 
 Ticket = object
 Proposal = tuple[Command, Ticket | None]

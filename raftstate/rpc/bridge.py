@@ -15,6 +15,7 @@ import asyncio
 from typing import Protocol, cast
 
 from raftstate.core.ports import Answer
+from raftstate.rpc.revisions import Revisions
 
 
 class Recipient(Protocol):
@@ -39,6 +40,8 @@ class Bridge:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        # How far the state has come; the raft thread announces it.
+        self.revisions = Revisions(loop)
 
     def ticket(self) -> Ticket:
         """A new ticket to be awaited on the loop."""

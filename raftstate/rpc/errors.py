@@ -19,9 +19,9 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from raftstate.core.parts import Violation
 from raftstate.core.ports import ChangeRefused, Unavailable
 from raftstate.core.types import token_text
-from raftstate.core.validate import Violation
 from raftstate.errors import DOMAIN
 from raftstate.v1.agent_service_pb2 import Lifecycle
 from raftstate.v1.store_pb2 import Outcome, Reason, Refusal

@@ -8,7 +8,7 @@ from raftstate.core.ports import Identity, WrongStore
 from raftstate.core.types import MemberId
 from raftstate.v1 import disk_pb2
 
-FORMAT = 1
+FORMAT = 2
 
 
 def identity_record(identity: Identity) -> disk_pb2.DiskIdentity:

@@ -52,8 +52,18 @@ class Ownership(_message.Message):
     touched_revision: int
     def __init__(self, fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., holder: _Optional[str] = ..., session_id: _Optional[str] = ..., ttl_ms: _Optional[int] = ..., touched_revision: _Optional[int] = ...) -> None: ...
 
+class Retention(_message.Message):
+    __slots__ = ("keep_last", "keep_for_ms", "keep_known_good")
+    KEEP_LAST_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FOR_MS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
+    keep_last: int
+    keep_for_ms: int
+    keep_known_good: int
+    def __init__(self, keep_last: _Optional[int] = ..., keep_for_ms: _Optional[int] = ..., keep_known_good: _Optional[int] = ...) -> None: ...
+
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason")
+    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason", "retention", "rpo_target_ms", "rto_target_ms", "prunable", "chunk_space", "forked_from", "known_good", "newest_known_good")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +72,14 @@ class Agent(_message.Message):
     NEWEST_FENCE_FIELD_NUMBER: _ClassVar[int]
     CREATED_REVISION_FIELD_NUMBER: _ClassVar[int]
     HALT_REASON_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    RPO_TARGET_MS_FIELD_NUMBER: _ClassVar[int]
+    RTO_TARGET_MS_FIELD_NUMBER: _ClassVar[int]
+    PRUNABLE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_SPACE_FIELD_NUMBER: _ClassVar[int]
+    FORKED_FROM_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
     lifecycle: Lifecycle
@@ -70,29 +88,45 @@ class Agent(_message.Message):
     newest_fence: _common_pb2.FencingToken
     created_revision: int
     halt_reason: str
-    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ...) -> None: ...
+    retention: Retention
+    rpo_target_ms: int
+    rto_target_ms: int
+    prunable: int
+    chunk_space: str
+    forked_from: _checkpoint_service_pb2.CheckpointOrigin
+    known_good: int
+    newest_known_good: int
+    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ...) -> None: ...
 
 class TakeoverBundle(_message.Message):
-    __slots__ = ("agent", "checkpoint", "events", "more_events")
+    __slots__ = ("agent", "checkpoint", "events", "more_events", "more_data")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     MORE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    MORE_DATA_FIELD_NUMBER: _ClassVar[int]
     agent: Agent
     checkpoint: _checkpoint_service_pb2.Checkpoint
     events: _containers.RepeatedCompositeFieldContainer[_event_service_pb2.Event]
     more_events: bool
-    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ...) -> None: ...
+    more_data: bool
+    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ..., more_data: _Optional[bool] = ...) -> None: ...
 
 class CreateAgentRequest(_message.Message):
-    __slots__ = ("request_id", "agent_id", "labels")
+    __slots__ = ("request_id", "agent_id", "labels", "retention", "rpo_target_ms", "rto_target_ms")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    RPO_TARGET_MS_FIELD_NUMBER: _ClassVar[int]
+    RTO_TARGET_MS_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     agent_id: str
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+    retention: Retention
+    rpo_target_ms: int
+    rto_target_ms: int
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ...) -> None: ...
 
 class CreateAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -103,12 +137,14 @@ class CreateAgentResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
 
 class GetAgentRequest(_message.Message):
-    __slots__ = ("agent_id", "consistency")
+    __slots__ = ("agent_id", "consistency", "revision")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     consistency: _common_pb2.Consistency
-    def __init__(self, agent_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ...) -> None: ...
+    revision: int
+    def __init__(self, agent_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class GetAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -119,14 +155,20 @@ class GetAgentResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
 
 class UpdateAgentRequest(_message.Message):
-    __slots__ = ("request_id", "agent_id", "labels")
+    __slots__ = ("request_id", "agent_id", "labels", "retention", "rpo_target_ms", "rto_target_ms")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    RPO_TARGET_MS_FIELD_NUMBER: _ClassVar[int]
+    RTO_TARGET_MS_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     agent_id: str
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+    retention: Retention
+    rpo_target_ms: int
+    rto_target_ms: int
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ...) -> None: ...
 
 class UpdateAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -137,16 +179,18 @@ class UpdateAgentResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
 
 class ListAgentsRequest(_message.Message):
-    __slots__ = ("prefix", "consistency", "page_size", "page_token")
+    __slots__ = ("prefix", "consistency", "page_size", "page_token", "revision")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     consistency: _common_pb2.Consistency
     page_size: int
     page_token: str
-    def __init__(self, prefix: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    revision: int
+    def __init__(self, prefix: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ListAgentsResponse(_message.Message):
     __slots__ = ("header", "agents", "next_page_token")
@@ -239,6 +283,28 @@ class ReleaseOwnershipResponse(_message.Message):
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+
+class ForkAgentRequest(_message.Message):
+    __slots__ = ("request_id", "source_agent_id", "agent_id", "checkpoint_id", "labels")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    request_id: _common_pb2.RequestId
+    source_agent_id: str
+    agent_id: str
+    checkpoint_id: int
+    labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., source_agent_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+
+class ForkAgentResponse(_message.Message):
+    __slots__ = ("header", "agent")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    agent: Agent
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
 
 class HaltAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "reason")

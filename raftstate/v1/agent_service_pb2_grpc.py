@@ -75,6 +75,11 @@ class AgentServiceStub:
                 request_serializer=raftstate_dot_v1_dot_agent__service__pb2.ReleaseOwnershipRequest.SerializeToString,
                 response_deserializer=raftstate_dot_v1_dot_agent__service__pb2.ReleaseOwnershipResponse.FromString,
                 _registered_method=True)
+        self.ForkAgent = channel.unary_unary(
+                '/raftstate.v1.AgentService/ForkAgent',
+                request_serializer=raftstate_dot_v1_dot_agent__service__pb2.ForkAgentRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_agent__service__pb2.ForkAgentResponse.FromString,
+                _registered_method=True)
         self.HaltAgent = channel.unary_unary(
                 '/raftstate.v1.AgentService/HaltAgent',
                 request_serializer=raftstate_dot_v1_dot_agent__service__pb2.HaltAgentRequest.SerializeToString,
@@ -112,7 +117,7 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAgent(self, request, context):
-        """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+        """UpdateAgent replaces an agent's labels, and what else is given. Definite failures: NOT_FOUND
         (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -120,10 +125,9 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """ListAgents reads agents in order of id. Each page is a read of its own: pages do
-        not pin a revision, and their headers say which they reflect.
+        """ListAgents reads agents in order of id; all pages show one revision.
 
-        Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
         A prefix that no agent has is no failure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -174,6 +178,17 @@ class AgentServiceServicer:
         """ReleaseOwnership ends an ownership at once. Definite failures:
         FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
         already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForkAgent(self, request, context):
+        """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
+        else of it: no events, no steps, no owner. The chunks are shared.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,6 +270,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.ReleaseOwnership,
                     request_deserializer=raftstate_dot_v1_dot_agent__service__pb2.ReleaseOwnershipRequest.FromString,
                     response_serializer=raftstate_dot_v1_dot_agent__service__pb2.ReleaseOwnershipResponse.SerializeToString,
+            ),
+            'ForkAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkAgent,
+                    request_deserializer=raftstate_dot_v1_dot_agent__service__pb2.ForkAgentRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_agent__service__pb2.ForkAgentResponse.SerializeToString,
             ),
             'HaltAgent': grpc.unary_unary_rpc_method_handler(
                     servicer.HaltAgent,
@@ -489,6 +509,33 @@ class AgentService:
             '/raftstate.v1.AgentService/ReleaseOwnership',
             raftstate_dot_v1_dot_agent__service__pb2.ReleaseOwnershipRequest.SerializeToString,
             raftstate_dot_v1_dot_agent__service__pb2.ReleaseOwnershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.AgentService/ForkAgent',
+            raftstate_dot_v1_dot_agent__service__pb2.ForkAgentRequest.SerializeToString,
+            raftstate_dot_v1_dot_agent__service__pb2.ForkAgentResponse.FromString,
             options,
             channel_credentials,
             insecure,

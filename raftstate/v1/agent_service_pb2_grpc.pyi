@@ -40,14 +40,13 @@ class AgentServiceStub:
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]
     """GetAgent reads one agent. Definite failures: NOT_FOUND (AGENT_NOT_FOUND)."""
     UpdateAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.UpdateAgentRequest, _agent_service_pb2.UpdateAgentResponse]
-    """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+    """UpdateAgent replaces an agent's labels, and what else is given. Definite failures: NOT_FOUND
     (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
     """
     ListAgents: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentsRequest, _agent_service_pb2.ListAgentsResponse]
-    """ListAgents reads agents in order of id. Each page is a read of its own: pages do
-    not pin a revision, and their headers say which they reflect.
+    """ListAgents reads agents in order of id; all pages show one revision.
 
-    Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
     A prefix that no agent has is no failure.
     """
     RetireAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.RetireAgentRequest, _agent_service_pb2.RetireAgentResponse]
@@ -82,6 +81,13 @@ class AgentServiceStub:
     """ReleaseOwnership ends an ownership at once. Definite failures:
     FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
     already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
+    """
+    ForkAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ForkAgentRequest, _agent_service_pb2.ForkAgentResponse]
+    """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
+    else of it: no events, no steps, no owner. The chunks are shared.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
     """
     HaltAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.HaltAgentRequest, _agent_service_pb2.HaltAgentResponse]
     """HaltAgent ends the ownership and lets nobody acquire the agent until
@@ -118,14 +124,13 @@ class AgentServiceAsyncStub(AgentServiceStub):
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]  # type: ignore[assignment]
     """GetAgent reads one agent. Definite failures: NOT_FOUND (AGENT_NOT_FOUND)."""
     UpdateAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.UpdateAgentRequest, _agent_service_pb2.UpdateAgentResponse]  # type: ignore[assignment]
-    """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+    """UpdateAgent replaces an agent's labels, and what else is given. Definite failures: NOT_FOUND
     (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
     """
     ListAgents: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentsRequest, _agent_service_pb2.ListAgentsResponse]  # type: ignore[assignment]
-    """ListAgents reads agents in order of id. Each page is a read of its own: pages do
-    not pin a revision, and their headers say which they reflect.
+    """ListAgents reads agents in order of id; all pages show one revision.
 
-    Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
     A prefix that no agent has is no failure.
     """
     RetireAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.RetireAgentRequest, _agent_service_pb2.RetireAgentResponse]  # type: ignore[assignment]
@@ -160,6 +165,13 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """ReleaseOwnership ends an ownership at once. Definite failures:
     FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
     already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
+    """
+    ForkAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ForkAgentRequest, _agent_service_pb2.ForkAgentResponse]  # type: ignore[assignment]
+    """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
+    else of it: no events, no steps, no owner. The chunks are shared.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
     """
     HaltAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.HaltAgentRequest, _agent_service_pb2.HaltAgentResponse]  # type: ignore[assignment]
     """HaltAgent ends the ownership and lets nobody acquire the agent until
@@ -211,7 +223,7 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.UpdateAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.UpdateAgentResponse, _abc.Awaitable[_agent_service_pb2.UpdateAgentResponse]]:
-        """UpdateAgent replaces an agent's labels. Definite failures: NOT_FOUND
+        """UpdateAgent replaces an agent's labels, and what else is given. Definite failures: NOT_FOUND
         (AGENT_NOT_FOUND), FAILED_PRECONDITION (AGENT_STATE: it is retired).
         """
 
@@ -221,10 +233,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_service_pb2.ListAgentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.ListAgentsResponse, _abc.Awaitable[_agent_service_pb2.ListAgentsResponse]]:
-        """ListAgents reads agents in order of id. Each page is a read of its own: pages do
-        not pin a revision, and their headers say which they reflect.
+        """ListAgents reads agents in order of id; all pages show one revision.
 
-        Definite failures: INVALID_ARGUMENT (prefix, page_size, page_token, consistency).
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
         A prefix that no agent has is no failure.
         """
 
@@ -283,6 +294,19 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReleaseOwnership ends an ownership at once. Definite failures:
         FAILED_PRECONDITION (FENCED: there is a newer grant; NOT_OWNER: it has ended
         already, or is another session's), NOT_FOUND (AGENT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ForkAgent(
+        self,
+        request: _agent_service_pb2.ForkAgentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.ForkAgentResponse, _abc.Awaitable[_agent_service_pb2.ForkAgentResponse]]:
+        """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
+        else of it: no events, no steps, no owner. The chunks are shared.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
         """
 
     @_abc_1.abstractmethod

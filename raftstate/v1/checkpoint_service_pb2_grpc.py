@@ -26,7 +26,12 @@ if _version_not_supported:
 
 
 class CheckpointServiceStub:
-    """CheckpointService reads the states that agents saved.
+    """CheckpointService keeps the states that agents save.
+
+    Data above 4 KiB is cut into chunks, which are named by their content and stored once
+    for all checkpoints of an agent, of its forks and of its copies. Data of more than
+    1 MiB is uploaded chunk by chunk first: MissingChunks says what is still needed, so
+    that an upload that was broken off goes on where it was.
     """
 
     def __init__(self, channel):
@@ -35,6 +40,21 @@ class CheckpointServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.PutCheckpoint = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/PutCheckpoint',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutCheckpointRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutCheckpointResponse.FromString,
+                _registered_method=True)
+        self.PutChunk = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/PutChunk',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutChunkRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutChunkResponse.FromString,
+                _registered_method=True)
+        self.MissingChunks = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/MissingChunks',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MissingChunksRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MissingChunksResponse.FromString,
+                _registered_method=True)
         self.GetCheckpoint = channel.unary_stream(
                 '/raftstate.v1.CheckpointService/GetCheckpoint',
                 request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.GetCheckpointRequest.SerializeToString,
@@ -45,28 +65,195 @@ class CheckpointServiceStub:
                 request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListCheckpointsRequest.SerializeToString,
                 response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListCheckpointsResponse.FromString,
                 _registered_method=True)
+        self.TagCheckpoint = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/TagCheckpoint',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.TagCheckpointRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.TagCheckpointResponse.FromString,
+                _registered_method=True)
+        self.MarkValid = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/MarkValid',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MarkValidRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MarkValidResponse.FromString,
+                _registered_method=True)
+        self.PruneCheckpoints = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/PruneCheckpoints',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PruneCheckpointsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PruneCheckpointsResponse.FromString,
+                _registered_method=True)
+        self.CopyLineage = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/CopyLineage',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.CopyLineageRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.CopyLineageResponse.FromString,
+                _registered_method=True)
+        self.DiffCheckpoints = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/DiffCheckpoints',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DiffCheckpointsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DiffCheckpointsResponse.FromString,
+                _registered_method=True)
+        self.PutGroupCheckpoint = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/PutGroupCheckpoint',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutGroupCheckpointRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutGroupCheckpointResponse.FromString,
+                _registered_method=True)
+        self.GetGroupCheckpoint = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/GetGroupCheckpoint',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.GetGroupCheckpointRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.GetGroupCheckpointResponse.FromString,
+                _registered_method=True)
+        self.ListGroupCheckpoints = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/ListGroupCheckpoints',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListGroupCheckpointsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListGroupCheckpointsResponse.FromString,
+                _registered_method=True)
+        self.DeleteGroupCheckpoint = channel.unary_unary(
+                '/raftstate.v1.CheckpointService/DeleteGroupCheckpoint',
+                request_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DeleteGroupCheckpointRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DeleteGroupCheckpointResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer:
-    """CheckpointService reads the states that agents saved.
+    """CheckpointService keeps the states that agents save.
+
+    Data above 4 KiB is cut into chunks, which are named by their content and stored once
+    for all checkpoints of an agent, of its forks and of its copies. Data of more than
+    1 MiB is uploaded chunk by chunk first: MissingChunks says what is still needed, so
+    that an upload that was broken off goes on where it was.
     """
 
-    def GetCheckpoint(self, request, context):
-        """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+    def PutCheckpoint(self, request, context):
+        """PutCheckpoint saves a checkpoint outside of a step. The head's step stays.
 
-        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
-        such checkpoint, or none yet).
+        Definite failures: those of StepService.CommitStep; FAILED_PRECONDITION
+        (CHUNK_MISSING: a chunk is not here, details name the first; CHAIN_TOO_LONG: the
+        base of a delta is the end of a chain of 16 already), NOT_FOUND
+        (CHECKPOINT_NOT_FOUND: the base).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutChunk(self, request, context):
+        """PutChunk stores a chunk until a checkpoint names it. One that no checkpoint names is
+        removed some time later, 15 minutes unless configured. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MissingChunks(self, request, context):
+        """MissingChunks says which of some chunks are not stored. Definite failures:
+        NOT_FOUND (AGENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCheckpoint(self, request, context):
+        """GetCheckpoint reads one checkpoint, its data in pieces of at most 1 MiB.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
+        none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
+        revision asked for), DATA_LOSS (CORRUPT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCheckpoints(self, request, context):
-        """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
-        is a read of its own: pages do not pin a revision.
+        """ListCheckpoints reads an agent's checkpoints, newest first, without data; all pages
+        show one revision. A page may hold less than its size, also nothing, and still not
+        be the last.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
-        INVALID_ARGUMENT (page_size, page_token, consistency).
+        INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagCheckpoint(self, request, context):
+        """TagCheckpoint changes a checkpoint's tags, labels and pin. Definite failures:
+        NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY
+        tags or labels).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkValid(self, request, context):
+        """MarkValid notes what a validator found. A checkpoint is known good while at least
+        one validator says so and none, the last time it was asked, said otherwise.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+        VALIDATOR_NOT_FOUND: it is not registered for this agent), ABORTED (CONFLICT: the
+        content is not what was validated), FAILED_PRECONDITION (OWNED: the caller's
+        session owns the agent), RESOURCE_EXHAUSTED (TOO_MANY: 16 validators have judged).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneCheckpoints(self, request, context):
+        """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
+        newest one stays, and so do those that are pinned, tagged, known good, in a group,
+        or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyLineage(self, request, context):
+        """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
+        same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
+        are more than 256).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffCheckpoints(self, request, context):
+        """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
+        msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
+        says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutGroupCheckpoint(self, request, context):
+        """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
+        one that is saved by the same command, or one that is there. They are kept while
+        the group is.
+
+        Definite failures: ALREADY_EXISTS (GROUP_EXISTS), and for any member those of
+        PutCheckpoint; details name its `agent_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroupCheckpoint(self, request, context):
+        """GetGroupCheckpoint reads one group. Definite failures: NOT_FOUND (GROUP_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroupCheckpoints(self, request, context):
+        """ListGroupCheckpoints reads groups in order of id, all pages at one revision.
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGroupCheckpoint(self, request, context):
+        """DeleteGroupCheckpoint forgets a group; its checkpoints are kept as others are.
+        Definite failures: NOT_FOUND (GROUP_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,6 +262,21 @@ class CheckpointServiceServicer:
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'PutCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutCheckpoint,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutCheckpointRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutCheckpointResponse.SerializeToString,
+            ),
+            'PutChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutChunk,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutChunkRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutChunkResponse.SerializeToString,
+            ),
+            'MissingChunks': grpc.unary_unary_rpc_method_handler(
+                    servicer.MissingChunks,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MissingChunksRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MissingChunksResponse.SerializeToString,
+            ),
             'GetCheckpoint': grpc.unary_stream_rpc_method_handler(
                     servicer.GetCheckpoint,
                     request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.GetCheckpointRequest.FromString,
@@ -85,6 +287,51 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListCheckpointsRequest.FromString,
                     response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListCheckpointsResponse.SerializeToString,
             ),
+            'TagCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagCheckpoint,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.TagCheckpointRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.TagCheckpointResponse.SerializeToString,
+            ),
+            'MarkValid': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkValid,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MarkValidRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.MarkValidResponse.SerializeToString,
+            ),
+            'PruneCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneCheckpoints,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PruneCheckpointsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PruneCheckpointsResponse.SerializeToString,
+            ),
+            'CopyLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyLineage,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.CopyLineageRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.CopyLineageResponse.SerializeToString,
+            ),
+            'DiffCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffCheckpoints,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DiffCheckpointsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DiffCheckpointsResponse.SerializeToString,
+            ),
+            'PutGroupCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutGroupCheckpoint,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutGroupCheckpointRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.PutGroupCheckpointResponse.SerializeToString,
+            ),
+            'GetGroupCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroupCheckpoint,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.GetGroupCheckpointRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.GetGroupCheckpointResponse.SerializeToString,
+            ),
+            'ListGroupCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroupCheckpoints,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListGroupCheckpointsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.ListGroupCheckpointsResponse.SerializeToString,
+            ),
+            'DeleteGroupCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGroupCheckpoint,
+                    request_deserializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DeleteGroupCheckpointRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_checkpoint__service__pb2.DeleteGroupCheckpointResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'raftstate.v1.CheckpointService', rpc_method_handlers)
@@ -94,8 +341,94 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CheckpointService:
-    """CheckpointService reads the states that agents saved.
+    """CheckpointService keeps the states that agents save.
+
+    Data above 4 KiB is cut into chunks, which are named by their content and stored once
+    for all checkpoints of an agent, of its forks and of its copies. Data of more than
+    1 MiB is uploaded chunk by chunk first: MissingChunks says what is still needed, so
+    that an upload that was broken off goes on where it was.
     """
+
+    @staticmethod
+    def PutCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/PutCheckpoint',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PutCheckpointRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PutCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/PutChunk',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PutChunkRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PutChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MissingChunks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/MissingChunks',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.MissingChunksRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.MissingChunksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetCheckpoint(request,
@@ -141,6 +474,249 @@ class CheckpointService:
             '/raftstate.v1.CheckpointService/ListCheckpoints',
             raftstate_dot_v1_dot_checkpoint__service__pb2.ListCheckpointsRequest.SerializeToString,
             raftstate_dot_v1_dot_checkpoint__service__pb2.ListCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/TagCheckpoint',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.TagCheckpointRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.TagCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkValid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/MarkValid',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.MarkValidRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.MarkValidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/PruneCheckpoints',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PruneCheckpointsRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PruneCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/CopyLineage',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.CopyLineageRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.CopyLineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/DiffCheckpoints',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.DiffCheckpointsRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.DiffCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutGroupCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/PutGroupCheckpoint',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PutGroupCheckpointRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.PutGroupCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroupCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/GetGroupCheckpoint',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.GetGroupCheckpointRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.GetGroupCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroupCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/ListGroupCheckpoints',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.ListGroupCheckpointsRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.ListGroupCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGroupCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.CheckpointService/DeleteGroupCheckpoint',
+            raftstate_dot_v1_dot_checkpoint__service__pb2.DeleteGroupCheckpointRequest.SerializeToString,
+            raftstate_dot_v1_dot_checkpoint__service__pb2.DeleteGroupCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

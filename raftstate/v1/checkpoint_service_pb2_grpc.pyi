@@ -27,47 +27,236 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CheckpointServiceStub:
-    """CheckpointService reads the states that agents saved."""
+    """CheckpointService keeps the states that agents save.
+
+    Data above 4 KiB is cut into chunks, which are named by their content and stored once
+    for all checkpoints of an agent, of its forks and of its copies. Data of more than
+    1 MiB is uploaded chunk by chunk first: MissingChunks says what is still needed, so
+    that an upload that was broken off goes on where it was.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CheckpointServiceAsyncStub: ...
-    GetCheckpoint: _grpc.UnaryStreamMultiCallable[_checkpoint_service_pb2.GetCheckpointRequest, _checkpoint_service_pb2.GetCheckpointResponse]
-    """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+    PutCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutCheckpointRequest, _checkpoint_service_pb2.PutCheckpointResponse]
+    """PutCheckpoint saves a checkpoint outside of a step. The head's step stays.
 
-    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
-    such checkpoint, or none yet).
+    Definite failures: those of StepService.CommitStep; FAILED_PRECONDITION
+    (CHUNK_MISSING: a chunk is not here, details name the first; CHAIN_TOO_LONG: the
+    base of a delta is the end of a chain of 16 already), NOT_FOUND
+    (CHECKPOINT_NOT_FOUND: the base).
+    """
+    PutChunk: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutChunkRequest, _checkpoint_service_pb2.PutChunkResponse]
+    """PutChunk stores a chunk until a checkpoint names it. One that no checkpoint names is
+    removed some time later, 15 minutes unless configured. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND).
+    """
+    MissingChunks: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.MissingChunksRequest, _checkpoint_service_pb2.MissingChunksResponse]
+    """MissingChunks says which of some chunks are not stored. Definite failures:
+    NOT_FOUND (AGENT_NOT_FOUND).
+    """
+    GetCheckpoint: _grpc.UnaryStreamMultiCallable[_checkpoint_service_pb2.GetCheckpointRequest, _checkpoint_service_pb2.GetCheckpointResponse]
+    """GetCheckpoint reads one checkpoint, its data in pieces of at most 1 MiB.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
+    none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
+    revision asked for), DATA_LOSS (CORRUPT).
     """
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListCheckpointsRequest, _checkpoint_service_pb2.ListCheckpointsResponse]
-    """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
-    is a read of its own: pages do not pin a revision.
+    """ListCheckpoints reads an agent's checkpoints, newest first, without data; all pages
+    show one revision. A page may hold less than its size, also nothing, and still not
+    be the last.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
-    INVALID_ARGUMENT (page_size, page_token, consistency).
+    INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    TagCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.TagCheckpointRequest, _checkpoint_service_pb2.TagCheckpointResponse]
+    """TagCheckpoint changes a checkpoint's tags, labels and pin. Definite failures:
+    NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY
+    tags or labels).
+    """
+    MarkValid: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.MarkValidRequest, _checkpoint_service_pb2.MarkValidResponse]
+    """MarkValid notes what a validator found. A checkpoint is known good while at least
+    one validator says so and none, the last time it was asked, said otherwise.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+    VALIDATOR_NOT_FOUND: it is not registered for this agent), ABORTED (CONFLICT: the
+    content is not what was validated), FAILED_PRECONDITION (OWNED: the caller's
+    session owns the agent), RESOURCE_EXHAUSTED (TOO_MANY: 16 validators have judged).
+    """
+    PruneCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneCheckpointsRequest, _checkpoint_service_pb2.PruneCheckpointsResponse]
+    """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
+    newest one stays, and so do those that are pinned, tagged, known good, in a group,
+    or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+    """
+    CopyLineage: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyLineageRequest, _checkpoint_service_pb2.CopyLineageResponse]
+    """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
+    same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
+    are more than 256).
+    """
+    DiffCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DiffCheckpointsRequest, _checkpoint_service_pb2.DiffCheckpointsResponse]
+    """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
+    msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
+    says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+    """
+    PutGroupCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutGroupCheckpointRequest, _checkpoint_service_pb2.PutGroupCheckpointResponse]
+    """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
+    one that is saved by the same command, or one that is there. They are kept while
+    the group is.
+
+    Definite failures: ALREADY_EXISTS (GROUP_EXISTS), and for any member those of
+    PutCheckpoint; details name its `agent_id`.
+    """
+    GetGroupCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetGroupCheckpointRequest, _checkpoint_service_pb2.GetGroupCheckpointResponse]
+    """GetGroupCheckpoint reads one group. Definite failures: NOT_FOUND (GROUP_NOT_FOUND)."""
+    ListGroupCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListGroupCheckpointsRequest, _checkpoint_service_pb2.ListGroupCheckpointsResponse]
+    """ListGroupCheckpoints reads groups in order of id, all pages at one revision.
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    DeleteGroupCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteGroupCheckpointRequest, _checkpoint_service_pb2.DeleteGroupCheckpointResponse]
+    """DeleteGroupCheckpoint forgets a group; its checkpoints are kept as others are.
+    Definite failures: NOT_FOUND (GROUP_NOT_FOUND).
     """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
-    """CheckpointService reads the states that agents saved."""
+    """CheckpointService keeps the states that agents save.
+
+    Data above 4 KiB is cut into chunks, which are named by their content and stored once
+    for all checkpoints of an agent, of its forks and of its copies. Data of more than
+    1 MiB is uploaded chunk by chunk first: MissingChunks says what is still needed, so
+    that an upload that was broken off goes on where it was.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GetCheckpoint: _aio.UnaryStreamMultiCallable[_checkpoint_service_pb2.GetCheckpointRequest, _checkpoint_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
-    """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+    PutCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutCheckpointRequest, _checkpoint_service_pb2.PutCheckpointResponse]  # type: ignore[assignment]
+    """PutCheckpoint saves a checkpoint outside of a step. The head's step stays.
 
-    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
-    such checkpoint, or none yet).
+    Definite failures: those of StepService.CommitStep; FAILED_PRECONDITION
+    (CHUNK_MISSING: a chunk is not here, details name the first; CHAIN_TOO_LONG: the
+    base of a delta is the end of a chain of 16 already), NOT_FOUND
+    (CHECKPOINT_NOT_FOUND: the base).
+    """
+    PutChunk: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutChunkRequest, _checkpoint_service_pb2.PutChunkResponse]  # type: ignore[assignment]
+    """PutChunk stores a chunk until a checkpoint names it. One that no checkpoint names is
+    removed some time later, 15 minutes unless configured. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND).
+    """
+    MissingChunks: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.MissingChunksRequest, _checkpoint_service_pb2.MissingChunksResponse]  # type: ignore[assignment]
+    """MissingChunks says which of some chunks are not stored. Definite failures:
+    NOT_FOUND (AGENT_NOT_FOUND).
+    """
+    GetCheckpoint: _aio.UnaryStreamMultiCallable[_checkpoint_service_pb2.GetCheckpointRequest, _checkpoint_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """GetCheckpoint reads one checkpoint, its data in pieces of at most 1 MiB.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
+    none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
+    revision asked for), DATA_LOSS (CORRUPT).
     """
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListCheckpointsRequest, _checkpoint_service_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
-    """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
-    is a read of its own: pages do not pin a revision.
+    """ListCheckpoints reads an agent's checkpoints, newest first, without data; all pages
+    show one revision. A page may hold less than its size, also nothing, and still not
+    be the last.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
-    INVALID_ARGUMENT (page_size, page_token, consistency).
+    INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    TagCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.TagCheckpointRequest, _checkpoint_service_pb2.TagCheckpointResponse]  # type: ignore[assignment]
+    """TagCheckpoint changes a checkpoint's tags, labels and pin. Definite failures:
+    NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY
+    tags or labels).
+    """
+    MarkValid: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.MarkValidRequest, _checkpoint_service_pb2.MarkValidResponse]  # type: ignore[assignment]
+    """MarkValid notes what a validator found. A checkpoint is known good while at least
+    one validator says so and none, the last time it was asked, said otherwise.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+    VALIDATOR_NOT_FOUND: it is not registered for this agent), ABORTED (CONFLICT: the
+    content is not what was validated), FAILED_PRECONDITION (OWNED: the caller's
+    session owns the agent), RESOURCE_EXHAUSTED (TOO_MANY: 16 validators have judged).
+    """
+    PruneCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneCheckpointsRequest, _checkpoint_service_pb2.PruneCheckpointsResponse]  # type: ignore[assignment]
+    """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
+    newest one stays, and so do those that are pinned, tagged, known good, in a group,
+    or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+    """
+    CopyLineage: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyLineageRequest, _checkpoint_service_pb2.CopyLineageResponse]  # type: ignore[assignment]
+    """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
+    same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
+    are more than 256).
+    """
+    DiffCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DiffCheckpointsRequest, _checkpoint_service_pb2.DiffCheckpointsResponse]  # type: ignore[assignment]
+    """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
+    msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
+    says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+    """
+    PutGroupCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutGroupCheckpointRequest, _checkpoint_service_pb2.PutGroupCheckpointResponse]  # type: ignore[assignment]
+    """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
+    one that is saved by the same command, or one that is there. They are kept while
+    the group is.
+
+    Definite failures: ALREADY_EXISTS (GROUP_EXISTS), and for any member those of
+    PutCheckpoint; details name its `agent_id`.
+    """
+    GetGroupCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetGroupCheckpointRequest, _checkpoint_service_pb2.GetGroupCheckpointResponse]  # type: ignore[assignment]
+    """GetGroupCheckpoint reads one group. Definite failures: NOT_FOUND (GROUP_NOT_FOUND)."""
+    ListGroupCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListGroupCheckpointsRequest, _checkpoint_service_pb2.ListGroupCheckpointsResponse]  # type: ignore[assignment]
+    """ListGroupCheckpoints reads groups in order of id, all pages at one revision.
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    DeleteGroupCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteGroupCheckpointRequest, _checkpoint_service_pb2.DeleteGroupCheckpointResponse]  # type: ignore[assignment]
+    """DeleteGroupCheckpoint forgets a group; its checkpoints are kept as others are.
+    Definite failures: NOT_FOUND (GROUP_NOT_FOUND).
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CheckpointService reads the states that agents saved."""
+    """CheckpointService keeps the states that agents save.
+
+    Data above 4 KiB is cut into chunks, which are named by their content and stored once
+    for all checkpoints of an agent, of its forks and of its copies. Data of more than
+    1 MiB is uploaded chunk by chunk first: MissingChunks says what is still needed, so
+    that an upload that was broken off goes on where it was.
+    """
+
+    @_abc_1.abstractmethod
+    def PutCheckpoint(
+        self,
+        request: _checkpoint_service_pb2.PutCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.PutCheckpointResponse, _abc.Awaitable[_checkpoint_service_pb2.PutCheckpointResponse]]:
+        """PutCheckpoint saves a checkpoint outside of a step. The head's step stays.
+
+        Definite failures: those of StepService.CommitStep; FAILED_PRECONDITION
+        (CHUNK_MISSING: a chunk is not here, details name the first; CHAIN_TOO_LONG: the
+        base of a delta is the end of a chain of 16 already), NOT_FOUND
+        (CHECKPOINT_NOT_FOUND: the base).
+        """
+
+    @_abc_1.abstractmethod
+    def PutChunk(
+        self,
+        request: _checkpoint_service_pb2.PutChunkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.PutChunkResponse, _abc.Awaitable[_checkpoint_service_pb2.PutChunkResponse]]:
+        """PutChunk stores a chunk until a checkpoint names it. One that no checkpoint names is
+        removed some time later, 15 minutes unless configured. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def MissingChunks(
+        self,
+        request: _checkpoint_service_pb2.MissingChunksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.MissingChunksResponse, _abc.Awaitable[_checkpoint_service_pb2.MissingChunksResponse]]:
+        """MissingChunks says which of some chunks are not stored. Definite failures:
+        NOT_FOUND (AGENT_NOT_FOUND).
+        """
 
     @_abc_1.abstractmethod
     def GetCheckpoint(
@@ -75,10 +264,11 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.GetCheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_checkpoint_service_pb2.GetCheckpointResponse], _abc.AsyncIterator[_checkpoint_service_pb2.GetCheckpointResponse]]:
-        """GetCheckpoint reads one checkpoint, its data in pieces of at most 256 KiB.
+        """GetCheckpoint reads one checkpoint, its data in pieces of at most 1 MiB.
 
-        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent, or it has no
-        such checkpoint, or none yet).
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
+        none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
+        revision asked for), DATA_LOSS (CORRUPT).
         """
 
     @_abc_1.abstractmethod
@@ -87,11 +277,115 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.ListCheckpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.ListCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.ListCheckpointsResponse]]:
-        """ListCheckpoints reads an agent's checkpoints, newest first, without data. Each page
-        is a read of its own: pages do not pin a revision.
+        """ListCheckpoints reads an agent's checkpoints, newest first, without data; all pages
+        show one revision. A page may hold less than its size, also nothing, and still not
+        be the last.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no such agent),
-        INVALID_ARGUMENT (page_size, page_token, consistency).
+        INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+
+    @_abc_1.abstractmethod
+    def TagCheckpoint(
+        self,
+        request: _checkpoint_service_pb2.TagCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.TagCheckpointResponse, _abc.Awaitable[_checkpoint_service_pb2.TagCheckpointResponse]]:
+        """TagCheckpoint changes a checkpoint's tags, labels and pin. Definite failures:
+        NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY
+        tags or labels).
+        """
+
+    @_abc_1.abstractmethod
+    def MarkValid(
+        self,
+        request: _checkpoint_service_pb2.MarkValidRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.MarkValidResponse, _abc.Awaitable[_checkpoint_service_pb2.MarkValidResponse]]:
+        """MarkValid notes what a validator found. A checkpoint is known good while at least
+        one validator says so and none, the last time it was asked, said otherwise.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+        VALIDATOR_NOT_FOUND: it is not registered for this agent), ABORTED (CONFLICT: the
+        content is not what was validated), FAILED_PRECONDITION (OWNED: the caller's
+        session owns the agent), RESOURCE_EXHAUSTED (TOO_MANY: 16 validators have judged).
+        """
+
+    @_abc_1.abstractmethod
+    def PruneCheckpoints(
+        self,
+        request: _checkpoint_service_pb2.PruneCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.PruneCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.PruneCheckpointsResponse]]:
+        """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
+        newest one stays, and so do those that are pinned, tagged, known good, in a group,
+        or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def CopyLineage(
+        self,
+        request: _checkpoint_service_pb2.CopyLineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.CopyLineageResponse, _abc.Awaitable[_checkpoint_service_pb2.CopyLineageResponse]]:
+        """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
+        same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
+        are more than 256).
+        """
+
+    @_abc_1.abstractmethod
+    def DiffCheckpoints(
+        self,
+        request: _checkpoint_service_pb2.DiffCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.DiffCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.DiffCheckpointsResponse]]:
+        """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
+        msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
+        says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+        """
+
+    @_abc_1.abstractmethod
+    def PutGroupCheckpoint(
+        self,
+        request: _checkpoint_service_pb2.PutGroupCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.PutGroupCheckpointResponse, _abc.Awaitable[_checkpoint_service_pb2.PutGroupCheckpointResponse]]:
+        """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
+        one that is saved by the same command, or one that is there. They are kept while
+        the group is.
+
+        Definite failures: ALREADY_EXISTS (GROUP_EXISTS), and for any member those of
+        PutCheckpoint; details name its `agent_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGroupCheckpoint(
+        self,
+        request: _checkpoint_service_pb2.GetGroupCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.GetGroupCheckpointResponse, _abc.Awaitable[_checkpoint_service_pb2.GetGroupCheckpointResponse]]:
+        """GetGroupCheckpoint reads one group. Definite failures: NOT_FOUND (GROUP_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def ListGroupCheckpoints(
+        self,
+        request: _checkpoint_service_pb2.ListGroupCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.ListGroupCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.ListGroupCheckpointsResponse]]:
+        """ListGroupCheckpoints reads groups in order of id, all pages at one revision.
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGroupCheckpoint(
+        self,
+        request: _checkpoint_service_pb2.DeleteGroupCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.DeleteGroupCheckpointResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteGroupCheckpointResponse]]:
+        """DeleteGroupCheckpoint forgets a group; its checkpoints are kept as others are.
+        Definite failures: NOT_FOUND (GROUP_NOT_FOUND).
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,9 +10,13 @@ class Consistency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONSISTENCY_UNSPECIFIED: _ClassVar[Consistency]
     CONSISTENCY_LINEARIZABLE: _ClassVar[Consistency]
     CONSISTENCY_STALE: _ClassVar[Consistency]
+    CONSISTENCY_AT_LEAST: _ClassVar[Consistency]
+    CONSISTENCY_AT_REVISION: _ClassVar[Consistency]
 CONSISTENCY_UNSPECIFIED: Consistency
 CONSISTENCY_LINEARIZABLE: Consistency
 CONSISTENCY_STALE: Consistency
+CONSISTENCY_AT_LEAST: Consistency
+CONSISTENCY_AT_REVISION: Consistency
 
 class RequestId(_message.Message):
     __slots__ = ("session_id", "sequence", "lowest_unfinished", "opened_revision")

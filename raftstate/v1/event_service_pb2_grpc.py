@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """EventService reads the events that agents committed.
+    """EventService keeps streams of events: an agent's own, which its steps write, and free
+    ones, which anybody may append to.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,11 @@ class EventServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.AppendEvents = channel.unary_unary(
+                '/raftstate.v1.EventService/AppendEvents',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.AppendEventsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.AppendEventsResponse.FromString,
+                _registered_method=True)
         self.ReadEvents = channel.unary_stream(
                 '/raftstate.v1.EventService/ReadEvents',
                 request_serializer=raftstate_dot_v1_dot_event__service__pb2.ReadEventsRequest.SerializeToString,
@@ -50,17 +56,70 @@ class EventServiceStub:
                 request_serializer=raftstate_dot_v1_dot_event__service__pb2.GetStreamRequest.SerializeToString,
                 response_deserializer=raftstate_dot_v1_dot_event__service__pb2.GetStreamResponse.FromString,
                 _registered_method=True)
+        self.TruncateBefore = channel.unary_unary(
+                '/raftstate.v1.EventService/TruncateBefore',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.TruncateBeforeRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.TruncateBeforeResponse.FromString,
+                _registered_method=True)
+        self.VerifyChain = channel.unary_unary(
+                '/raftstate.v1.EventService/VerifyChain',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.VerifyChainRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.VerifyChainResponse.FromString,
+                _registered_method=True)
+        self.ExportAudit = channel.unary_stream(
+                '/raftstate.v1.EventService/ExportAudit',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.ExportAuditRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.ExportAuditResponse.FromString,
+                _registered_method=True)
+        self.SaveProjection = channel.unary_unary(
+                '/raftstate.v1.EventService/SaveProjection',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.SaveProjectionRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.SaveProjectionResponse.FromString,
+                _registered_method=True)
+        self.GetProjection = channel.unary_unary(
+                '/raftstate.v1.EventService/GetProjection',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.GetProjectionRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.GetProjectionResponse.FromString,
+                _registered_method=True)
+        self.ListProjections = channel.unary_unary(
+                '/raftstate.v1.EventService/ListProjections',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.ListProjectionsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.ListProjectionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteProjection = channel.unary_unary(
+                '/raftstate.v1.EventService/DeleteProjection',
+                request_serializer=raftstate_dot_v1_dot_event__service__pb2.DeleteProjectionRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_event__service__pb2.DeleteProjectionResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
-    """EventService reads the events that agents committed.
+    """EventService keeps streams of events: an agent's own, which its steps write, and free
+    ones, which anybody may append to.
     """
+
+    def AppendEvents(self, request, context):
+        """AppendEvents appends to one stream or several, all or nothing, at one revision.
+
+        An append whose event ids are in their streams already, all of them and in the same
+        order, is answered as the first time and changes nothing (`duplicate`), whatever
+        version it expects.
+
+        Definite failures: ABORTED (CONFLICT: a stream is not where it was expected; details
+        say where it is), ALREADY_EXISTS (EVENT_ID_REUSED: an id names another event, or
+        only some of the events are there), FAILED_PRECONDITION (of an agent's stream:
+        FENCED, NOT_OWNER, AGENT_STATE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ReadEvents(self, request, context):
         """ReadEvents reads one stream in order of seq, up to where the stream ended when the
         call began. Where there is nothing to read, one message without events says so.
 
-        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+        Definite failures: NOT_FOUND (STREAM_NOT_FOUND), OUT_OF_RANGE (COMPACTED: the events
+        asked for were truncated; details name the oldest seq).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,7 +128,7 @@ class EventServiceServicer:
     def ReadAll(self, request, context):
         """ReadAll reads every stream in the order of the log, up to where the log ended when
         the call began. Where there is nothing to read, one message without events says
-        so. It has no failures of its own.
+        so. What was truncated is passed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,7 +136,67 @@ class EventServiceServicer:
 
     def GetStream(self, request, context):
         """GetStream says how long a stream is. Definite failures: NOT_FOUND
-        (AGENT_NOT_FOUND: it never had an event).
+        (STREAM_NOT_FOUND: it never had an event).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TruncateBefore(self, request, context):
+        """TruncateBefore removes the oldest events of a stream for good, but only such as a
+        checkpoint of its agent covers, or, in a free stream, a projection has passed.
+
+        Definite failures: NOT_FOUND (STREAM_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+        PROJECTION_NOT_FOUND), FAILED_PRECONDITION (NOT_COVERED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyChain(self, request, context):
+        """VerifyChain computes the hashes of a stream's events anew and compares. That they
+        differ is no failure: `intact` is false. Definite failures: as ReadEvents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportAudit(self, request, context):
+        """ExportAudit streams all that is needed to verify streams without a server: what
+        each stream's chain begins and ends with, and then its events, at one revision.
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED, FUTURE_REVISION).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveProjection(self, request, context):
+        """SaveProjection notes how far a projection has come in the order of all streams.
+        Definite failures: ABORTED (CONFLICT: it is somewhere else; details say where).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProjection(self, request, context):
+        """GetProjection reads one projection. Definite failures: NOT_FOUND
+        (PROJECTION_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProjections(self, request, context):
+        """ListProjections reads projections in order of name, all pages at one revision.
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteProjection(self, request, context):
+        """DeleteProjection forgets a projection. Definite failures: NOT_FOUND
+        (PROJECTION_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +205,11 @@ class EventServiceServicer:
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'AppendEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendEvents,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.AppendEventsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.AppendEventsResponse.SerializeToString,
+            ),
             'ReadEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadEvents,
                     request_deserializer=raftstate_dot_v1_dot_event__service__pb2.ReadEventsRequest.FromString,
@@ -101,6 +225,41 @@ def add_EventServiceServicer_to_server(servicer, server):
                     request_deserializer=raftstate_dot_v1_dot_event__service__pb2.GetStreamRequest.FromString,
                     response_serializer=raftstate_dot_v1_dot_event__service__pb2.GetStreamResponse.SerializeToString,
             ),
+            'TruncateBefore': grpc.unary_unary_rpc_method_handler(
+                    servicer.TruncateBefore,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.TruncateBeforeRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.TruncateBeforeResponse.SerializeToString,
+            ),
+            'VerifyChain': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyChain,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.VerifyChainRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.VerifyChainResponse.SerializeToString,
+            ),
+            'ExportAudit': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportAudit,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.ExportAuditRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.ExportAuditResponse.SerializeToString,
+            ),
+            'SaveProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveProjection,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.SaveProjectionRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.SaveProjectionResponse.SerializeToString,
+            ),
+            'GetProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProjection,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.GetProjectionRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.GetProjectionResponse.SerializeToString,
+            ),
+            'ListProjections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProjections,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.ListProjectionsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.ListProjectionsResponse.SerializeToString,
+            ),
+            'DeleteProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteProjection,
+                    request_deserializer=raftstate_dot_v1_dot_event__service__pb2.DeleteProjectionRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_event__service__pb2.DeleteProjectionResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'raftstate.v1.EventService', rpc_method_handlers)
@@ -110,8 +269,36 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """EventService reads the events that agents committed.
+    """EventService keeps streams of events: an agent's own, which its steps write, and free
+    ones, which anybody may append to.
     """
+
+    @staticmethod
+    def AppendEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/AppendEvents',
+            raftstate_dot_v1_dot_event__service__pb2.AppendEventsRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.AppendEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ReadEvents(request,
@@ -184,6 +371,195 @@ class EventService:
             '/raftstate.v1.EventService/GetStream',
             raftstate_dot_v1_dot_event__service__pb2.GetStreamRequest.SerializeToString,
             raftstate_dot_v1_dot_event__service__pb2.GetStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TruncateBefore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/TruncateBefore',
+            raftstate_dot_v1_dot_event__service__pb2.TruncateBeforeRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.TruncateBeforeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyChain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/VerifyChain',
+            raftstate_dot_v1_dot_event__service__pb2.VerifyChainRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.VerifyChainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/raftstate.v1.EventService/ExportAudit',
+            raftstate_dot_v1_dot_event__service__pb2.ExportAuditRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.ExportAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/SaveProjection',
+            raftstate_dot_v1_dot_event__service__pb2.SaveProjectionRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.SaveProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/GetProjection',
+            raftstate_dot_v1_dot_event__service__pb2.GetProjectionRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.GetProjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProjections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/ListProjections',
+            raftstate_dot_v1_dot_event__service__pb2.ListProjectionsRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.ListProjectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.EventService/DeleteProjection',
+            raftstate_dot_v1_dot_event__service__pb2.DeleteProjectionRequest.SerializeToString,
+            raftstate_dot_v1_dot_event__service__pb2.DeleteProjectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,51 +27,165 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """EventService reads the events that agents committed."""
+    """EventService keeps streams of events: an agent's own, which its steps write, and free
+    ones, which anybody may append to.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
+    AppendEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.AppendEventsRequest, _event_service_pb2.AppendEventsResponse]
+    """AppendEvents appends to one stream or several, all or nothing, at one revision.
+
+    An append whose event ids are in their streams already, all of them and in the same
+    order, is answered as the first time and changes nothing (`duplicate`), whatever
+    version it expects.
+
+    Definite failures: ABORTED (CONFLICT: a stream is not where it was expected; details
+    say where it is), ALREADY_EXISTS (EVENT_ID_REUSED: an id names another event, or
+    only some of the events are there), FAILED_PRECONDITION (of an agent's stream:
+    FENCED, NOT_OWNER, AGENT_STATE).
+    """
     ReadEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ReadEventsRequest, _event_service_pb2.ReadEventsResponse]
     """ReadEvents reads one stream in order of seq, up to where the stream ended when the
     call began. Where there is nothing to read, one message without events says so.
 
-    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+    Definite failures: NOT_FOUND (STREAM_NOT_FOUND), OUT_OF_RANGE (COMPACTED: the events
+    asked for were truncated; details name the oldest seq).
     """
     ReadAll: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ReadAllRequest, _event_service_pb2.ReadAllResponse]
     """ReadAll reads every stream in the order of the log, up to where the log ended when
     the call began. Where there is nothing to read, one message without events says
-    so. It has no failures of its own.
+    so. What was truncated is passed over.
     """
     GetStream: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetStreamRequest, _event_service_pb2.GetStreamResponse]
     """GetStream says how long a stream is. Definite failures: NOT_FOUND
-    (AGENT_NOT_FOUND: it never had an event).
+    (STREAM_NOT_FOUND: it never had an event).
+    """
+    TruncateBefore: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.TruncateBeforeRequest, _event_service_pb2.TruncateBeforeResponse]
+    """TruncateBefore removes the oldest events of a stream for good, but only such as a
+    checkpoint of its agent covers, or, in a free stream, a projection has passed.
+
+    Definite failures: NOT_FOUND (STREAM_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+    PROJECTION_NOT_FOUND), FAILED_PRECONDITION (NOT_COVERED).
+    """
+    VerifyChain: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.VerifyChainRequest, _event_service_pb2.VerifyChainResponse]
+    """VerifyChain computes the hashes of a stream's events anew and compares. That they
+    differ is no failure: `intact` is false. Definite failures: as ReadEvents.
+    """
+    ExportAudit: _grpc.UnaryStreamMultiCallable[_event_service_pb2.ExportAuditRequest, _event_service_pb2.ExportAuditResponse]
+    """ExportAudit streams all that is needed to verify streams without a server: what
+    each stream's chain begins and ends with, and then its events, at one revision.
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED, FUTURE_REVISION).
+    """
+    SaveProjection: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.SaveProjectionRequest, _event_service_pb2.SaveProjectionResponse]
+    """SaveProjection notes how far a projection has come in the order of all streams.
+    Definite failures: ABORTED (CONFLICT: it is somewhere else; details say where).
+    """
+    GetProjection: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetProjectionRequest, _event_service_pb2.GetProjectionResponse]
+    """GetProjection reads one projection. Definite failures: NOT_FOUND
+    (PROJECTION_NOT_FOUND).
+    """
+    ListProjections: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ListProjectionsRequest, _event_service_pb2.ListProjectionsResponse]
+    """ListProjections reads projections in order of name, all pages at one revision.
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    DeleteProjection: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.DeleteProjectionRequest, _event_service_pb2.DeleteProjectionResponse]
+    """DeleteProjection forgets a projection. Definite failures: NOT_FOUND
+    (PROJECTION_NOT_FOUND).
     """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """EventService reads the events that agents committed."""
+    """EventService keeps streams of events: an agent's own, which its steps write, and free
+    ones, which anybody may append to.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    AppendEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.AppendEventsRequest, _event_service_pb2.AppendEventsResponse]  # type: ignore[assignment]
+    """AppendEvents appends to one stream or several, all or nothing, at one revision.
+
+    An append whose event ids are in their streams already, all of them and in the same
+    order, is answered as the first time and changes nothing (`duplicate`), whatever
+    version it expects.
+
+    Definite failures: ABORTED (CONFLICT: a stream is not where it was expected; details
+    say where it is), ALREADY_EXISTS (EVENT_ID_REUSED: an id names another event, or
+    only some of the events are there), FAILED_PRECONDITION (of an agent's stream:
+    FENCED, NOT_OWNER, AGENT_STATE).
+    """
     ReadEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.ReadEventsRequest, _event_service_pb2.ReadEventsResponse]  # type: ignore[assignment]
     """ReadEvents reads one stream in order of seq, up to where the stream ended when the
     call began. Where there is nothing to read, one message without events says so.
 
-    Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+    Definite failures: NOT_FOUND (STREAM_NOT_FOUND), OUT_OF_RANGE (COMPACTED: the events
+    asked for were truncated; details name the oldest seq).
     """
     ReadAll: _aio.UnaryStreamMultiCallable[_event_service_pb2.ReadAllRequest, _event_service_pb2.ReadAllResponse]  # type: ignore[assignment]
     """ReadAll reads every stream in the order of the log, up to where the log ended when
     the call began. Where there is nothing to read, one message without events says
-    so. It has no failures of its own.
+    so. What was truncated is passed over.
     """
     GetStream: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetStreamRequest, _event_service_pb2.GetStreamResponse]  # type: ignore[assignment]
     """GetStream says how long a stream is. Definite failures: NOT_FOUND
-    (AGENT_NOT_FOUND: it never had an event).
+    (STREAM_NOT_FOUND: it never had an event).
+    """
+    TruncateBefore: _aio.UnaryUnaryMultiCallable[_event_service_pb2.TruncateBeforeRequest, _event_service_pb2.TruncateBeforeResponse]  # type: ignore[assignment]
+    """TruncateBefore removes the oldest events of a stream for good, but only such as a
+    checkpoint of its agent covers, or, in a free stream, a projection has passed.
+
+    Definite failures: NOT_FOUND (STREAM_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+    PROJECTION_NOT_FOUND), FAILED_PRECONDITION (NOT_COVERED).
+    """
+    VerifyChain: _aio.UnaryUnaryMultiCallable[_event_service_pb2.VerifyChainRequest, _event_service_pb2.VerifyChainResponse]  # type: ignore[assignment]
+    """VerifyChain computes the hashes of a stream's events anew and compares. That they
+    differ is no failure: `intact` is false. Definite failures: as ReadEvents.
+    """
+    ExportAudit: _aio.UnaryStreamMultiCallable[_event_service_pb2.ExportAuditRequest, _event_service_pb2.ExportAuditResponse]  # type: ignore[assignment]
+    """ExportAudit streams all that is needed to verify streams without a server: what
+    each stream's chain begins and ends with, and then its events, at one revision.
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED, FUTURE_REVISION).
+    """
+    SaveProjection: _aio.UnaryUnaryMultiCallable[_event_service_pb2.SaveProjectionRequest, _event_service_pb2.SaveProjectionResponse]  # type: ignore[assignment]
+    """SaveProjection notes how far a projection has come in the order of all streams.
+    Definite failures: ABORTED (CONFLICT: it is somewhere else; details say where).
+    """
+    GetProjection: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetProjectionRequest, _event_service_pb2.GetProjectionResponse]  # type: ignore[assignment]
+    """GetProjection reads one projection. Definite failures: NOT_FOUND
+    (PROJECTION_NOT_FOUND).
+    """
+    ListProjections: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ListProjectionsRequest, _event_service_pb2.ListProjectionsResponse]  # type: ignore[assignment]
+    """ListProjections reads projections in order of name, all pages at one revision.
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    DeleteProjection: _aio.UnaryUnaryMultiCallable[_event_service_pb2.DeleteProjectionRequest, _event_service_pb2.DeleteProjectionResponse]  # type: ignore[assignment]
+    """DeleteProjection forgets a projection. Definite failures: NOT_FOUND
+    (PROJECTION_NOT_FOUND).
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EventService reads the events that agents committed."""
+    """EventService keeps streams of events: an agent's own, which its steps write, and free
+    ones, which anybody may append to.
+    """
+
+    @_abc_1.abstractmethod
+    def AppendEvents(
+        self,
+        request: _event_service_pb2.AppendEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.AppendEventsResponse, _abc.Awaitable[_event_service_pb2.AppendEventsResponse]]:
+        """AppendEvents appends to one stream or several, all or nothing, at one revision.
+
+        An append whose event ids are in their streams already, all of them and in the same
+        order, is answered as the first time and changes nothing (`duplicate`), whatever
+        version it expects.
+
+        Definite failures: ABORTED (CONFLICT: a stream is not where it was expected; details
+        say where it is), ALREADY_EXISTS (EVENT_ID_REUSED: an id names another event, or
+        only some of the events are there), FAILED_PRECONDITION (of an agent's stream:
+        FENCED, NOT_OWNER, AGENT_STATE).
+        """
 
     @_abc_1.abstractmethod
     def ReadEvents(
@@ -82,7 +196,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReadEvents reads one stream in order of seq, up to where the stream ended when the
         call began. Where there is nothing to read, one message without events says so.
 
-        Definite failures: NOT_FOUND (AGENT_NOT_FOUND: there is no agent of that id).
+        Definite failures: NOT_FOUND (STREAM_NOT_FOUND), OUT_OF_RANGE (COMPACTED: the events
+        asked for were truncated; details name the oldest seq).
         """
 
     @_abc_1.abstractmethod
@@ -93,7 +208,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.ReadAllResponse], _abc.AsyncIterator[_event_service_pb2.ReadAllResponse]]:
         """ReadAll reads every stream in the order of the log, up to where the log ended when
         the call began. Where there is nothing to read, one message without events says
-        so. It has no failures of its own.
+        so. What was truncated is passed over.
         """
 
     @_abc_1.abstractmethod
@@ -103,7 +218,81 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.GetStreamResponse, _abc.Awaitable[_event_service_pb2.GetStreamResponse]]:
         """GetStream says how long a stream is. Definite failures: NOT_FOUND
-        (AGENT_NOT_FOUND: it never had an event).
+        (STREAM_NOT_FOUND: it never had an event).
+        """
+
+    @_abc_1.abstractmethod
+    def TruncateBefore(
+        self,
+        request: _event_service_pb2.TruncateBeforeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.TruncateBeforeResponse, _abc.Awaitable[_event_service_pb2.TruncateBeforeResponse]]:
+        """TruncateBefore removes the oldest events of a stream for good, but only such as a
+        checkpoint of its agent covers, or, in a free stream, a projection has passed.
+
+        Definite failures: NOT_FOUND (STREAM_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+        PROJECTION_NOT_FOUND), FAILED_PRECONDITION (NOT_COVERED).
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyChain(
+        self,
+        request: _event_service_pb2.VerifyChainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.VerifyChainResponse, _abc.Awaitable[_event_service_pb2.VerifyChainResponse]]:
+        """VerifyChain computes the hashes of a stream's events anew and compares. That they
+        differ is no failure: `intact` is false. Definite failures: as ReadEvents.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportAudit(
+        self,
+        request: _event_service_pb2.ExportAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_event_service_pb2.ExportAuditResponse], _abc.AsyncIterator[_event_service_pb2.ExportAuditResponse]]:
+        """ExportAudit streams all that is needed to verify streams without a server: what
+        each stream's chain begins and ends with, and then its events, at one revision.
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED, FUTURE_REVISION).
+        """
+
+    @_abc_1.abstractmethod
+    def SaveProjection(
+        self,
+        request: _event_service_pb2.SaveProjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.SaveProjectionResponse, _abc.Awaitable[_event_service_pb2.SaveProjectionResponse]]:
+        """SaveProjection notes how far a projection has come in the order of all streams.
+        Definite failures: ABORTED (CONFLICT: it is somewhere else; details say where).
+        """
+
+    @_abc_1.abstractmethod
+    def GetProjection(
+        self,
+        request: _event_service_pb2.GetProjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.GetProjectionResponse, _abc.Awaitable[_event_service_pb2.GetProjectionResponse]]:
+        """GetProjection reads one projection. Definite failures: NOT_FOUND
+        (PROJECTION_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ListProjections(
+        self,
+        request: _event_service_pb2.ListProjectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.ListProjectionsResponse, _abc.Awaitable[_event_service_pb2.ListProjectionsResponse]]:
+        """ListProjections reads projections in order of name, all pages at one revision.
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteProjection(
+        self,
+        request: _event_service_pb2.DeleteProjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.DeleteProjectionResponse, _abc.Awaitable[_event_service_pb2.DeleteProjectionResponse]]:
+        """DeleteProjection forgets a projection. Definite failures: NOT_FOUND
+        (PROJECTION_NOT_FOUND).
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

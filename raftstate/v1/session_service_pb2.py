@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from raftstate.v1 import common_pb2 as raftstate_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"raftstate/v1/session_service.proto\x12\x0craftstate.v1\x1a\x19raftstate/v1/common.proto\"V\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x04\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\x12\x17\n\x0fopened_revision\x18\x04 \x01(\x04\"H\n\x12OpenSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\"k\n\x13OpenSessionResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12&\n\x07session\x18\x02 \x01(\x0b\x32\x15.raftstate.v1.Session\"5\n\x10KeepAliveRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x04\"`\n\x11KeepAliveResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\r\n\x05nonce\x18\x02 \x01(\x04\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x04\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"D\n\x14\x43loseSessionResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"l\n\x13ListSessionsRequest\x12.\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x86\x01\n\x14ListSessionsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\'\n\x08sessions\x18\x02 \x03(\x0b\x32\x15.raftstate.v1.Session\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xe4\x02\n\x0eSessionService\x12R\n\x0bOpenSession\x12 .raftstate.v1.OpenSessionRequest\x1a!.raftstate.v1.OpenSessionResponse\x12P\n\tKeepAlive\x12\x1e.raftstate.v1.KeepAliveRequest\x1a\x1f.raftstate.v1.KeepAliveResponse(\x01\x30\x01\x12U\n\x0c\x43loseSession\x12!.raftstate.v1.CloseSessionRequest\x1a\".raftstate.v1.CloseSessionResponse\x12U\n\x0cListSessions\x12!.raftstate.v1.ListSessionsRequest\x1a\".raftstate.v1.ListSessionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"raftstate/v1/session_service.proto\x12\x0craftstate.v1\x1a\x19raftstate/v1/common.proto\"V\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x04\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\x12\x17\n\x0fopened_revision\x18\x04 \x01(\x04\"H\n\x12OpenSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x63lient\x18\x03 \x01(\t\"k\n\x13OpenSessionResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12&\n\x07session\x18\x02 \x01(\x0b\x32\x15.raftstate.v1.Session\"N\n\x10KeepAliveRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x04\x12\x17\n\x0fopened_revision\x18\x03 \x01(\x04\"`\n\x11KeepAliveResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\r\n\x05nonce\x18\x02 \x01(\x04\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x04\"B\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x17\n\x0fopened_revision\x18\x02 \x01(\x04\"D\n\x14\x43loseSessionResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"~\n\x13ListSessionsRequest\x12.\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\"\x86\x01\n\x14ListSessionsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\'\n\x08sessions\x18\x02 \x03(\x0b\x32\x15.raftstate.v1.Session\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xe4\x02\n\x0eSessionService\x12R\n\x0bOpenSession\x12 .raftstate.v1.OpenSessionRequest\x1a!.raftstate.v1.OpenSessionResponse\x12P\n\tKeepAlive\x12\x1e.raftstate.v1.KeepAliveRequest\x1a\x1f.raftstate.v1.KeepAliveResponse(\x01\x30\x01\x12U\n\x0c\x43loseSession\x12!.raftstate.v1.CloseSessionRequest\x1a\".raftstate.v1.CloseSessionResponse\x12U\n\x0cListSessions\x12!.raftstate.v1.ListSessionsRequest\x1a\".raftstate.v1.ListSessionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,17 +39,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENSESSIONRESPONSE']._serialized_start=241
   _globals['_OPENSESSIONRESPONSE']._serialized_end=348
   _globals['_KEEPALIVEREQUEST']._serialized_start=350
-  _globals['_KEEPALIVEREQUEST']._serialized_end=403
-  _globals['_KEEPALIVERESPONSE']._serialized_start=405
-  _globals['_KEEPALIVERESPONSE']._serialized_end=501
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=503
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=544
-  _globals['_CLOSESESSIONRESPONSE']._serialized_start=546
-  _globals['_CLOSESESSIONRESPONSE']._serialized_end=614
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=616
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=724
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=727
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=861
-  _globals['_SESSIONSERVICE']._serialized_start=864
-  _globals['_SESSIONSERVICE']._serialized_end=1220
+  _globals['_KEEPALIVEREQUEST']._serialized_end=428
+  _globals['_KEEPALIVERESPONSE']._serialized_start=430
+  _globals['_KEEPALIVERESPONSE']._serialized_end=526
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=528
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=594
+  _globals['_CLOSESESSIONRESPONSE']._serialized_start=596
+  _globals['_CLOSESESSIONRESPONSE']._serialized_end=664
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=666
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=792
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=795
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=929
+  _globals['_SESSIONSERVICE']._serialized_start=932
+  _globals['_SESSIONSERVICE']._serialized_end=1288
 # @@protoc_insertion_point(module_scope)

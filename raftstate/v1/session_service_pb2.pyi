@@ -38,12 +38,14 @@ class OpenSessionResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
 
 class KeepAliveRequest(_message.Message):
-    __slots__ = ("session_id", "nonce")
+    __slots__ = ("session_id", "nonce", "opened_revision")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
+    OPENED_REVISION_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     nonce: int
-    def __init__(self, session_id: _Optional[str] = ..., nonce: _Optional[int] = ...) -> None: ...
+    opened_revision: int
+    def __init__(self, session_id: _Optional[str] = ..., nonce: _Optional[int] = ..., opened_revision: _Optional[int] = ...) -> None: ...
 
 class KeepAliveResponse(_message.Message):
     __slots__ = ("header", "nonce", "ttl_ms")
@@ -56,10 +58,12 @@ class KeepAliveResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., nonce: _Optional[int] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class CloseSessionRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "opened_revision")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    OPENED_REVISION_FIELD_NUMBER: _ClassVar[int]
     session_id: str
-    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+    opened_revision: int
+    def __init__(self, session_id: _Optional[str] = ..., opened_revision: _Optional[int] = ...) -> None: ...
 
 class CloseSessionResponse(_message.Message):
     __slots__ = ("header",)
@@ -68,14 +72,16 @@ class CloseSessionResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
 
 class ListSessionsRequest(_message.Message):
-    __slots__ = ("consistency", "page_size", "page_token")
+    __slots__ = ("consistency", "page_size", "page_token", "revision")
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     consistency: _common_pb2.Consistency
     page_size: int
     page_token: str
-    def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    revision: int
+    def __init__(self, consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ListSessionsResponse(_message.Message):
     __slots__ = ("header", "sessions", "next_page_token")

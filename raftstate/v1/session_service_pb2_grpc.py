@@ -106,10 +106,10 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """ListSessions reads the live sessions in order of id. Each page is a read of its
-        own: pages do not pin a revision, and their headers say which they reflect.
+        """ListSessions reads the live sessions in order of id. All pages show
+        one revision.
 
-        Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

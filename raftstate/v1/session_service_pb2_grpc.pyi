@@ -66,10 +66,10 @@ class SessionServiceStub:
     its own; a session_id that cannot be one is INVALID_ARGUMENT (definite).
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]
-    """ListSessions reads the live sessions in order of id. Each page is a read of its
-    own: pages do not pin a revision, and their headers say which they reflect.
+    """ListSessions reads the live sessions in order of id. All pages show
+    one revision.
 
-    Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
     """
 
 @_typing.type_check_only
@@ -110,10 +110,10 @@ class SessionServiceAsyncStub(SessionServiceStub):
     its own; a session_id that cannot be one is INVALID_ARGUMENT (definite).
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """ListSessions reads the live sessions in order of id. Each page is a read of its
-    own: pages do not pin a revision, and their headers say which they reflect.
+    """ListSessions reads the live sessions in order of id. All pages show
+    one revision.
 
-    Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+    Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -175,10 +175,10 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.ListSessionsResponse, _abc.Awaitable[_session_service_pb2.ListSessionsResponse]]:
-        """ListSessions reads the live sessions in order of id. Each page is a read of its
-        own: pages do not pin a revision, and their headers say which they reflect.
+        """ListSessions reads the live sessions in order of id. All pages show
+        one revision.
 
-        Definite failures: INVALID_ARGUMENT (page_size, page_token, consistency).
+        Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,6 +2,9 @@ from raftstate.v1 import agent_service_pb2 as _agent_service_pb2
 from raftstate.v1 import checkpoint_service_pb2 as _checkpoint_service_pb2
 from raftstate.v1 import common_pb2 as _common_pb2
 from raftstate.v1 import event_service_pb2 as _event_service_pb2
+from raftstate.v1 import kv_service_pb2 as _kv_service_pb2
+from raftstate.v1 import lease_service_pb2 as _lease_service_pb2
+from raftstate.v1 import recovery_service_pb2 as _recovery_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -37,7 +40,7 @@ class CommitStepResponse(_message.Message):
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., first_position: _Optional[int] = ...) -> None: ...
 
 class Mutation(_message.Message):
-    __slots__ = ("create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step")
+    __slots__ = ("create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator")
     CREATE_AGENT_FIELD_NUMBER: _ClassVar[int]
     UPDATE_AGENT_FIELD_NUMBER: _ClassVar[int]
     RETIRE_AGENT_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +49,27 @@ class Mutation(_message.Message):
     HALT_AGENT_FIELD_NUMBER: _ClassVar[int]
     RESUME_AGENT_FIELD_NUMBER: _ClassVar[int]
     COMMIT_STEP_FIELD_NUMBER: _ClassVar[int]
+    FORK_AGENT_FIELD_NUMBER: _ClassVar[int]
+    APPEND_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SAVE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TAG_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    MARK_VALID_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    COPY_LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    PUT_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TXN_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_FIELD_NUMBER: _ClassVar[int]
+    PUT_VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     create_agent: _agent_service_pb2.CreateAgentRequest
     update_agent: _agent_service_pb2.UpdateAgentRequest
     retire_agent: _agent_service_pb2.RetireAgentRequest
@@ -54,7 +78,28 @@ class Mutation(_message.Message):
     halt_agent: _agent_service_pb2.HaltAgentRequest
     resume_agent: _agent_service_pb2.ResumeAgentRequest
     commit_step: CommitStepRequest
-    def __init__(self, create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentRequest, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentRequest, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentRequest, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipRequest, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipRequest, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentRequest, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentRequest, _Mapping]] = ..., commit_step: _Optional[_Union[CommitStepRequest, _Mapping]] = ...) -> None: ...
+    fork_agent: _agent_service_pb2.ForkAgentRequest
+    append_events: _event_service_pb2.AppendEventsRequest
+    truncate_before: _event_service_pb2.TruncateBeforeRequest
+    save_projection: _event_service_pb2.SaveProjectionRequest
+    delete_projection: _event_service_pb2.DeleteProjectionRequest
+    put_checkpoint: _checkpoint_service_pb2.PutCheckpointRequest
+    put_chunk: _checkpoint_service_pb2.PutChunkRequest
+    tag_checkpoint: _checkpoint_service_pb2.TagCheckpointRequest
+    mark_valid: _checkpoint_service_pb2.MarkValidRequest
+    prune_checkpoints: _checkpoint_service_pb2.PruneCheckpointsRequest
+    copy_lineage: _checkpoint_service_pb2.CopyLineageRequest
+    put_group_checkpoint: _checkpoint_service_pb2.PutGroupCheckpointRequest
+    delete_group_checkpoint: _checkpoint_service_pb2.DeleteGroupCheckpointRequest
+    put: _kv_service_pb2.PutRequest
+    delete: _kv_service_pb2.DeleteRequest
+    delete_range: _kv_service_pb2.DeleteRangeRequest
+    txn: _kv_service_pb2.TxnRequest
+    compact: _kv_service_pb2.CompactRequest
+    grant: _lease_service_pb2.GrantRequest
+    revoke: _lease_service_pb2.RevokeRequest
+    put_validator: _recovery_service_pb2.PutValidatorRequest
+    def __init__(self, create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentRequest, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentRequest, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentRequest, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipRequest, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipRequest, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentRequest, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentRequest, _Mapping]] = ..., commit_step: _Optional[_Union[CommitStepRequest, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentRequest, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsRequest, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeRequest, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionRequest, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionRequest, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointRequest, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkRequest, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointRequest, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidRequest, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsRequest, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageRequest, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointRequest, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointRequest, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutRequest, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnRequest, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactRequest, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantRequest, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeRequest, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorRequest, _Mapping]] = ...) -> None: ...
 
 class SubmitRequest(_message.Message):
     __slots__ = ("first_nonce", "mutations")
@@ -65,7 +110,7 @@ class SubmitRequest(_message.Message):
     def __init__(self, first_nonce: _Optional[int] = ..., mutations: _Optional[_Iterable[_Union[Mutation, _Mapping]]] = ...) -> None: ...
 
 class MutationResult(_message.Message):
-    __slots__ = ("nonce", "error", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step")
+    __slots__ = ("nonce", "error", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator")
     NONCE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CREATE_AGENT_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +121,27 @@ class MutationResult(_message.Message):
     HALT_AGENT_FIELD_NUMBER: _ClassVar[int]
     RESUME_AGENT_FIELD_NUMBER: _ClassVar[int]
     COMMIT_STEP_FIELD_NUMBER: _ClassVar[int]
+    FORK_AGENT_FIELD_NUMBER: _ClassVar[int]
+    APPEND_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SAVE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TAG_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    MARK_VALID_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    COPY_LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    PUT_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TXN_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_FIELD_NUMBER: _ClassVar[int]
+    PUT_VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     nonce: int
     error: bytes
     create_agent: _agent_service_pb2.CreateAgentResponse
@@ -86,7 +152,28 @@ class MutationResult(_message.Message):
     halt_agent: _agent_service_pb2.HaltAgentResponse
     resume_agent: _agent_service_pb2.ResumeAgentResponse
     commit_step: CommitStepResponse
-    def __init__(self, nonce: _Optional[int] = ..., error: _Optional[bytes] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentResponse, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentResponse, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentResponse, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipResponse, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipResponse, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentResponse, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentResponse, _Mapping]] = ..., commit_step: _Optional[_Union[CommitStepResponse, _Mapping]] = ...) -> None: ...
+    fork_agent: _agent_service_pb2.ForkAgentResponse
+    append_events: _event_service_pb2.AppendEventsResponse
+    truncate_before: _event_service_pb2.TruncateBeforeResponse
+    save_projection: _event_service_pb2.SaveProjectionResponse
+    delete_projection: _event_service_pb2.DeleteProjectionResponse
+    put_checkpoint: _checkpoint_service_pb2.PutCheckpointResponse
+    put_chunk: _checkpoint_service_pb2.PutChunkResponse
+    tag_checkpoint: _checkpoint_service_pb2.TagCheckpointResponse
+    mark_valid: _checkpoint_service_pb2.MarkValidResponse
+    prune_checkpoints: _checkpoint_service_pb2.PruneCheckpointsResponse
+    copy_lineage: _checkpoint_service_pb2.CopyLineageResponse
+    put_group_checkpoint: _checkpoint_service_pb2.PutGroupCheckpointResponse
+    delete_group_checkpoint: _checkpoint_service_pb2.DeleteGroupCheckpointResponse
+    put: _kv_service_pb2.PutResponse
+    delete: _kv_service_pb2.DeleteResponse
+    delete_range: _kv_service_pb2.DeleteRangeResponse
+    txn: _kv_service_pb2.TxnResponse
+    compact: _kv_service_pb2.CompactResponse
+    grant: _lease_service_pb2.GrantResponse
+    revoke: _lease_service_pb2.RevokeResponse
+    put_validator: _recovery_service_pb2.PutValidatorResponse
+    def __init__(self, nonce: _Optional[int] = ..., error: _Optional[bytes] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentResponse, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentResponse, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentResponse, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipResponse, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipResponse, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentResponse, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentResponse, _Mapping]] = ..., commit_step: _Optional[_Union[CommitStepResponse, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentResponse, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsResponse, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeResponse, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionResponse, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionResponse, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointResponse, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkResponse, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointResponse, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidResponse, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsResponse, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageResponse, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointResponse, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointResponse, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutResponse, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteResponse, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeResponse, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnResponse, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactResponse, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantResponse, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeResponse, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorResponse, _Mapping]] = ...) -> None: ...
 
 class SubmitResponse(_message.Message):
     __slots__ = ("results",)

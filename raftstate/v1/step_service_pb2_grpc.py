@@ -59,8 +59,9 @@ class StepServiceServicer:
         Definite failures (the step did not and will not happen):
         FAILED_PRECONDITION  FENCED, NOT_OWNER, AGENT_STATE, SESSION_EXPIRED.
         ABORTED              CONFLICT: the head is another one; details say which.
-        NOT_FOUND            AGENT_NOT_FOUND.
-        ALREADY_EXISTS       REQUEST_ID_REUSED.
+        NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
+        FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
+        ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
         INVALID_ARGUMENT     the request breaks a limit; details name the field.
         UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
         RESOURCE_EXHAUSTED   OVERLOADED: nothing was proposed.

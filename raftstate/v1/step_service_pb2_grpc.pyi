@@ -41,8 +41,9 @@ class StepServiceStub:
     Definite failures (the step did not and will not happen):
       FAILED_PRECONDITION  FENCED, NOT_OWNER, AGENT_STATE, SESSION_EXPIRED.
       ABORTED              CONFLICT: the head is another one; details say which.
-      NOT_FOUND            AGENT_NOT_FOUND.
-      ALREADY_EXISTS       REQUEST_ID_REUSED.
+      NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
+      FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
+      ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
       INVALID_ARGUMENT     the request breaks a limit; details name the field.
       UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
       RESOURCE_EXHAUSTED   OVERLOADED: nothing was proposed.
@@ -75,8 +76,9 @@ class StepServiceAsyncStub(StepServiceStub):
     Definite failures (the step did not and will not happen):
       FAILED_PRECONDITION  FENCED, NOT_OWNER, AGENT_STATE, SESSION_EXPIRED.
       ABORTED              CONFLICT: the head is another one; details say which.
-      NOT_FOUND            AGENT_NOT_FOUND.
-      ALREADY_EXISTS       REQUEST_ID_REUSED.
+      NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
+      FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
+      ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
       INVALID_ARGUMENT     the request breaks a limit; details name the field.
       UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
       RESOURCE_EXHAUSTED   OVERLOADED: nothing was proposed.
@@ -112,8 +114,9 @@ class StepServiceServicer(metaclass=_abc_1.ABCMeta):
         Definite failures (the step did not and will not happen):
           FAILED_PRECONDITION  FENCED, NOT_OWNER, AGENT_STATE, SESSION_EXPIRED.
           ABORTED              CONFLICT: the head is another one; details say which.
-          NOT_FOUND            AGENT_NOT_FOUND.
-          ALREADY_EXISTS       REQUEST_ID_REUSED.
+          NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
+          FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
+          ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
           INVALID_ARGUMENT     the request breaks a limit; details name the field.
           UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
           RESOURCE_EXHAUSTED   OVERLOADED: nothing was proposed.

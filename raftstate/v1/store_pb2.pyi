@@ -1,5 +1,10 @@
 from raftstate.v1 import agent_service_pb2 as _agent_service_pb2
+from raftstate.v1 import checkpoint_service_pb2 as _checkpoint_service_pb2
 from raftstate.v1 import common_pb2 as _common_pb2
+from raftstate.v1 import event_service_pb2 as _event_service_pb2
+from raftstate.v1 import kv_service_pb2 as _kv_service_pb2
+from raftstate.v1 import lease_service_pb2 as _lease_service_pb2
+from raftstate.v1 import recovery_service_pb2 as _recovery_service_pb2
 from raftstate.v1 import session_service_pb2 as _session_service_pb2
 from raftstate.v1 import step_service_pb2 as _step_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -26,6 +31,22 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_INVALID_REQUEST: _ClassVar[Reason]
     REASON_OUTCOME_FORGOTTEN: _ClassVar[Reason]
     REASON_EXPIRY_OVERTAKEN: _ClassVar[Reason]
+    REASON_STREAM_EXISTS: _ClassVar[Reason]
+    REASON_STREAM_NOT_FOUND: _ClassVar[Reason]
+    REASON_EVENT_ID_REUSED: _ClassVar[Reason]
+    REASON_NOT_COVERED: _ClassVar[Reason]
+    REASON_PROJECTION_NOT_FOUND: _ClassVar[Reason]
+    REASON_CHECKPOINT_NOT_FOUND: _ClassVar[Reason]
+    REASON_CHUNK_MISSING: _ClassVar[Reason]
+    REASON_CHAIN_TOO_LONG: _ClassVar[Reason]
+    REASON_VALIDATOR_NOT_FOUND: _ClassVar[Reason]
+    REASON_GROUP_EXISTS: _ClassVar[Reason]
+    REASON_GROUP_NOT_FOUND: _ClassVar[Reason]
+    REASON_TOO_MANY: _ClassVar[Reason]
+    REASON_LEASE_NOT_FOUND: _ClassVar[Reason]
+    REASON_LEASE_EXISTS: _ClassVar[Reason]
+    REASON_COMPACTED: _ClassVar[Reason]
+    REASON_FUTURE_REVISION: _ClassVar[Reason]
 REASON_UNSPECIFIED: Reason
 REASON_AGENT_NOT_FOUND: Reason
 REASON_AGENT_EXISTS: Reason
@@ -39,9 +60,25 @@ REASON_REQUEST_ID_REUSED: Reason
 REASON_INVALID_REQUEST: Reason
 REASON_OUTCOME_FORGOTTEN: Reason
 REASON_EXPIRY_OVERTAKEN: Reason
+REASON_STREAM_EXISTS: Reason
+REASON_STREAM_NOT_FOUND: Reason
+REASON_EVENT_ID_REUSED: Reason
+REASON_NOT_COVERED: Reason
+REASON_PROJECTION_NOT_FOUND: Reason
+REASON_CHECKPOINT_NOT_FOUND: Reason
+REASON_CHUNK_MISSING: Reason
+REASON_CHAIN_TOO_LONG: Reason
+REASON_VALIDATOR_NOT_FOUND: Reason
+REASON_GROUP_EXISTS: Reason
+REASON_GROUP_NOT_FOUND: Reason
+REASON_TOO_MANY: Reason
+REASON_LEASE_NOT_FOUND: Reason
+REASON_LEASE_EXISTS: Reason
+REASON_COMPACTED: Reason
+REASON_FUTURE_REVISION: Reason
 
 class Command(_message.Message):
-    __slots__ = ("open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "expire_session", "expire_ownership")
+    __slots__ = ("open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "expire_session", "expire_ownership", "expire_lease", "trim_history", "collect_chunks", "sweep", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator")
     OPEN_SESSION_FIELD_NUMBER: _ClassVar[int]
     CLOSE_SESSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_AGENT_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +91,31 @@ class Command(_message.Message):
     COMMIT_STEP_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_SESSION_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_OWNERSHIP_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_LEASE_FIELD_NUMBER: _ClassVar[int]
+    TRIM_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    COLLECT_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    SWEEP_FIELD_NUMBER: _ClassVar[int]
+    FORK_AGENT_FIELD_NUMBER: _ClassVar[int]
+    APPEND_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SAVE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TAG_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    MARK_VALID_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    COPY_LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    PUT_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TXN_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_FIELD_NUMBER: _ClassVar[int]
+    PUT_VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     open_session: _session_service_pb2.OpenSessionRequest
     close_session: _session_service_pb2.CloseSessionRequest
     create_agent: _agent_service_pb2.CreateAgentRequest
@@ -66,7 +128,32 @@ class Command(_message.Message):
     commit_step: _step_service_pb2.CommitStepRequest
     expire_session: ExpireSession
     expire_ownership: ExpireOwnership
-    def __init__(self, open_session: _Optional[_Union[_session_service_pb2.OpenSessionRequest, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionRequest, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentRequest, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentRequest, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentRequest, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipRequest, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipRequest, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentRequest, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentRequest, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepRequest, _Mapping]] = ..., expire_session: _Optional[_Union[ExpireSession, _Mapping]] = ..., expire_ownership: _Optional[_Union[ExpireOwnership, _Mapping]] = ...) -> None: ...
+    expire_lease: ExpireLease
+    trim_history: TrimHistory
+    collect_chunks: CollectChunks
+    sweep: Sweep
+    fork_agent: _agent_service_pb2.ForkAgentRequest
+    append_events: _event_service_pb2.AppendEventsRequest
+    truncate_before: _event_service_pb2.TruncateBeforeRequest
+    save_projection: _event_service_pb2.SaveProjectionRequest
+    delete_projection: _event_service_pb2.DeleteProjectionRequest
+    put_checkpoint: _checkpoint_service_pb2.PutCheckpointRequest
+    put_chunk: _checkpoint_service_pb2.PutChunkRequest
+    tag_checkpoint: _checkpoint_service_pb2.TagCheckpointRequest
+    mark_valid: _checkpoint_service_pb2.MarkValidRequest
+    prune_checkpoints: _checkpoint_service_pb2.PruneCheckpointsRequest
+    copy_lineage: _checkpoint_service_pb2.CopyLineageRequest
+    put_group_checkpoint: _checkpoint_service_pb2.PutGroupCheckpointRequest
+    delete_group_checkpoint: _checkpoint_service_pb2.DeleteGroupCheckpointRequest
+    put: _kv_service_pb2.PutRequest
+    delete: _kv_service_pb2.DeleteRequest
+    delete_range: _kv_service_pb2.DeleteRangeRequest
+    txn: _kv_service_pb2.TxnRequest
+    compact: _kv_service_pb2.CompactRequest
+    grant: _lease_service_pb2.GrantRequest
+    revoke: _lease_service_pb2.RevokeRequest
+    put_validator: _recovery_service_pb2.PutValidatorRequest
+    def __init__(self, open_session: _Optional[_Union[_session_service_pb2.OpenSessionRequest, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionRequest, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentRequest, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentRequest, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentRequest, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipRequest, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipRequest, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentRequest, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentRequest, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepRequest, _Mapping]] = ..., expire_session: _Optional[_Union[ExpireSession, _Mapping]] = ..., expire_ownership: _Optional[_Union[ExpireOwnership, _Mapping]] = ..., expire_lease: _Optional[_Union[ExpireLease, _Mapping]] = ..., trim_history: _Optional[_Union[TrimHistory, _Mapping]] = ..., collect_chunks: _Optional[_Union[CollectChunks, _Mapping]] = ..., sweep: _Optional[_Union[Sweep, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentRequest, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsRequest, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeRequest, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionRequest, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionRequest, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointRequest, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkRequest, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointRequest, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidRequest, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsRequest, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageRequest, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointRequest, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointRequest, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutRequest, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnRequest, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactRequest, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantRequest, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeRequest, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorRequest, _Mapping]] = ...) -> None: ...
 
 class ExpireSession(_message.Message):
     __slots__ = ("session_id", "touched_revision")
@@ -86,6 +173,36 @@ class ExpireOwnership(_message.Message):
     touched_revision: int
     def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., touched_revision: _Optional[int] = ...) -> None: ...
 
+class ExpireLease(_message.Message):
+    __slots__ = ("lease_id", "granted_revision", "touched_revision")
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    TOUCHED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    lease_id: int
+    granted_revision: int
+    touched_revision: int
+    def __init__(self, lease_id: _Optional[int] = ..., granted_revision: _Optional[int] = ..., touched_revision: _Optional[int] = ...) -> None: ...
+
+class TrimHistory(_message.Message):
+    __slots__ = ("revision",)
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+
+class CollectChunks(_message.Message):
+    __slots__ = ("unused_since_ms", "limit")
+    UNUSED_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    unused_since_ms: int
+    limit: int
+    def __init__(self, unused_since_ms: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class Sweep(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    def __init__(self, rows: _Optional[int] = ...) -> None: ...
+
 class LogEntry(_message.Message):
     __slots__ = ("log_time_ms", "wall_time_ms", "commands")
     LOG_TIME_MS_FIELD_NUMBER: _ClassVar[int]
@@ -97,7 +214,7 @@ class LogEntry(_message.Message):
     def __init__(self, log_time_ms: _Optional[int] = ..., wall_time_ms: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("reason", "message", "current_fence", "current_holder", "current_head", "lifecycle", "field")
+    __slots__ = ("reason", "message", "current_fence", "current_holder", "current_head", "lifecycle", "field", "subject", "current_seq", "current_position", "current_revision", "oldest_revision", "limit", "chunk_hash")
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FENCE_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +222,13 @@ class Refusal(_message.Message):
     CURRENT_HEAD_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_POSITION_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_HASH_FIELD_NUMBER: _ClassVar[int]
     reason: Reason
     message: str
     current_fence: _common_pb2.FencingToken
@@ -112,14 +236,21 @@ class Refusal(_message.Message):
     current_head: _common_pb2.StepHead
     lifecycle: _agent_service_pb2.Lifecycle
     field: str
-    def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., current_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., current_holder: _Optional[str] = ..., current_head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., lifecycle: _Optional[_Union[_agent_service_pb2.Lifecycle, str]] = ..., field: _Optional[str] = ...) -> None: ...
+    subject: str
+    current_seq: int
+    current_position: int
+    current_revision: int
+    oldest_revision: int
+    limit: int
+    chunk_hash: bytes
+    def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., current_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., current_holder: _Optional[str] = ..., current_head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., lifecycle: _Optional[_Union[_agent_service_pb2.Lifecycle, str]] = ..., field: _Optional[str] = ..., subject: _Optional[str] = ..., current_seq: _Optional[int] = ..., current_position: _Optional[int] = ..., current_revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., limit: _Optional[int] = ..., chunk_hash: _Optional[bytes] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ("revision", "raft_index", "refusal", "done", "open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step")
+    __slots__ = ("revision", "raft_index", "refusal", "done", "open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RAFT_INDEX_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +265,27 @@ class Outcome(_message.Message):
     HALT_AGENT_FIELD_NUMBER: _ClassVar[int]
     RESUME_AGENT_FIELD_NUMBER: _ClassVar[int]
     COMMIT_STEP_FIELD_NUMBER: _ClassVar[int]
+    FORK_AGENT_FIELD_NUMBER: _ClassVar[int]
+    APPEND_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SAVE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    DELETE_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TAG_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    MARK_VALID_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    COPY_LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    PUT_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_GROUP_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TXN_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_FIELD_NUMBER: _ClassVar[int]
+    PUT_VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     revision: int
     raft_index: int
     refusal: Refusal
@@ -148,17 +300,84 @@ class Outcome(_message.Message):
     halt_agent: _agent_service_pb2.HaltAgentResponse
     resume_agent: _agent_service_pb2.ResumeAgentResponse
     commit_step: _step_service_pb2.CommitStepResponse
-    def __init__(self, revision: _Optional[int] = ..., raft_index: _Optional[int] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[_session_service_pb2.OpenSessionResponse, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionResponse, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentResponse, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentResponse, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentResponse, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipResponse, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipResponse, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentResponse, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentResponse, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepResponse, _Mapping]] = ...) -> None: ...
+    fork_agent: _agent_service_pb2.ForkAgentResponse
+    append_events: _event_service_pb2.AppendEventsResponse
+    truncate_before: _event_service_pb2.TruncateBeforeResponse
+    save_projection: _event_service_pb2.SaveProjectionResponse
+    delete_projection: _event_service_pb2.DeleteProjectionResponse
+    put_checkpoint: _checkpoint_service_pb2.PutCheckpointResponse
+    put_chunk: _checkpoint_service_pb2.PutChunkResponse
+    tag_checkpoint: _checkpoint_service_pb2.TagCheckpointResponse
+    mark_valid: _checkpoint_service_pb2.MarkValidResponse
+    prune_checkpoints: _checkpoint_service_pb2.PruneCheckpointsResponse
+    copy_lineage: _checkpoint_service_pb2.CopyLineageResponse
+    put_group_checkpoint: _checkpoint_service_pb2.PutGroupCheckpointResponse
+    delete_group_checkpoint: _checkpoint_service_pb2.DeleteGroupCheckpointResponse
+    put: _kv_service_pb2.PutResponse
+    delete: _kv_service_pb2.DeleteResponse
+    delete_range: _kv_service_pb2.DeleteRangeResponse
+    txn: _kv_service_pb2.TxnResponse
+    compact: _kv_service_pb2.CompactResponse
+    grant: _lease_service_pb2.GrantResponse
+    revoke: _lease_service_pb2.RevokeResponse
+    put_validator: _recovery_service_pb2.PutValidatorResponse
+    def __init__(self, revision: _Optional[int] = ..., raft_index: _Optional[int] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[_session_service_pb2.OpenSessionResponse, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionResponse, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentResponse, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentResponse, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentResponse, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipResponse, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipResponse, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentResponse, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentResponse, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepResponse, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentResponse, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsResponse, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeResponse, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionResponse, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionResponse, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointResponse, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkResponse, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointResponse, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidResponse, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsResponse, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageResponse, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointResponse, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointResponse, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutResponse, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteResponse, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeResponse, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnResponse, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactResponse, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantResponse, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeResponse, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorResponse, _Mapping]] = ...) -> None: ...
 
-class SessionRecord(_message.Message):
-    __slots__ = ("session", "touched_revision", "forgotten_below")
-    SESSION_FIELD_NUMBER: _ClassVar[int]
+class SessionTouch(_message.Message):
+    __slots__ = ("touched_revision", "forgotten_below")
     TOUCHED_REVISION_FIELD_NUMBER: _ClassVar[int]
     FORGOTTEN_BELOW_FIELD_NUMBER: _ClassVar[int]
-    session: _session_service_pb2.Session
     touched_revision: int
     forgotten_below: int
-    def __init__(self, session: _Optional[_Union[_session_service_pb2.Session, _Mapping]] = ..., touched_revision: _Optional[int] = ..., forgotten_below: _Optional[int] = ...) -> None: ...
+    def __init__(self, touched_revision: _Optional[int] = ..., forgotten_below: _Optional[int] = ...) -> None: ...
+
+class CheckpointBody(_message.Message):
+    __slots__ = ("data", "chunks")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    chunks: _containers.RepeatedCompositeFieldContainer[_checkpoint_service_pb2.ChunkRef]
+    def __init__(self, data: _Optional[bytes] = ..., chunks: _Optional[_Iterable[_Union[_checkpoint_service_pb2.ChunkRef, _Mapping]]] = ...) -> None: ...
+
+class ChunkRecord(_message.Message):
+    __slots__ = ("uses", "unused_since_ms", "size_bytes")
+    USES_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    uses: int
+    unused_since_ms: int
+    size_bytes: int
+    def __init__(self, uses: _Optional[int] = ..., unused_since_ms: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class HistoryMark(_message.Message):
+    __slots__ = ("oldest_revision", "swept_revision")
+    OLDEST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    SWEPT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    oldest_revision: int
+    swept_revision: int
+    def __init__(self, oldest_revision: _Optional[int] = ..., swept_revision: _Optional[int] = ...) -> None: ...
+
+class ChangedKeys(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class GarbageJob(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: TruncatedEvents
+    def __init__(self, events: _Optional[_Union[TruncatedEvents, _Mapping]] = ...) -> None: ...
+
+class TruncatedEvents(_message.Message):
+    __slots__ = ("stream_id", "first_seq", "last_seq")
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    stream_id: str
+    first_seq: int
+    last_seq: int
+    def __init__(self, stream_id: _Optional[str] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ...) -> None: ...
 
 class OutcomeRecord(_message.Message):
     __slots__ = ("payload_hash", "outcome")

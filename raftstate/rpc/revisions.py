@@ -1,0 +1,75 @@
+"""How far the state that views show has come, for those on the loop who wait for it.
+
+The raft thread announces a revision after the commit that made it visible; several
+announcements that come close together wake the loop once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from heapq import heappop, heappush
+from itertools import count
+
+from raftstate.core.types import Revision
+
+
+class Revisions:
+    """The newest revision that views show. Made for one loop, on which all but
+    `announce` is called."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._announced: Revision | None = None
+        self._order = count()
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._listeners: set[asyncio.Event] = set()
+        self.current = Revision(0)
+
+    def announce(self, revision: Revision) -> None:
+        """Views show this revision now; called on the raft thread, returns at once.
+
+        It may be lower than one before: a state that was rebuilt begins behind."""
+        with self._lock:
+            asleep = self._announced is None
+            self._announced = revision
+        if asleep:
+            try:
+                self._loop.call_soon_threadsafe(self._note)
+            except RuntimeError:
+                if not self._loop.is_closed():
+                    raise
+
+    def _note(self) -> None:
+        with self._lock:
+            revision, self._announced = self._announced, None
+        assert revision is not None
+        self.current = revision
+        while self._waiters and self._waiters[0][0] <= revision:
+            _, _, waiter = heappop(self._waiters)
+            if not waiter.done():
+                waiter.set_result(None)
+        for listener in self._listeners:
+            listener.set()
+
+    async def reach(self, revision: int) -> None:
+        """Wait until views show a revision; whoever waits no longer is cancelled."""
+        if self.current >= revision:
+            return
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        heappush(self._waiters, (revision, next(self._order), waiter))
+        try:
+            await waiter
+        finally:
+            if waiter.cancelled():
+                self._waiters = [one for one in self._waiters if one[2] is not waiter]
+                self._waiters.sort()
+
+    def listen(self, listener: asyncio.Event) -> None:
+        """Set an event whenever the revision moves, until `leave`."""
+        self._listeners.add(listener)
+
+    def leave(self, listener: asyncio.Event) -> None:
+        """Stop that."""
+        self._listeners.discard(listener)
