@@ -138,8 +138,8 @@ class MemberNotFound(RaftStateError):
     reason = "NOT_FOUND"
 
 
-class TooManyMembers(RaftStateError):
-    """The cluster has as many members as it may have."""
+class TooMany(RaftStateError):
+    """There would be more of something than there may be: `details` name the limit."""
 
     reason = "TOO_MANY"
 
@@ -151,7 +151,7 @@ class AgentState(RaftStateError):
 
 
 class AgentNotFound(RaftStateError):
-    """There is no agent, checkpoint or stream of that id."""
+    """There is no agent of that id."""
 
     reason = "AGENT_NOT_FOUND"
 
@@ -160,6 +160,112 @@ class AgentExists(RaftStateError):
     """There already is an agent of that id."""
 
     reason = "AGENT_EXISTS"
+
+
+class StreamNotFound(RaftStateError):
+    """There is no stream of that id: nobody has appended to it."""
+
+    reason = "STREAM_NOT_FOUND"
+
+
+class StreamExists(RaftStateError):
+    """The id that a new agent was to have is a stream's."""
+
+    reason = "STREAM_EXISTS"
+
+
+class EventIdReused(RaftStateError):
+    """An event of that id is in the stream, and it is another one."""
+
+    reason = "EVENT_ID_REUSED"
+
+
+class NotCovered(RaftStateError):
+    """Neither a checkpoint nor a projection has dealt with all that was to be removed."""
+
+    reason = "NOT_COVERED"
+
+
+class ProjectionNotFound(RaftStateError):
+    """There is no projection of that name."""
+
+    reason = "PROJECTION_NOT_FOUND"
+
+
+class CheckpointNotFound(RaftStateError):
+    """The agent has no such checkpoint."""
+
+    reason = "CHECKPOINT_NOT_FOUND"
+
+
+class ChunkMissing(RaftStateError):
+    """A chunk that the checkpoint names was not uploaded, or is gone by now; `details`
+    name it (`chunk_hash`)."""
+
+    reason = "CHUNK_MISSING"
+
+
+class ChainTooLong(RaftStateError):
+    """The base of a delta stands at the end of a chain that is as long as one may be."""
+
+    reason = "CHAIN_TOO_LONG"
+
+
+class ValidatorNotFound(RaftStateError):
+    """No validator of that name is registered for the agent."""
+
+    reason = "VALIDATOR_NOT_FOUND"
+
+
+class GroupExists(RaftStateError):
+    """There already is a group checkpoint of that id."""
+
+    reason = "GROUP_EXISTS"
+
+
+class GroupNotFound(RaftStateError):
+    """There is no group checkpoint of that id."""
+
+    reason = "GROUP_NOT_FOUND"
+
+
+class LeaseNotFound(RaftStateError):
+    """There is no live lease of that id."""
+
+    reason = "LEASE_NOT_FOUND"
+
+
+class LeaseExists(RaftStateError):
+    """There already is a lease of that id."""
+
+    reason = "LEASE_EXISTS"
+
+
+class Compacted(RaftStateError):
+    """What was asked for is forgotten; `details` name the oldest revision, or event, that
+    can be read."""
+
+    reason = "COMPACTED"
+
+
+class FutureRevision(RaftStateError):
+    """The store has not come to that revision yet; `details` name the newest."""
+
+    reason = "FUTURE_REVISION"
+
+
+class NotComparable(RaftStateError):
+    """The checkpoints' content cannot be compared: its type, or its size, forbids it."""
+
+    reason = "NOT_COMPARABLE"
+
+
+class WatchTooSlow(RaftStateError):
+    """The watch was ended because its changes were not taken in time. `details` hold a
+    `resume_token`: a watch that begins there misses nothing."""
+
+    reason = "WATCH_TOO_SLOW"
+    retryable = True
 
 
 class SessionExpired(RaftStateError):

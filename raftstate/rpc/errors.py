@@ -57,6 +57,23 @@ _CODES = {
     "LAST_VOTER": grpc.StatusCode.FAILED_PRECONDITION,
     "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "TOO_MANY": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "STREAM_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "STREAM_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
+    "EVENT_ID_REUSED": grpc.StatusCode.ALREADY_EXISTS,
+    "NOT_COVERED": grpc.StatusCode.FAILED_PRECONDITION,
+    "PROJECTION_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "CHECKPOINT_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "CHUNK_MISSING": grpc.StatusCode.FAILED_PRECONDITION,
+    "CHAIN_TOO_LONG": grpc.StatusCode.FAILED_PRECONDITION,
+    "VALIDATOR_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "GROUP_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
+    "GROUP_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "LEASE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "LEASE_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
+    "COMPACTED": grpc.StatusCode.OUT_OF_RANGE,
+    "FUTURE_REVISION": grpc.StatusCode.OUT_OF_RANGE,
+    "NOT_COMPARABLE": grpc.StatusCode.FAILED_PRECONDITION,
+    "WATCH_TOO_SLOW": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "CORRUPT": grpc.StatusCode.DATA_LOSS,
     "INTERNAL": grpc.StatusCode.INTERNAL,
 }
@@ -155,12 +172,58 @@ def unreadable(reason: str) -> Failure:
 
 
 def not_found(what: str, name: str) -> Failure:
-    """There is no such agent, stream or checkpoint."""
+    """There is no such agent, stream, checkpoint, projection, group, lease or validator."""
     return Failure(
-        "AGENT_NOT_FOUND",
+        f"{what.upper()}_NOT_FOUND",
         f"there is no {what} {name!r}",
         definite=True,
         metadata={"subject": name},
+    )
+
+
+def compacted(revision: int, oldest: int) -> Failure:
+    """What the store was at that revision is forgotten."""
+    return Failure(
+        "COMPACTED",
+        f"revision {revision} is compacted: the oldest that can be read is {oldest}",
+        definite=True,
+        metadata={"oldest_revision": str(oldest)},
+    )
+
+
+def future_revision(revision: int, newest: int) -> Failure:
+    """The store has not come so far."""
+    return Failure(
+        "FUTURE_REVISION",
+        f"revision {revision} is not reached: it is {newest}",
+        definite=True,
+        metadata={"revision": str(newest)},
+    )
+
+
+def too_many(message: str, limit: int) -> Failure:
+    """There would be more of something than this member puts up with."""
+    return Failure("TOO_MANY", message, definite=True, metadata={"limit": str(limit)})
+
+
+def not_comparable(message: str, field: str) -> Failure:
+    """A checkpoint's content cannot be compared with another's."""
+    detail = _precondition("NOT_COMPARABLE", field, message)
+    metadata = {"field": field}
+    return Failure(
+        "NOT_COMPARABLE", message, definite=True, metadata=metadata, details=[detail]
+    )
+
+
+def outcome_compacted(revision: int) -> Failure:
+    """A transaction was done, and what its reads saw is forgotten."""
+    message = f"it was done at revision {revision}; what its reads saw is compacted"
+    return Failure(
+        "OUTCOME_FORGOTTEN",
+        message,
+        definite=False,
+        metadata={"revision": str(revision)},
+        details=[_precondition("OUTCOME_FORGOTTEN", f"revision/{revision}", message)],
     )
 
 
@@ -225,7 +288,7 @@ def refused(outcome: Outcome, subject: str) -> Failure:
         reason = "INTERNAL"
     details: list[Message] = []
     if _CODES[reason] is grpc.StatusCode.FAILED_PRECONDITION:
-        details.append(_precondition(reason, subject, refusal.message))
+        details.append(_precondition(reason, refusal.subject or subject, refusal.message))
     if refusal.field:
         violation = BadRequest.FieldViolation(field=refusal.field, description=refusal.message)
         details.append(BadRequest(field_violations=[violation]))
@@ -251,8 +314,17 @@ def _refusal_metadata(refusal: Refusal) -> dict[str, str]:
         metadata["current_checkpoint_id"] = str(head.checkpoint_id)
     if refusal.lifecycle:
         metadata["lifecycle"] = Lifecycle.Name(refusal.lifecycle)
-    if refusal.field:
-        metadata["field"] = refusal.field
+    for name in ("field", "subject"):
+        if text := getattr(refusal, name):
+            metadata[name] = text
+    for name in ("current_seq", "current_position"):
+        if refusal.HasField(name):
+            metadata[name] = str(getattr(refusal, name))
+    for name in ("current_revision", "oldest_revision", "limit"):
+        if number := getattr(refusal, name):
+            metadata[name] = str(number)
+    if refusal.chunk_hash:
+        metadata["chunk_hash"] = refusal.chunk_hash.hex()
     return metadata
 
 

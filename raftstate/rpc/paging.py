@@ -1,5 +1,7 @@
 """Page tokens: where the page before ended, in a form that clients do not read.
 
+A token also holds the revision that the first page showed, so that all pages show one.
+
 A token belongs to one list: it carries a checksum over the list's name and filter,
 so that a token of another list, a cut token or an invented one is an error and never
 a page of something else.
@@ -9,12 +11,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import struct
 import zlib
+from typing import NamedTuple
 
-from raftstate.core.limits import PAGE_SIZE_DEFAULT
+from raftstate.core.limits import PAGE_SIZE_DEFAULT, PAGE_TOKEN_CHARS_MAX
 from raftstate.rpc.errors import invalid_field
 
-_VERSION = b"\x01"
+_VERSION = b"\x02"
+_REVISION = struct.Struct(">Q")
+_HEAD = len(_VERSION) + _REVISION.size
+
+
+class PageStart(NamedTuple):
+    """Where a page begins: after which row, and of which revision. No revision, and
+    nothing to begin after, for the first page of a list."""
+
+    revision: int | None = None
+    after: bytes = b""
 
 
 def page_size(asked: int) -> int:
@@ -22,29 +36,32 @@ def page_size(asked: int) -> int:
     return asked or PAGE_SIZE_DEFAULT
 
 
-def page_token(scope: str, after: str) -> str:
-    """The token of the page that begins after the row named `after`."""
-    body = _VERSION + after.encode()
-    return base64.urlsafe_b64encode(_checksum(scope, body) + body).decode().rstrip("=")
+def page_token(scope: str, revision: int, after: bytes) -> str:
+    """The token of the page that begins after the row named `after`, and shows what was
+    there at a revision."""
+    body = _VERSION + _REVISION.pack(revision) + after
+    token = base64.urlsafe_b64encode(_checksum(scope, body) + body).decode().rstrip("=")
+    assert len(token) <= PAGE_TOKEN_CHARS_MAX, f"a page token of {len(token)} characters"
+    return token
 
 
-def page_start(scope: str, token: str) -> str:
-    """The row that the page begins after; empty for the first page.
+def page_start(scope: str, token: str) -> PageStart:
+    """Where a page begins.
 
     Raises Failure, naming page_token, for anything that `page_token` did not make
     for this scope.
     """
     if not token:
-        return ""
+        return PageStart()
     try:
         raw = base64.b64decode(
             token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
         )
-        checksum, body = raw[:4], raw[4:]
-        if checksum == _checksum(scope, body) and body[:1] == _VERSION:
-            return body[1:].decode()
     except (binascii.Error, UnicodeError):
-        pass  # the same answer as for a wrong checksum
+        raw = b""  # the same answer as for a wrong checksum
+    checksum, body = raw[:4], raw[4:]
+    if len(body) >= _HEAD and body[:1] == _VERSION and checksum == _checksum(scope, body):
+        return PageStart(_REVISION.unpack(body[1:_HEAD])[0], body[_HEAD:])
     words = "is not a token that this list gave"
     raise invalid_field("page_token", words, "next_page_token of the page before")
 

@@ -1,0 +1,290 @@
+"""What a commit costs, and what a node holds in memory, however much is stored.
+
+Three members are founded as any are, and killed. Then each data folder is filled, by the
+same state machine and the same storage as in a node but without network and clients, up to
+the first size; the nodes are started, and a hundred agents commit steps as fast as they can.
+Then the folders are filled further, and so on. What a node uses of a core for each step is
+the figure to compare: how many steps a second come out of it depends on what else goes on.
+
+Apply alone, one small append a command and one commit of the state each, is measured by
+the last commands of each filling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from raftstate.client import AgentHandle, connect
+from raftstate.core.machine import StateMachine, read_counters
+from raftstate.core.ports import Entry
+from raftstate.core.types import Index, MemberId
+from raftstate.localcluster import LocalCluster
+from raftstate.server import boot_id
+from raftstate.storage.open import Storage, open_storage
+from raftstate.v1.common_pb2 import RequestId
+from raftstate.v1.event_service_pb2 import AppendEventsRequest, NewEvent, StreamAppend
+from raftstate.v1.session_service_pb2 import OpenSessionRequest
+from raftstate.v1.store_pb2 import Command, LogEntry, TrimHistory
+from tests.bench.figures import median
+
+_CLUSTER = "local"
+_SESSION = "growth"
+_BATCH = 128
+_COMMANDS_PER_ENTRY = 32
+_STREAMS = 10_000
+_TIMED = 2_000
+_TIMEOUT_S = 60.0
+_OWNERSHIP_S = 60.0
+# Nothing is snapshotted while it is measured, and no more history kept than usual.
+_QUIET = {"snapshot": {"log_bytes": 1 << 40}, "scrub": {"interval_s": 0}}
+_HISTORY = 100_000
+
+
+class _Use(NamedTuple):
+    """What a process has used: seconds of CPU, and bytes in memory."""
+
+    cpu_s: float
+    resident: int
+    anonymous: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be told."""
+    sizes = [10_000, 1_000_000]
+    parser.add_argument("--events", type=int, nargs="+", default=sizes, help="ascending")
+    parser.add_argument("--agents", type=int, default=100, help="that commit at once")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
+    parser.add_argument("--dir", type=Path, help="on the disk that counts; default: temporary")
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure, print a line for each size, and answer with the figures."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=arguments.dir, prefix="bench-") as name:
+        cluster = LocalCluster.create(Path(name), nodes=3, overrides=_QUIET)
+        cluster.start()
+        try:
+            for events in sorted(arguments.events):
+                _come_to_rest(cluster)
+                row: dict[str, Any] = {"events": events, **_fill(cluster, events)}
+                began = time.monotonic()
+                cluster.start()
+                row["start_s"] = round(time.monotonic() - began, 2)
+                row |= asyncio.run(_commit(cluster, arguments))
+                rows.append(row)
+                print(row, flush=True)
+        finally:
+            cluster.stop()
+    first = rows[0]
+    for row in rows:
+        for figure in ("apply_us", "node_us_per_step"):
+            row[f"{figure}_to_first"] = round(row[figure] / first[figure], 2)
+    return {"rows": rows}
+
+
+def _come_to_rest(cluster: LocalCluster) -> None:
+    """Have every member apply what every member has, and kill them all."""
+    until = time.monotonic() + _TIMEOUT_S
+    while True:
+        reports = [one.status for one in cluster.status()]
+        places = {one.applied_index for one in reports if one is not None}
+        ends = {one.commit_index for one in reports if one is not None}
+        if None not in reports and len(places) == 1 and places == ends:
+            break
+        if time.monotonic() > until:
+            raise TimeoutError("the members do not come to rest")
+        time.sleep(0.1)
+    cluster.kill_all(["n1", "n2", "n3"])
+
+
+# --- filling -------------------------------------------------------------------
+
+
+def _fill(cluster: LocalCluster, events: int) -> dict[str, Any]:
+    """Fill every member's folder up to so many events; what the members say of it."""
+    folders = [(name, str(cluster.data_dir(name))) for name in ("n1", "n2", "n3")]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(_fill_one, folders, [events] * 3))
+    hashes = {one.pop("state_hash") for one in found}
+    if len(hashes) != 1:
+        raise RuntimeError("the members' states differ")
+    return {
+        "apply_us": round(median([one["apply_us"] for one in found]), 1),
+        "fill_us": round(median([one["fill_us"] for one in found]), 1),
+        "state_mib": round(median([one["state_mib"] for one in found]), 1),
+    }
+
+
+def _fill_one(member: tuple[str, str], events: int) -> dict[str, Any]:
+    name, folder = member
+    storage = open_storage(
+        Path(folder), cluster_id=_CLUSTER, member_id=MemberId(name), boot_id=boot_id()
+    )
+    try:
+        filler = _Filler(storage)
+        began = time.process_time()
+        stored = filler.fill(events - _TIMED)
+        filled = time.process_time() - began
+        return {
+            "fill_us": filled / max(stored, 1) * 1e6,
+            "apply_us": filler.time_appends() * 1e6,
+            "state_mib": storage.state.size_bytes / (1 << 20),
+            "state_hash": filler.machine.state_hash,
+        }
+    finally:
+        storage.close()
+
+
+class _Filler:
+    """Puts entries into a log and a state, as a member would that is given them."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.machine = StateMachine(storage.state.store, storage.log.identity.cluster_epoch)
+        if self.machine.applied != storage.log.last:
+            raise RuntimeError("the state lacks something of the log")
+        self._term = storage.log.last.term
+        self._sequence = 0
+        opened = self._enter([_open_session()], commit=True)[0]
+        self._opened = opened.open_session.session.opened_revision
+        # The same on every member, and another one at each size.
+        self._random = Random(self._opened)
+
+    def fill(self, events: int) -> int:
+        """Append until there are so many; say how many were added."""
+        before = have = read_counters(self._storage.state.store).last_position
+        while have < events:
+            batches = list(self._batches(events - have))
+            have += sum(len(one.append_events.appends[0].events) for one in batches)
+            self._enter(batches, commit=True)
+        oldest = max(self.machine.revision - _HISTORY, 1)
+        self._enter([Command(trim_history=TrimHistory(revision=oldest))], commit=True)
+        return have - before
+
+    def time_appends(self) -> float:
+        """Seconds of CPU for one small append, applied and committed to the state."""
+        taken = []
+        for _ in range(_TIMED):
+            command = self._append(1)
+            began = time.process_time()
+            self._enter([command], commit=False)
+            self._storage.state.commit()
+            taken.append(time.process_time() - began)
+        self._storage.log.commit()
+        return sum(taken) / len(taken)
+
+    def _batches(self, wanted: int) -> Iterator[Command]:
+        for _ in range(_COMMANDS_PER_ENTRY):
+            count = min(wanted, _BATCH)
+            if count <= 0:
+                return
+            wanted -= count
+            yield self._append(count)
+
+    def _append(self, count: int) -> Command:
+        self._sequence += 1
+        request_id = RequestId(
+            session_id=_SESSION,
+            sequence=self._sequence,
+            lowest_unfinished=self._sequence,
+            opened_revision=self._opened,
+        )
+        data = self._random.randbytes(64)
+        append = StreamAppend(
+            stream_id=f"bench/{self._random.randrange(_STREAMS):05}",
+            events=[NewEvent(type="grown", data=data)] * count,
+        )
+        request = AppendEventsRequest(request_id=request_id, appends=[append])
+        return Command(append_events=request)
+
+    def _enter(self, commands: list[Command], *, commit: bool) -> list[Any]:
+        log, state = self._storage.log, self._storage.state
+        entry = LogEntry(log_time_ms=self.machine.log_time_ms + 1, commands=commands)
+        index = Index(log.last.index + 1)
+        data = b"\x00" + entry.SerializeToString(deterministic=True)
+        log.append(Entry(index, self._term, data))
+        if commit:
+            log.commit()
+        applied = self.machine.apply(index, self._term, entry)
+        if commit:
+            state.commit()
+        for outcome in applied.outcomes:
+            if outcome.WhichOneof("result") == "refusal":
+                raise RuntimeError(f"refused: {outcome.refusal}")
+        return applied.outcomes
+
+
+def _open_session() -> Command:
+    return Command(open_session=OpenSessionRequest(session_id=_SESSION, ttl_ms=3_600_000))
+
+
+# --- live ----------------------------------------------------------------------
+
+
+async def _commit(cluster: LocalCluster, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Steps a second of many agents at once, and what the nodes take for it."""
+    rates: list[float] = []
+    async with connect(cluster.endpoints, timeout=_TIMEOUT_S) as store:
+        owns = [
+            store.own(f"grown/{at}", ttl=_OWNERSHIP_S, wait=True)
+            for at in range(arguments.agents)
+        ]
+        agents = await asyncio.gather(*(own.__aenter__() for own in owns))
+        before, steps = _uses(cluster), 0
+        for _ in range(arguments.rounds):
+            began = time.monotonic()
+            until = began + arguments.seconds
+            counts = await asyncio.gather(*(_steps(agent, until) for agent in agents))
+            rates.append(sum(counts) / (time.monotonic() - began))
+            steps += sum(counts)
+        after = _uses(cluster)
+        await asyncio.gather(*(own.__aexit__(None, None, None) for own in owns))
+    spent = sum(one.cpu_s for one in after) - sum(one.cpu_s for one in before)
+    return {
+        "steps_per_s": round(median(rates)),
+        "steps_per_s_rounds": [round(min(rates)), round(max(rates))],
+        "node_us_per_step": round(spent / steps * 1e6, 1),
+        "resident_mib": [round(one.resident / (1 << 20)) for one in after],
+        "anonymous_mib": [round(one.anonymous / (1 << 20)) for one in after],
+    }
+
+
+async def _steps(agent: AgentHandle, until: float) -> int:
+    count = 0
+    while time.monotonic() < until:
+        async with agent.step() as step:
+            step.event("grown", {"n": count})
+        count += 1
+    return count
+
+
+def _uses(cluster: LocalCluster) -> list[_Use]:
+    found = []
+    for name in ("n1", "n2", "n3"):
+        pid = cluster.pid(name)
+        if pid is None:
+            raise RuntimeError(f"{name} has ended")
+        found.append(_use(pid))
+    return found
+
+
+def _use(pid: int) -> _Use:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    sizes = dict(
+        line.split(":", 1)
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    )
+    kib = {key: int(value.split()[0]) << 10 for key, value in sizes.items()}
+    return _Use(ticks / os.sysconf("SC_CLK_TCK"), kib["Rss"], kib["Anonymous"])
