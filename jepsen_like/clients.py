@@ -83,6 +83,11 @@ PAUSE_S: Final = 0.1
 # What another member may well do.
 _ELSEWHERE: Final = (NotLeader, NoQuorum, Quarantined)
 _ERROR_CHARS: Final = 160
+# The calls that are made by one attempt, by their names in `Mutation`.
+_CALLS: Final[Mapping[str, Callable[[Peer], Any]]] = {
+    "txn": lambda peer: peer.kv.Txn,
+    "compact": lambda peer: peer.kv.Compact,
+}
 
 
 # --- outcomes ------------------------------------------------------------------
@@ -362,7 +367,7 @@ class Shared:
         deadline = deadline_in(timeout)
         handle = await self.own(request.agent_id, deadline)
         request.fence.CopyFrom(handle.token)
-        with _telling(handle):
+        with telling(handle):
             answer: CommitStepResponse = await self.engine.mutate_in(
                 handle.session, "commit_step", request, deadline
             )
@@ -398,12 +403,26 @@ class Shared:
         request.fence.CopyFrom(handle.token)
         async with self.request_id(handle.session) as request_id:
             request.request_id.CopyFrom(request_id)
-            with _telling(handle):
+            with telling(handle):
                 return await self.once(
                     node,
                     lambda peer, patience: peer.steps.CommitStep(request, timeout=patience),
                     timeout=timeout,
                 )
+
+    async def mutate_once(
+        self, node: str, kind: str, request: Any, *, timeout: float = ATTEMPT_S
+    ) -> Any:
+        """A mutation that needs no ownership, by one attempt at one member. Fills in the
+        request's id."""
+        session = await self.engine.sessions.get(deadline_in(TIMEOUT_S))
+        async with self.request_id(session) as request_id:
+            request.request_id.CopyFrom(request_id)
+            return await self.once(
+                node,
+                lambda peer, patience: _CALLS[kind](peer)(request, timeout=patience),
+                timeout=timeout,
+            )
 
     @asynccontextmanager
     async def request_id(self, session: Session) -> AsyncIterator[RequestId]:
@@ -458,6 +477,11 @@ class Way(Protocol):
         """A step."""
         ...
 
+    async def mutate(self, kind: str, request: Any) -> Any:
+        """A mutation that needs no ownership, by its name in `Mutation`. Fills in the
+        request's id."""
+        ...
+
 
 class ThroughSdk:
     """Everything through the SDK, as a program would."""
@@ -475,6 +499,10 @@ class ThroughSdk:
     async def commit(self, request: CommitStepRequest) -> CommitStepResponse:
         """A step."""
         return await self._shared.commit(request)
+
+    async def mutate(self, kind: str, request: Any) -> Any:
+        """A mutation that needs no ownership."""
+        return await self._shared.engine.mutate(kind, request, TIMEOUT_S)
 
 
 class ByOneAttempt:
@@ -497,6 +525,12 @@ class ByOneAttempt:
         self.asked = node = self._belief.node
         async with self._learning(node):
             return await self._shared.commit_once(node, request)
+
+    async def mutate(self, kind: str, request: Any) -> Any:
+        """A mutation that needs no ownership."""
+        self.asked = node = self._belief.node
+        async with self._learning(node):
+            return await self._shared.mutate_once(node, kind, request)
 
     @asynccontextmanager
     async def _learning(self, node: str) -> AsyncIterator[None]:
@@ -553,7 +587,7 @@ class Pool:
 
 
 @contextmanager
-def _telling(handle: AgentHandle) -> Iterator[None]:
+def telling(handle: AgentHandle) -> Iterator[None]:
     """Tell an ownership of a refusal that says that it is over."""
     try:
         yield

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, Self, TypeVar
 
 from jepsen_like.links import LinkProcess, Pair
-from jepsen_like.protocols import Links
+from jepsen_like.protocols import KEEP_REVISIONS, Links
 from jepsen_like.shims import NoCompiler, Shims
 from raftstate.client import probe
 from raftstate.localcluster import Launch, LocalCluster, tail
@@ -40,6 +40,7 @@ _THREADS: Final = 4
 # A snapshot after every 100 entries, and a log that keeps few: so a member that was away
 # for a moment is sent a snapshot.
 SNAPSHOTS: Final[Mapping[str, Any]] = {"log_entries": 100, "keep_entries": 20}
+HISTORY: Final[Mapping[str, Any]] = {"keep_revisions": KEEP_REVISIONS}
 
 
 class ControlError(Exception):
@@ -178,7 +179,12 @@ class LocalControl(_Asking):
         whoever draws does so from it."""
         planted = (sys.executable, "-m", "jepsen_like.mutants.node", mutant, "serve")
         command = planted if mutant else SERVE
-        settings = {"snapshot": SNAPSHOTS, "storage": {"log": log}, **(overrides or {})}
+        settings = {
+            "snapshot": SNAPSHOTS,
+            "history": HISTORY,
+            "storage": {"log": log},
+            **(overrides or {}),
+        }
         return cls(folder.absolute(), nodes, settings, command, shims)
 
     # --- all of it ---

@@ -309,6 +309,9 @@ class Control(Protocol):
 # How long an ownership outlives its holder's last word, in seconds: who is to be overtaken
 # has to be stopped for longer.
 OWNER_TTL_S: Final = 2.0
+# So many revisions of history are kept by the clusters that the harness starts: few, so that
+# watches and reads of the past meet what is compacted.
+KEEP_REVISIONS: Final = 2_000
 
 # --- judging it ----------------------------------------------------------------
 

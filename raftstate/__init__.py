@@ -8,12 +8,29 @@ from typing import TYPE_CHECKING
 from raftstate.errors import RaftStateError
 
 if TYPE_CHECKING:
-    from raftstate.client import AgentHandle, Step, Store, Tls, connect, decode
+    from raftstate.client import (
+        AgentHandle,
+        Append,
+        Cut,
+        Every,
+        ForRpo,
+        Step,
+        Store,
+        Tls,
+        connect,
+        decode,
+        event,
+        txn,
+    )
 
     __version__: str
 
 __all__ = [
     "AgentHandle",
+    "Append",
+    "Cut",
+    "Every",
+    "ForRpo",
     "RaftStateError",
     "Step",
     "Store",
@@ -21,6 +38,8 @@ __all__ = [
     "__version__",
     "connect",
     "decode",
+    "event",
+    "txn",
 ]
 
 

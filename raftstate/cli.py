@@ -27,6 +27,7 @@ import click
 from raftstate import config as configuration
 from raftstate.cluster_cli import cluster
 from raftstate.member_cli import member, transfer_leadership
+from raftstate.store_cli import audit, checkpoints, kv
 
 EXIT_REFUSED, EXIT_CONFIG = 1, 2
 
@@ -164,6 +165,9 @@ def skip(config: configuration.Config, index: int) -> None:
 cli.add_command(cluster)
 cli.add_command(member)
 cli.add_command(transfer_leadership)
+cli.add_command(audit)
+cli.add_command(kv)
+cli.add_command(checkpoints)
 
 
 def main() -> None:

@@ -186,6 +186,22 @@ class ScrubConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryConfig:
+    """How many of the newest revisions can be read and watched, at least; what is older
+    is forgotten. Zero: everything is kept until somebody compacts it."""
+
+    keep_revisions: int = _number(100_000, 0, 1 << 40)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """How long a chunk is kept that no checkpoint names: an upload has so much time
+    between its first chunk and the checkpoint that names it."""
+
+    unused_chunk_s: int = _number(900, 1, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionConfig:
     """How long a session outlives a stream that broke."""
 
@@ -222,6 +238,8 @@ class Config:
     storage: StorageConfig = StorageConfig()
     scrub: ScrubConfig = ScrubConfig()
     snapshot: SnapshotConfig = SnapshotConfig()
+    history: HistoryConfig = HistoryConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     session: SessionConfig = SessionConfig()
     log: LogConfig = LogConfig()
     tls: TlsConfig | None = None
@@ -264,6 +282,8 @@ SECTIONS: dict[str, type] = {
     "storage": StorageConfig,
     "scrub": ScrubConfig,
     "snapshot": SnapshotConfig,
+    "history": HistoryConfig,
+    "checkpoint": CheckpointConfig,
     "session": SessionConfig,
     "log": LogConfig,
     "tls": TlsConfig,

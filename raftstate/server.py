@@ -257,6 +257,8 @@ def replica_config(config: Config) -> ReplicaConfig:
         compact_entries=snapshot.log_entries,
         keep_entries=snapshot.keep_entries,
         grace_s=config.session.grace_ms / 1_000,
+        history_keep=config.history.keep_revisions,
+        chunk_keep_s=config.checkpoint.unused_chunk_s,
     )
 
 

@@ -23,13 +23,14 @@ PACKAGE = ROOT / "raftstate"
 LAYERS = {
     "v1": {"v1"},
     "errors": set[str](),
+    "content": set[str](),
     "core": {"core", "v1"},
     "config": {"errors"},
     "metrics": {"core", "errors", "v1"},
     "storage": {"storage", "core", "errors", "v1"},
     "consensus": {"consensus", "core", "errors", "v1"},
-    "rpc": {"rpc", "core", "errors", "v1"},
-    "client": {"client", "errors", "v1"},
+    "rpc": {"rpc", "content", "core", "errors", "v1"},
+    "client": {"client", "content", "errors", "v1"},
     "recovery": {"recovery", "raftstate", "client", "errors", "v1"},
     "console": {"console", "core", "errors", "v1"},
     "server": {
@@ -38,9 +39,12 @@ LAYERS = {
     },
     "localcluster": {"localcluster", "client", "config", "errors", "v1"},
     "cluster_cli": {"cluster_cli", "localcluster", "client", "config", "errors", "v1"},
-    "member_cli": {"member_cli", "client", "errors", "v1"},
+    "asking": {"client", "errors"},
+    "member_cli": {"member_cli", "asking", "client", "errors", "v1"},
+    "store_cli": {"store_cli", "asking", "client", "errors", "v1"},
     "cli": {
-        *("cli", "server", "cluster_cli", "member_cli", "localcluster", "client"),
+        *("cli", "server", "cluster_cli", "member_cli", "store_cli"),
+        *("localcluster", "client"),
         *("config", "errors", "v1"),
     },
     "examples": {"examples", "raftstate", "client", "localcluster", "errors", "v1"},
@@ -55,6 +59,7 @@ INSIDERS = {Path("jepsen_like/mutants/node.py"), Path("jepsen_like/mutants/node"
 # Each outside library has its homes. `raftstate.v1` is generated for grpc.
 HOMES = {
     "lmdb": {"storage"},
+    "msgpack": {"content"},
     "pysyncobj": {"consensus"},
     "grpc": {"rpc", "client", "v1"},
     "grpc_health": {"rpc", "client"},

@@ -48,13 +48,18 @@ class StoredEvent:
     payload: bytes
 
 
-def check(ops: Iterable[StepOp], streams: Mapping[str, Sequence[StoredEvent]]) -> list[str]:
-    """Say everything that is wrong; an empty list is a pass."""
+def check(
+    ops: Iterable[StepOp],
+    streams: Mapping[str, Sequence[StoredEvent]],
+    others: Iterable[int] = (),
+) -> list[str]:
+    """Say everything that is wrong; an empty list is a pass. `others` are the positions of
+    events in streams that are not looked at."""
     ops = list(ops)
     stored = [event for stream_id in sorted(streams) for event in streams[stream_id]]
     return [
         *_gaps(streams),
-        *_doubles(stored),
+        *_doubles(stored, others),
         *_strangers(ops, stored),
         *_endings(ops, stored),
         *_tokens(ops, streams),
@@ -77,12 +82,12 @@ def _gaps(streams: Mapping[str, Sequence[StoredEvent]]) -> Iterator[str]:
             step, position = event.step, event.position
 
 
-def _doubles(stored: Sequence[StoredEvent]) -> Iterator[str]:
+def _doubles(stored: Sequence[StoredEvent], others: Iterable[int]) -> Iterator[str]:
     """Every payload once; the positions of all streams are 1 to n."""
     for payload, count in Counter(event.payload for event in stored).items():
         if count > 1:
             yield f"duplicate: {payload!r} is stored {count} times"
-    positions = sorted(event.position for event in stored)
+    positions = sorted([*(event.position for event in stored), *others])
     if positions != list(range(1, len(positions) + 1)):
         yield f"gap: positions of {len(positions)} events are not 1 to {len(positions)}"
 

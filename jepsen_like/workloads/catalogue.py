@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from jepsen_like.protocols import Workload
-from jepsen_like.workloads import exactly_once, ownership, register
+from jepsen_like.workloads import (
+    append,
+    bank,
+    checkpoints,
+    exactly_once,
+    ownership,
+    register,
+    watch,
+)
 from jepsen_like.workloads import set as set_
 
 WORKLOADS: Final[Mapping[str, Callable[[], Workload]]] = {
@@ -14,4 +22,8 @@ WORKLOADS: Final[Mapping[str, Callable[[], Workload]]] = {
     "set": set_.workload,
     "ownership": ownership.workload,
     "exactly-once": exactly_once.workload,
+    "append": append.workload,
+    "bank": bank.workload,
+    "watch": watch.workload,
+    "checkpoints": checkpoints.workload,
 }

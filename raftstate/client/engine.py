@@ -42,6 +42,7 @@ class Engine:
         self.sessions = Sessions(options, self.router, self.calls, self._session_ended)
         self.submitter = Submitter(self.router)
         self.renewals = Beats(self.router, lambda peer: peer.agents.RenewOwnership())
+        self.leases = Beats(self.router, lambda peer: peer.leases.KeepAlive())
         self.owned: set[Holding] = set()
         self.turns = Turns()
         self.closed = False
@@ -119,6 +120,7 @@ class Engine:
                 task.cancel()
             await asyncio.wait(self._tasks)
         await self.renewals.close()
+        await self.leases.close()
         await self.submitter.close()
         await self.sessions.close()
         await self.router.close()

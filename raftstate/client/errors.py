@@ -40,6 +40,22 @@ RECORDED: Final = frozenset(
         "NOT_OWNER",
         "FENCED",
         "CONFLICT",
+        "STREAM_EXISTS",
+        "STREAM_NOT_FOUND",
+        "EVENT_ID_REUSED",
+        "NOT_COVERED",
+        "PROJECTION_NOT_FOUND",
+        "CHECKPOINT_NOT_FOUND",
+        "CHUNK_MISSING",
+        "CHAIN_TOO_LONG",
+        "VALIDATOR_NOT_FOUND",
+        "GROUP_EXISTS",
+        "GROUP_NOT_FOUND",
+        "TOO_MANY",
+        "LEASE_NOT_FOUND",
+        "LEASE_EXISTS",
+        "COMPACTED",
+        "FUTURE_REVISION",
     }
 )
 

@@ -9,11 +9,14 @@ from types import TracebackType
 from typing import Any
 
 from raftstate.client.calls import deadline_in, remaining
+from raftstate.client.checkpoints import assemble
+from raftstate.client.chunks import download
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import unanswered
 from raftstate.client.options import CLOSE_S, milliseconds
-from raftstate.client.ownership import LOST, AgentHandle
+from raftstate.client.ownership import LOST, AgentHandle, Habits
+from raftstate.client.reading import Way
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
 from raftstate.client.turns import Turn
@@ -25,7 +28,8 @@ from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipResponse,
     ReleaseOwnershipRequest,
 )
-from raftstate.v1.common_pb2 import RequestId
+from raftstate.v1.checkpoint_service_pb2 import GetCheckpointRequest
+from raftstate.v1.common_pb2 import CONSISTENCY_LINEARIZABLE, RequestId
 from raftstate.v1.event_service_pb2 import ReadEventsRequest
 
 
@@ -44,6 +48,7 @@ class Claim:
     holder: str
     create: bool
     timeout: float | None
+    habits: Habits
 
 
 class Own:
@@ -180,7 +185,7 @@ class Own:
         # The store counts from the grant. It lies after the first sending, which is
         # near enough unless the request had to wait.
         counts_from = None if waits or len(first_sent) > 1 else first_sent[0]
-        handle = AgentHandle(self._engine, session, granted, counts_from)
+        handle = AgentHandle(self._engine, session, granted, counts_from, claim.habits)
         self._engine.owned.add(handle)
         self._engine.renewals.start(handle)
         return handle
@@ -224,12 +229,25 @@ class Own:
         return False
 
     async def _fetch_rest(self, handle: AgentHandle) -> None:
-        """The events after the checkpoint that the bundle had no room for."""
-        last = handle.events_since[-1].seq if handle.events_since else 0
-        wanted = handle.head.event_seq - last
-        if not (handle.bundle.more_events and wanted > 0):
+        """What the bundle had no room for: a checkpoint's data, the events after it."""
+        if handle.bundle.more_data:
+            request = GetCheckpointRequest(
+                agent_id=handle.agent_id,
+                checkpoint_id=handle.bundle.checkpoint.checkpoint_id,
+                with_chain=True,
+            )
+            parts = await download(self._engine, request, Way(CONSISTENCY_LINEARIZABLE))
+            handle.bundle.checkpoint.CopyFrom(await assemble(parts))
+        if handle.bundle.more_events:
+            await self._fetch_events(handle)
+        handle.settled_in()
+
+    async def _fetch_events(self, handle: AgentHandle) -> None:
+        seen = handle.bundle.checkpoint.event_seq
+        if handle.events_since:
+            seen = handle.events_since[-1].seq
+        if seen >= handle.head.event_seq:
             return
-        seen = last
 
         def begin(peer: Peer) -> Any:
             return peer.events.ReadEvents(
@@ -243,7 +261,7 @@ class Own:
         deadline = deadline_in(self._engine.options.timeout)
         async for answer in self._engine.calls.stream(begin, deadline=deadline):
             handle.events_since.extend(answer.events)
-            seen = handle.events_since[-1].seq
+            seen = handle.events_since[-1].seq if handle.events_since else seen
 
     # --- letting go ---
 

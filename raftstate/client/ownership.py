@@ -15,16 +15,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from raftstate.client import values
+from raftstate.client.autosave import Autosave, Costs, Policy
 from raftstate.client.calls import deadline_in
+from raftstate.client.chunks import Cut
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine
 from raftstate.client.routing import Peer
+from raftstate.client.saving import Draft, Saver
 from raftstate.client.session import Session
+from raftstate.client.streams import event
+from raftstate.client.submit import REQUEST_BYTES
 from raftstate.errors import (
     AgentState,
     Fenced,
@@ -43,9 +49,13 @@ from raftstate.v1.agent_service_pb2 import (
     RenewOwnershipResponse,
     TakeoverBundle,
 )
-from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
+from raftstate.v1.checkpoint_service_pb2 import (
+    NewCheckpoint,
+    NewGroupMember,
+    PutCheckpointRequest,
+)
 from raftstate.v1.common_pb2 import FencingToken, StepHead
-from raftstate.v1.event_service_pb2 import Event, NewEvent
+from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.step_service_pb2 import CommitStepRequest, CommitStepResponse
 
 S = TypeVar("S")
@@ -54,8 +64,19 @@ S = TypeVar("S")
 _ASK_S: Final = 1.0
 # What is being settled with the store may go on for so long after the loss.
 _SETTLE_S: Final = 1.2
+# What a request holds beside events and a checkpoint's data, at most.
+_FRAME_BYTES: Final = 64 << 10
 # What a server says to a writer that owns nothing any more.
 LOST: Final = (Fenced, NotOwner, SessionExpired, AgentState)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How an owner saves checkpoints."""
+
+    auto: Policy | None = None
+    deltas: bool = False
+    cut: Cut = field(default_factory=Cut)
 
 
 class AgentHandle:
@@ -67,6 +88,7 @@ class AgentHandle:
         session: Session,
         granted: AcquireOwnershipResponse,
         valid_from: float | None,
+        habits: Habits,
     ) -> None:
         self._engine = engine
         self.session = session
@@ -89,6 +111,21 @@ class AgentHandle:
         self.cancelled = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._habits = habits
+        self._saver = Saver(engine, self.agent_id, habits.cut, deltas=habits.deltas)
+        self._auto = Autosave(None, 0, 0)
+        self._state: Callable[[], Any] | None = None
+
+    def settled_in(self) -> None:
+        """All that the last owner left is here. Raises InvalidRequest (definite) if the
+        policy of checkpoints does not fit the agent."""
+        if self.bundle.HasField("checkpoint"):
+            self._saver.know(self.bundle.checkpoint)
+        policy = self._habits.auto
+        if policy is not None:
+            policy = policy.fixed(self.bundle.agent.rpo_target_ms / 1000)
+        size = sum(len(one.data) for one in self.events_since)
+        self._auto = Autosave(policy, len(self.events_since), size)
 
     # --- what users see ---
 
@@ -121,9 +158,21 @@ class AgentHandle:
         else:
             state = copy.deepcopy(default)
         if fold is not None:
+            began = self._auto.clock()
             for event in self.events_since:
                 state = fold(state, event)
+            self._auto.costs.replayed(len(self.events_since), self._auto.clock() - began)
         return state
+
+    @property
+    def costs(self) -> Costs:
+        """What committing, checkpoints and replaying have cost so far."""
+        return self._auto.costs
+
+    def state_from(self, state: Callable[[], Any]) -> None:
+        """Where automatic checkpoints take the agent's state from: what this gives when a
+        step's block has ended must be the state after the step."""
+        self._state = state
 
     def step(self, *, timeout: float | None = None) -> Step:
         """A step: `async with agent.step() as step:`, committed at the block's end.
@@ -131,6 +180,56 @@ class AgentHandle:
         Entering raises OwnershipLost (definite) if the ownership is over. See `Step`
         for what leaving raises. `timeout` is for the commit, in seconds."""
         return Step(self, timeout)
+
+    async def checkpoint(
+        self,
+        state: Any,
+        *,
+        labels: Mapping[str, str] | None = None,
+        tags: Iterable[str] = (),
+        pinned: bool = False,
+        content_type: str = "",
+        timeout: float | None = None,
+    ) -> int:
+        """Save the agent's state outside of a step; the checkpoint's id. `state` is
+        written as JSON, bytes as they are, under `content_type`.
+
+        Raises what `step` and leaving its block do."""
+        draft = drafted(state, labels, tags, pinned, content_type)
+        await self.enter_step()
+        try:
+            began = self._auto.clock()
+            request = PutCheckpointRequest(agent_id=self.agent_id, fence=self.token)
+
+            async def commit(new: NewCheckpoint) -> tuple[int, int]:
+                request.checkpoint.CopyFrom(new)
+                answer = await self._settled("put_checkpoint", request, timeout)
+                return answer.head.checkpoint_id, answer.head.checkpoint_id
+
+            saved = await self._saver.save(draft, self._habits.cut.above, timeout, commit)
+            self._auto.saved(began)
+            return saved
+        finally:
+            self.leave_step()
+
+    async def group_member(
+        self,
+        state: Any,
+        *,
+        labels: Mapping[str, str] | None = None,
+        tags: Iterable[str] = (),
+        pinned: bool = False,
+        content_type: str = "",
+        timeout: float | None = None,
+    ) -> NewGroupMember:
+        """This agent's part in a group (`Store.put_group`) that saves a new checkpoint of
+        it: what is large of it is sent already. Raises what `checkpoint` does."""
+        draft = drafted(state, labels, tags, pinned, content_type)
+        member = NewGroupMember(
+            agent_id=self.agent_id, fence=self.token, expected_step=self.head.step
+        )
+        member.checkpoint.CopyFrom(await self._saver.whole(draft, timeout))
+        return member
 
     # --- the beat: renewals ---
 
@@ -280,6 +379,8 @@ class AgentHandle:
         if self._loss is not None:
             with self._settling():
                 raise await self.loss(definite=True)
+        if self._auto.on and self._state is None:
+            raise RuntimeError("automatic checkpoints need `agent.state_from(...)`")
         if self._step_open:
             raise RuntimeError(f"a step of {self.agent_id} is already open")
         self._step_open = True
@@ -289,18 +390,50 @@ class AgentHandle:
         self._step_open = False
 
     async def commit(
-        self, request: CommitStepRequest, timeout: float | None
+        self, request: CommitStepRequest, draft: Draft | None, timeout: float | None
     ) -> CommitStepResponse:
-        """Commit a step under this ownership."""
+        """Commit a step under this ownership, with a checkpoint if there is one to save,
+        or if one is due."""
+        began = self._auto.clock()
         request.agent_id = self.agent_id
         request.fence.CopyFrom(self.token)
+        events, size = len(request.events), sum(len(one.data) for one in request.events)
+        if draft is None and self._auto.due(events, size):
+            assert self._state is not None
+            draft = drafted(self._state())
+        if draft is None:
+            answer = await self._commit(request, timeout)
+            self._auto.committed(events, size, began)
+            return answer
+
+        async def commit(new: NewCheckpoint) -> tuple[int, CommitStepResponse]:
+            request.checkpoint.CopyFrom(new)
+            answer = await self._commit(request, timeout)
+            return answer.head.checkpoint_id, answer
+
+        room = REQUEST_BYTES - request.ByteSize() - _FRAME_BYTES
+        answer = await self._saver.save(draft, room, timeout, commit)
+        self._auto.saved(began)
+        return answer
+
+    async def _commit(
+        self, request: CommitStepRequest, timeout: float | None
+    ) -> CommitStepResponse:
+        answer: CommitStepResponse = await self._settled("commit_step", request, timeout)
+        return answer
+
+    async def _settled(
+        self,
+        kind: str,
+        request: CommitStepRequest | PutCheckpointRequest,
+        timeout: float | None,
+    ) -> Any:
+        """Write what moves the head; once it is sent, the store's word counts."""
         request.expected_step = self.head.step
         deadline = self._engine.deadline(timeout)
         with self._settling():
             try:
-                answer: CommitStepResponse = await self._engine.mutate_in(
-                    self.session, "commit_step", request, deadline
-                )
+                answer = await self._engine.mutate_in(self.session, kind, request, deadline)
             except LOST as error:
                 self.lose(str(error), error)
                 raise
@@ -309,6 +442,21 @@ class AgentHandle:
                 raise
         self.head = answer.head
         return answer
+
+
+def drafted(
+    state: Any,
+    labels: Mapping[str, str] | None = None,
+    tags: Iterable[str] = (),
+    pinned: bool = False,
+    content_type: str = "",
+) -> Draft:
+    """A checkpoint of a state. Raises TypeError or ValueError for what JSON cannot hold,
+    and for a content type of what is not bytes."""
+    data, found = values.encode(state)
+    if content_type and found != values.BYTES:
+        raise TypeError("a content type goes with bytes: anything else is written as JSON")
+    return Draft(data, content_type or found, list(values.labels(labels)), list(tags), pinned)
 
 
 class Step:
@@ -329,38 +477,54 @@ class Step:
         self._handle = handle
         self._timeout = timeout
         self._request = CommitStepRequest()
+        self._draft: Draft | None = None
         self.committed = False
         self.head: StepHead | None = None
         self.first_position = 0
         self.revision = 0
 
     def event(
-        self, kind: str, data: Any = None, *, causation_id: str = "", correlation_id: str = ""
+        self,
+        kind: str,
+        data: Any = None,
+        *,
+        event_id: str = "",
+        causation_id: str = "",
+        correlation_id: str = "",
     ) -> None:
-        """Add an event. `data` is written as JSON, bytes as they are.
+        """Add an event. `data` is written as JSON, bytes as they are. An `event_id` that
+        is in the stream already refuses the step (EventIdReused).
 
         Raises TypeError or ValueError for what JSON cannot hold."""
-        encoded, content_type = values.encode(data)
         self._request.events.append(
-            NewEvent(
-                type=kind,
-                data=encoded,
-                content_type=content_type,
+            event(
+                kind,
+                data,
+                event_id=event_id,
                 causation_id=causation_id,
                 correlation_id=correlation_id,
             )
         )
 
-    def checkpoint(self, state: Any, *, labels: Mapping[str, str] | None = None) -> None:
+    def checkpoint(
+        self,
+        state: Any,
+        *,
+        labels: Mapping[str, str] | None = None,
+        tags: Iterable[str] = (),
+        pinned: bool = False,
+        content_type: str = "",
+    ) -> None:
         """Save the agent's state, as it is now and after this step's events.
 
+        It may be of any size: what is large is sent in chunks before the step commits.
+        `state` is written as JSON, bytes as they are, under `content_type`. `tags` move
+        here; `pinned` keeps it for good.
+
         Raises ValueError if the step has a checkpoint already, and what `event` does."""
-        if self._request.HasField("checkpoint"):
+        if self._draft is not None:
             raise ValueError("a step has at most one checkpoint")
-        data, content_type = values.encode(state)
-        self._request.checkpoint.CopyFrom(
-            NewCheckpoint(data=data, content_type=content_type, labels=values.labels(labels))
-        )
+        self._draft = drafted(state, labels, tags, pinned, content_type)
 
     async def __aenter__(self) -> Self:
         await self._handle.enter_step()
@@ -374,7 +538,7 @@ class Step:
     ) -> None:
         try:
             if error is None:
-                answer = await self._handle.commit(self._request, self._timeout)
+                answer = await self._handle.commit(self._request, self._draft, self._timeout)
                 self.head = answer.head
                 self.first_position = answer.first_position
                 self.revision = answer.header.revision

@@ -18,12 +18,22 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from raftstate.client import txn as words
 from raftstate.client import values
+from raftstate.client.autosave import Policy
+from raftstate.client.checkpoints import Checkpoints
+from raftstate.client.chunks import Cut
 from raftstate.client.engine import Engine
+from raftstate.client.keys import Keys
+from raftstate.client.leases import Leases
 from raftstate.client.membership import Membership
 from raftstate.client.options import Options, Tls, default_name, parse_endpoints, positive
 from raftstate.client.own import Claim, Own
+from raftstate.client.ownership import Habits
+from raftstate.client.projections import Projections
 from raftstate.client.reads import Reads
+from raftstate.client.streams import Streams
+from raftstate.client.watch import Watching
 from raftstate.errors import Closed
 from raftstate.v1.agent_service_pb2 import (
     ACQUIRE_MODE_FORCE,
@@ -33,9 +43,11 @@ from raftstate.v1.agent_service_pb2 import (
     CreateAgentRequest,
     HaltAgentRequest,
     ResumeAgentRequest,
+    Retention,
     RetireAgentRequest,
     UpdateAgentRequest,
 )
+from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
 
 def connect(
@@ -65,7 +77,7 @@ def connect(
     )
 
 
-class Store(Reads, Membership):
+class Store(Reads, Streams, Checkpoints, Projections, Leases, Membership, Watching):
     """A client of one cluster. Made by `connect`; used inside its block, in the process
     and the event loop that entered it, by any number of tasks.
 
@@ -123,6 +135,9 @@ class Store(Reads, Membership):
         ttl: float = 5.0,
         holder: str | None = None,
         create: bool = True,
+        auto_checkpoint: Policy | None = None,
+        deltas: bool = False,
+        cut: Cut | None = None,
         timeout: float | None = None,
     ) -> Own:
         """Own an agent: `async with store.own("a") as agent:` gives an `AgentHandle`.
@@ -132,6 +147,10 @@ class Store(Reads, Membership):
         either, an agent that is owned raises Owned. `create` makes an agent that does
         not exist. `ttl` is how long the ownership outlives this process' last renewal;
         `holder` is a name for people. When the block ends, the agent is free at once.
+
+        `auto_checkpoint` lets steps carry checkpoints by themselves: `Every(steps=20)`,
+        `ForRpo()`; they take the state from `agent.state_from`. `deltas` saves what has
+        changed, where that is less than half. `cut` says how large ones are sent.
 
         Blocks of one store take turns too: one that waits for an agent that its own task
         owns waits for itself.
@@ -157,8 +176,27 @@ class Store(Reads, Membership):
             holder=self._options.client_name if holder is None else holder,
             create=create,
             timeout=None if timeout is None else positive("timeout", timeout),
+            habits=Habits(auto_checkpoint, deltas, cut or Cut()),
         )
         return Own(self._engine, claim)
+
+    # --- keys ---
+
+    @property
+    def keys(self) -> Keys:
+        """The keys: `await store.keys.put("a", b"1")`."""
+        return Keys(self._engine)
+
+    async def txn(
+        self,
+        *,
+        when: Iterable[Compare] = (),
+        then: Iterable[TxnOp] = (),
+        otherwise: Iterable[TxnOp] = (),
+        timeout: float | None = None,
+    ) -> words.Done:
+        """Compare, and do one of two lists, at one revision: see `Keys.txn`."""
+        return await self.keys.txn(when=when, then=then, otherwise=otherwise, timeout=timeout)
 
     # --- agents ---
 
@@ -167,19 +205,42 @@ class Store(Reads, Membership):
         agent_id: str,
         *,
         labels: Mapping[str, str] | None = None,
+        retention: Retention | None = None,
+        rpo_target_ms: int = 0,
+        rto_target_ms: int = 0,
         timeout: float | None = None,
     ) -> Agent:
-        """Make an agent. Raises AgentExists (definite) if there is one of that id, and
-        what every mutation raises."""
-        request = CreateAgentRequest(agent_id=agent_id, labels=values.labels(labels))
+        """Make an agent. `retention` says which checkpoints go by themselves; None: none.
+        Raises AgentExists (definite) if there is one of that id, StreamExists (definite),
+        and what every mutation raises."""
+        request = CreateAgentRequest(
+            agent_id=agent_id,
+            labels=values.labels(labels),
+            retention=retention,
+            rpo_target_ms=rpo_target_ms,
+            rto_target_ms=rto_target_ms,
+        )
         return await self._change("create_agent", request, timeout)
 
     async def update_agent(
-        self, agent_id: str, *, labels: Mapping[str, str], timeout: float | None = None
+        self,
+        agent_id: str,
+        *,
+        labels: Mapping[str, str],
+        retention: Retention | None = None,
+        rpo_target_ms: int | None = None,
+        rto_target_ms: int | None = None,
+        timeout: float | None = None,
     ) -> Agent:
-        """Replace an agent's labels. Raises AgentNotFound (definite), and what every
-        mutation raises."""
-        request = UpdateAgentRequest(agent_id=agent_id, labels=values.labels(labels))
+        """Replace an agent's labels, and what else is given. Raises AgentNotFound,
+        AgentState (definite), and what every mutation raises."""
+        request = UpdateAgentRequest(
+            agent_id=agent_id,
+            labels=values.labels(labels),
+            retention=retention,
+            rpo_target_ms=rpo_target_ms,
+            rto_target_ms=rto_target_ms,
+        )
         return await self._change("update_agent", request, timeout)
 
     async def retire_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:

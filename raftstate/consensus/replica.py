@@ -1,7 +1,7 @@
 """One member, complete but for thread, clock and socket.
 
 A replica puts together the engine (Raft), the state machine, the leader's tenure
-(deadlines, graces, waiters) and the storage. The raft thread runs one in real life,
+(deadlines, graces, waiters) and upkeep, and the storage. The raft thread runs one in real life,
 and the simulator several in virtual time: the same code.
 
 The tick contract, in `step`: take in messages and requests, one tick of the engine,
@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
 
 from raftstate.consensus.adapter import Engine
+from raftstate.consensus.arrivals import Keep, Left, Proposed, Read, Transfer
 from raftstate.consensus.config import Dismissed, EngineConfig
 from raftstate.consensus.contracts import NO_OP
 from raftstate.consensus.hashes import Marks
@@ -47,7 +47,8 @@ from raftstate.core.ports import (
     Unavailable,
 )
 from raftstate.core.tenure import Tenure
-from raftstate.core.types import Index, MemberId, Position, Term
+from raftstate.core.types import Index, MemberId, Position
+from raftstate.core.upkeep import Upkeep
 from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, FenceQuery
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
@@ -90,6 +91,8 @@ class ReplicaConfig:
     keep_entries: int = 1000
     chunk_bytes: int = 256 << 10
     grace_s: float = 0.3
+    history_keep: int = 100_000  # revisions; zero: all of them
+    chunk_keep_s: float = 900.0
 
     def __post_init__(self) -> None:
         if not self.join and self.member_id not in self.members:
@@ -116,45 +119,6 @@ class ReplicaConfig:
             keep_entries=self.keep_entries,
             chunk_bytes=self.chunk_bytes,
         )
-
-
-class _Read(NamedTuple):
-    """A read that waits for its round."""
-
-    ticket: object
-
-
-class _Keep(NamedTuple):
-    """A keep-alive that waits for its round. `arrived` is set when it is taken up:
-    not before it was sent, so that nothing ends earlier than its client believes."""
-
-    target: str | FenceQuery | int
-    ticket: object
-    arrived: float = 0.0
-
-
-class _Left(NamedTuple):
-    """A question how long a lease lives on, that waits for its round."""
-
-    lease_id: int
-    ticket: object
-
-
-class _Transfer(NamedTuple):
-    """A wish that another voter leads, until when, and who asked: nobody, if this
-    member is about to stop."""
-
-    to: MemberId | None
-    deadline: float
-    ticket: object
-
-
-class _Proposed(NamedTuple):
-    """Who waits for the entry at an index, command by command."""
-
-    term: Term
-    tickets: list[object]
-    size: int
 
 
 class Replica:
@@ -199,16 +163,17 @@ class Replica:
         self._identity = log.identity
         self._machine = StateMachine(state.store, self._identity.cluster_epoch)
         self._tenure = Tenure(config.grace_s)
+        self._upkeep = Upkeep(config.history_keep, config.chunk_keep_s)
         self._serving = False  # in office, and the tenure has begun
-        self._transfer: _Transfer | None = None
+        self._transfer: Transfer | None = None
         self._look_for_space_at = now
         self._changes: deque[tuple[MemberChange, object]] = deque()
         self._inbox: deque[Envelope] = deque()
         self._proposals: deque[tuple[Command, object]] = deque()
-        self._arrivals: list[_Read | _Keep | _Left] = []
+        self._arrivals: list[Read | Keep | Left] = []
         self._abandoned: list[object] = []
         self._broken: list[str] = []
-        self._proposed: dict[Index, _Proposed] = {}
+        self._proposed: dict[Index, Proposed] = {}
         self._proposed_bytes = 0
         self._applied: list[Applied] = []
         self._gated: list[tuple[MemberId, Envelope]] = []
@@ -260,23 +225,23 @@ class Replica:
 
     def read_point(self, ticket: object) -> None:
         """See `ports.Consensus.read_point`."""
-        self._arrivals.append(_Read(ticket))
+        self._arrivals.append(Read(ticket))
 
     def keep_session(self, session_id: str, ticket: object) -> None:
         """See `ports.Consensus.keep_session`."""
-        self._arrivals.append(_Keep(session_id, ticket))
+        self._arrivals.append(Keep(session_id, ticket))
 
     def keep_ownership(self, query: FenceQuery, ticket: object) -> None:
         """See `ports.Consensus.keep_ownership`."""
-        self._arrivals.append(_Keep(query, ticket))
+        self._arrivals.append(Keep(query, ticket))
 
     def keep_lease(self, lease_id: int, ticket: object) -> None:
         """See `ports.Consensus.keep_lease`."""
-        self._arrivals.append(_Keep(lease_id, ticket))
+        self._arrivals.append(Keep(lease_id, ticket))
 
     def lease_left(self, lease_id: int, ticket: object) -> None:
         """See `ports.Consensus.lease_left`."""
-        self._arrivals.append(_Left(lease_id, ticket))
+        self._arrivals.append(Left(lease_id, ticket))
 
     def session_broken(self, session_id: str) -> None:
         """See `ports.Consensus.session_broken`."""
@@ -296,14 +261,14 @@ class Replica:
             self._answers.append((ticket, refused))
             return
         deadline = self._now + 2 * self.config.election_max_s
-        self._transfer = _Transfer(to, deadline, ticket)
+        self._transfer = Transfer(to, deadline, ticket)
 
     def hand_over(self) -> None:
         """Begin an orderly end of office: propose nothing more, and ask the most
         advanced follower to take over, in each step until one does."""
         if self._transfer is not None and self._transfer.ticket is not None:
             self._answers.append((self._transfer.ticket, _UNKNOWN))
-        self._transfer = _Transfer(None, float("inf"), None)
+        self._transfer = Transfer(None, float("inf"), None)
 
     # --- the step -------------------------------------------------------------
 
@@ -324,10 +289,12 @@ class Replica:
     @property
     def wake_at(self) -> float:
         """When a step is due without any new input."""
-        attends = self._serving and self._transfer is None
-        deadline = self._tenure.next_deadline() if attends else None
         wake = self.engine.wake_at
-        return wake if deadline is None else min(wake, deadline)
+        if self._serving and self._transfer is None:
+            deadline = self._tenure.next_deadline()
+            wake = min(wake, self._upkeep.next_deadline)
+            wake = wake if deadline is None else min(wake, deadline)
+        return wake
 
     def step(self, now: float) -> None:
         """One turn of the tick contract. An exception means: stop the process."""
@@ -352,6 +319,7 @@ class Replica:
         if self.engine.in_office and not self._serving:
             self._serving = True
             self._tenure.begin(self._state.store, now)
+            self._upkeep.begin(now)
         self._give_up_office_for_space()
         self._serve_reads()
 
@@ -434,7 +402,7 @@ class Replica:
                 continue
             begun = self.engine.change_members(change)
             if isinstance(begun, Position):
-                self._proposed[begun.index] = _Proposed(begun.term, [ticket], 0)
+                self._proposed[begun.index] = Proposed(begun.term, [ticket], 0)
             else:
                 self._answers.append((ticket, begun))
 
@@ -444,7 +412,7 @@ class Replica:
         if due and self._transfer is None and self.engine.low_on_space:
             self._look_for_space_at = self._now + LOOK_FOR_SPACE_S
             if self.engine.transfer() is not None:
-                self._transfer = _Transfer(None, self._now + self.config.election_max_s, None)
+                self._transfer = Transfer(None, self._now + self.config.election_max_s, None)
 
     def _go_on_with_transfer(self) -> None:
         """Ask again, since a moment ago nobody may have been up to date, until another
@@ -469,7 +437,7 @@ class Replica:
         for arrival in arrivals:
             if not self._serving:  # it cannot know yet what is committed
                 self._refuse([arrival.ticket])
-            elif isinstance(arrival, _Keep):
+            elif isinstance(arrival, Keep):
                 kept = arrival._replace(arrived=self._now)
                 self.engine.reads.add(kept, self.engine.commit_index)
             else:
@@ -493,6 +461,8 @@ class Replica:
                 self._refuse([ticket])
         if self._serving:
             batch = self._tenure.due(self._state.store, self._now) + batch
+            upkeep = self._upkeep.due(self._state.store, self._now, self._log_time())
+            batch += [(command, None) for command in upkeep]
         self._append_all(batch)
 
     def _append_all(self, commands: list[tuple[Command, object]]) -> None:
@@ -518,7 +488,7 @@ class Replica:
         data = COMMANDS + entry.SerializeToString(deterministic=True)
         position = self.engine.append(data)
         tickets = [ticket for _, ticket in batch]
-        self._proposed[position.index] = _Proposed(position.term, tickets, len(data))
+        self._proposed[position.index] = Proposed(position.term, tickets, len(data))
         self._proposed_bytes += len(data)
 
     def _log_time(self) -> int:
@@ -627,15 +597,15 @@ class Replica:
         """Answer what a quorum round has confirmed and the state covers."""
         applied = self.engine.applied_index
         for arrival in self.engine.reads.ready(applied):
-            if isinstance(arrival, _Keep):
+            if isinstance(arrival, Keep):
                 self._keep(arrival)
-            elif isinstance(arrival, _Left):
+            elif isinstance(arrival, Left):
                 left = self._tenure.lease_left(arrival.lease_id, self._now)
                 self._answers.append((arrival.ticket, left))
             else:
                 self._answers.append((arrival.ticket, ReadPoint(applied, self.engine.term)))
 
-    def _keep(self, keep: _Keep) -> None:
+    def _keep(self, keep: Keep) -> None:
         store, target = self._state.store, keep.target
         kept: KeepAliveResult | None
         if isinstance(target, str):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raftstate.core.history import RecordedStore
+from raftstate.core.history import HistoryMark, RecordedStore
 from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
 from raftstate.v1.common_pb2 import StepHead
 from raftstate.v1.store_pb2 import Reason, Refusal
@@ -25,6 +25,7 @@ class Context:
     log_time_ms: int
     revision: int
     last_position: int
+    history: HistoryMark
     # Whose session record or ownership may have changed.
     sessions: set[str] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)

@@ -98,7 +98,8 @@ class RecordedStore(HashedStore):
         if changed:
             record = ChangedKeys(keys=changed)
             raw = record.SerializeToString(deterministic=True)
-            super().put(keys.changes(self._revision), raw)
+            # There cannot be one yet: a revision ends once.
+            self._replace(keys.changes(self._revision), None, raw)
         return len(changed)
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -112,6 +113,13 @@ class RecordedStore(HashedStore):
         if table in keys.HISTORIED:
             self._note(key, old)
         self._replace(key, old, value)
+
+    def replace(self, key: bytes, old: bytes | None, value: bytes) -> None:
+        """As `put`, by one who has just read what is there, in a table without a past."""
+        table = key[:1]
+        assert table not in keys.HISTORIED and table not in keys.TOLD, f"{table!r} has a past"
+        if old != value:
+            self._replace(key, old, value)
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; say whether it was there."""
@@ -128,7 +136,7 @@ class RecordedStore(HashedStore):
             return
         self._changed[key] = None
         before = _ABSENT if old is None else _PRESENT + old
-        super().put(keys.undo(key, self._revision), before)
+        self._replace(keys.undo(key, self._revision), None, before)
 
 
 class PastReader:
@@ -149,6 +157,11 @@ class PastReader:
         """The revision that is shown."""
         return self._revision
 
+    @property
+    def now(self) -> Reader:
+        """The reader of the state now that it reads through."""
+        return self._reader
+
     def get(self, key: bytes) -> bytes | None:
         """What a key had."""
         if key[:1] in keys.HISTORIED:
@@ -159,6 +172,11 @@ class PastReader:
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < stop, in order of key."""
+        return _present(self.scan_all(start, stop))
+
+    def scan_all(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        """As `scan`, and None for each key that history knows and that was not there: for
+        those who bound what they look at, and not only what they find."""
         now = self._reader.scan(start, stop)
         if start[:1] not in keys.HISTORIED:
             return now
@@ -169,7 +187,7 @@ class PastReader:
         now = self._reader.scan_back(start, stop)
         if start[:1] not in keys.HISTORIED:
             return now
-        return _merged(now, self._undone_back(start, stop), backwards=True)
+        return _present(_merged(now, self._undone_back(start, stop), backwards=True))
 
     def _before(self, key: bytes) -> bytes | None:
         """What was noted of a key at the first change after the revision, if any."""
@@ -196,13 +214,20 @@ def _value(before: bytes) -> bytes | None:
     return None if before == _ABSENT else before[1:]
 
 
+def _present(
+    found: Iterator[tuple[bytes, bytes | None]],
+) -> Iterator[tuple[bytes, bytes]]:
+    return ((key, value) for key, value in found if value is not None)
+
+
 def _merged(
     now: Iterator[tuple[bytes, bytes]],
     undone: Iterator[tuple[bytes, bytes | None]],
     *,
     backwards: bool,
-) -> Iterator[tuple[bytes, bytes]]:
-    """Two sorted runs as one; what was noted of a key goes before what it has now."""
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """Two sorted runs as one; what was noted of a key goes before what it has now. None:
+    the key was not there."""
     current, past = next(now, None), next(undone, None)
     while current is not None or past is not None:
         if past is None or (current is not None and _first(current[0], past[0], backwards)):
@@ -216,10 +241,7 @@ def _merged(
         if current is not None and current[0] == key:
             value = current[1]
             current = next(now, None)
-        if before is not None:
-            value = _value(before)
-        if value is not None:
-            yield key, value
+        yield key, value if before is None else _value(before)
 
 
 def _first(one: bytes, other: bytes, backwards: bool) -> bool:

@@ -10,6 +10,8 @@ sorts before every character of an id, so "a" with all its rows comes before
     !members                      Configuration                 not in the hash
     !counters                     revision, times, last position
     !history                      HistoryMark
+    G agent_id 0 checkpoint_id    empty: known good, and kept because of that
+    S agent_id 0 checkpoint_id    empty: known good, but one of more than are kept
     a agent_id                    Agent                                        H
     b space 0 chunk_hash          a chunk's data
     c agent_id 0 checkpoint_id    Checkpoint, without data                     H
@@ -30,7 +32,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     r session_id 0 sequence       OutcomeRecord
     s session_id                  Session                                      H
     t session_id                  SessionTouch
-    u log_time space 0 hash       empty: that chunk has been unused since then
+    u log_time space 0 hash       empty: unused since then, if the ChunkRecord says so
     v key' revision               what a key had before a revision changed it
     w agent_id 0 tag              checkpoint_id                                H
     x agent_id 0 checkpoint_id    empty: retention may remove that checkpoint
@@ -58,6 +60,8 @@ HISTORY = b"!history"
 # What log entries without commands change, at no revision: not in the state hash.
 UNHASHED = frozenset({APPLIED, MEMBERS})
 
+_KEPT_GOOD = b"G"
+_SPARE_GOOD = b"S"
 _AGENT = b"a"
 _CHUNK = b"b"
 _CHECKPOINT = b"c"
@@ -227,6 +231,28 @@ def prunable_of(agent_id: str) -> Span:
     return Span(owner + b"\0", owner + b"\x01")
 
 
+def kept_good(agent_id: str, checkpoint_id: int) -> bytes:
+    """The mark that retention keeps a checkpoint because it is known good."""
+    return _KEPT_GOOD + agent_id.encode() + b"\0" + number(checkpoint_id)
+
+
+def kept_good_of(agent_id: str) -> Span:
+    """The marks of an agent's known good checkpoints that are kept, oldest first."""
+    owner = _KEPT_GOOD + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def spare_good(agent_id: str, checkpoint_id: int) -> bytes:
+    """The mark that a checkpoint is known good, but one of more than are kept."""
+    return _SPARE_GOOD + agent_id.encode() + b"\0" + number(checkpoint_id)
+
+
+def spare_good_of(agent_id: str) -> Span:
+    """The marks of an agent's known good checkpoints that are not kept, oldest first."""
+    owner = _SPARE_GOOD + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
 def chunk(space: str, digest: bytes) -> bytes:
     """Where a chunk's data is."""
     return _CHUNK + space.encode() + b"\0" + digest
@@ -238,7 +264,7 @@ def chunk_record(space: str, digest: bytes) -> bytes:
 
 
 def unused_chunk(since_ms: int, space: str, digest: bytes) -> bytes:
-    """The mark that nobody has used a chunk since a log time."""
+    """The mark that nobody used a chunk from a log time on; see `chunks`."""
     return _UNUSED_CHUNK + number(since_ms) + space.encode() + b"\0" + digest
 
 

@@ -50,7 +50,10 @@ OUTCOME_BYTES_MAX = 4_096
 
 PAGE_SIZE_MAX = 1_000
 PAGE_SIZE_DEFAULT = 100
+# What a list with filters looks at for one page.
+SCANNED_PER_PAGE_MAX = 2_000
 BUNDLE_EVENT_BYTES_MAX = 1 << 20
+BUNDLE_DATA_BYTES_MAX = 1 << 20
 VERIFY_EVENTS_MAX = 100_000
 DIFFERENCES_MAX = 1_000
 DIFF_BYTES_MAX = 16 << 20
@@ -80,9 +83,16 @@ TAG_CHARS_MAX = 63
 VALIDATIONS_MAX = 16
 GROUP_MEMBERS_MAX = 32
 COPIED_CHECKPOINTS_MAX = 256
+COPIED_CHUNKS_MAX = 65_536
+# What is removed by one PruneCheckpoints, and by retention when one checkpoint is saved.
+# No other is removed after those that have named so many chunks.
 PRUNED_PER_CALL_MAX = 100
-# What retention removes when one checkpoint is saved.
+PRUNED_CHUNKS_PER_CALL_MAX = 4_096
 PRUNED_PER_SAVE_MAX = 4
+PRUNED_CHUNKS_PER_SAVE_MAX = 512
+# What one CollectChunks removes; none after those that have had so many bytes.
+COLLECTED_CHUNKS_MAX = 1_000
+COLLECTED_BYTES_MAX = 4 << 20
 TARGET_MS_MAX = 86_400_000
 
 # --- history and garbage -----------------------------------------------------
@@ -96,6 +106,36 @@ SWEEP_ROWS_MAX = 1_000
 PROGRESS_MS_MIN = 100
 PROGRESS_MS_MAX = 600_000
 PROGRESS_MS_DEFAULT = 5_000
+
+# --- told to clients ---------------------------------------------------------
+
+TOLD = {
+    "request.bytes": REQUEST_BYTES_MAX,
+    "request.window": WINDOW,
+    "batch.mutations": MUTATIONS_PER_BATCH_MAX,
+    "agent_id.characters": AGENT_ID_CHARS_MAX,
+    "labels": LABELS_MAX,
+    "page.size": PAGE_SIZE_MAX,
+    "session.ttl_ms.min": SESSION_TTL_MS_MIN,
+    "session.ttl_ms.max": SESSION_TTL_MS_MAX,
+    "ownership.ttl_ms.min": OWNERSHIP_TTL_MS_MIN,
+    "ownership.ttl_ms.max": OWNERSHIP_TTL_MS_MAX,
+    "lease.ttl_ms.min": LEASE_TTL_MS_MIN,
+    "lease.ttl_ms.max": LEASE_TTL_MS_MAX,
+    "lease.keys": RANGE_KEYS_MAX,
+    "step.events": EVENTS_PER_STEP_MAX,
+    "append.events": EVENTS_PER_APPEND_MAX,
+    "append.streams": STREAMS_PER_APPEND_MAX,
+    "key.bytes": USER_KEY_BYTES_MAX,
+    "delete_range.keys": RANGE_KEYS_MAX,
+    "txn.operations": TXN_OPERATIONS_MAX,
+    "checkpoint.inline.bytes": CHECKPOINT_BYTES_MAX,
+    "checkpoint.chunk.bytes": CHUNK_BYTES_MAX,
+    "checkpoint.chunks": CHUNKS_PER_CHECKPOINT_MAX,
+    "checkpoint.chain": CHAIN_LENGTH_MAX,
+    "checkpoint.tags": TAGS_MAX,
+    "group.members": GROUP_MEMBERS_MAX,
+}
 
 # --- storage -----------------------------------------------------------------
 

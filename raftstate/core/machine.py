@@ -55,6 +55,8 @@ from raftstate.core import (
 from raftstate.core.context import Context, refuse
 from raftstate.core.hashing import HASH_BYTES
 from raftstate.core.history import RecordedStore
+from raftstate.core.history import read_mark as read_history_mark
+from raftstate.core.history import write_mark as write_history_mark
 from raftstate.core.parts import Violation
 from raftstate.core.ports import Reader, Store
 from raftstate.core.types import ORIGIN, Index, Position, Revision, Term
@@ -167,6 +169,7 @@ class StateMachine:
             log_time_ms=max(counters.log_time_ms, entry.log_time_ms),
             revision=counters.revision,
             last_position=counters.last_position,
+            history=(forgotten := read_history_mark(self._store)),
         )
         outcomes = [_run(context, command) for command in entry.commands]
         assert context.revision == counters.revision + len(entry.commands)
@@ -178,6 +181,8 @@ class StateMachine:
             last_position=context.last_position,
         )
         context.store.put(keys.COUNTERS, _COUNTERS.pack(*after))
+        if context.history != forgotten:
+            write_history_mark(context.store, context.history)
         self._store.put(keys.APPLIED, _MARK.pack(index, term, context.store.hashed))
         return Applied(outcomes, context.sessions, context.agents, context.leases)
 

@@ -16,8 +16,10 @@ of a session costs what it owns.
 
 from __future__ import annotations
 
+from typing import Any
+
 from raftstate.core import agents, keys, limits
-from raftstate.core.context import Context, refuse, refuse_state, refuse_with_owner
+from raftstate.core.context import Context, refuse, refuse_head, refuse_state, refuse_with_owner
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import (
     AcquireMode,
@@ -125,6 +127,24 @@ def check_fence(agent: Agent, fence: FencingToken, session_id: str) -> Refusal |
         message = f"agent {agent.agent_id} is owned by another session"
         return refuse_with_owner(Reason.REASON_NOT_OWNER, message, agent)
     return None
+
+
+def writable(context: Context, request: Any, session_id: str) -> Agent | Refusal:
+    """The agent that a request writes for, or why its session may not: it must be at
+    work, the fence that of its owner, and the head where the writer believes it to be."""
+    agent = agents.load(context.store, request.agent_id)
+    if agent is None:
+        return agents.missing(request.agent_id)
+    if agent.lifecycle not in agents.OPEN_STATES:
+        return refuse_state(agent, "written")
+    refusal = check_fence(agent, request.fence, session_id)
+    if refusal is not None:
+        return refusal
+    step = agent.head.step
+    if request.HasField("expected_step") and request.expected_step != step:
+        message = f"agent {agent.agent_id} is at step {step}, not {request.expected_step}"
+        return refuse_head(message, agent.head)
+    return agent
 
 
 def end_all_of(context: Context, session_id: str) -> None:

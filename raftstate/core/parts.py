@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from raftstate.core import limits
-from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
 from raftstate.v1.common_pb2 import Consistency, Label
 from raftstate.v1.event_service_pb2 import NewEvent
 
@@ -157,6 +156,7 @@ def event(event: NewEvent, place: str) -> Iterator[Violation]:
     yield from words(f"{place}.content_type", event.content_type, most)
     yield from words(f"{place}.causation_id", event.causation_id, most)
     yield from words(f"{place}.correlation_id", event.correlation_id, most)
+    yield from words(f"{place}.event_id", event.event_id, limits.EVENT_ID_CHARS_MAX)
 
 
 def event_is_fine(event: NewEvent) -> bool:
@@ -167,13 +167,5 @@ def event_is_fine(event: NewEvent) -> bool:
         and len(event.content_type) <= most
         and len(event.causation_id) <= most
         and len(event.correlation_id) <= most
+        and len(event.event_id) <= limits.EVENT_ID_CHARS_MAX
     )
-
-
-def checkpoint(checkpoint: NewCheckpoint) -> Iterator[Violation]:
-    """A checkpoint as a client writes it."""
-    if (size := len(checkpoint.data)) > limits.CHECKPOINT_BYTES_MAX:
-        yield too_large("checkpoint.data", size, limits.CHECKPOINT_BYTES_MAX)
-    most = limits.EVENT_WORD_CHARS_MAX
-    yield from words("checkpoint.content_type", checkpoint.content_type, most)
-    yield from labels(checkpoint.labels, "checkpoint.labels")

@@ -8,7 +8,7 @@ checks run before the first write, so a refused step leaves no trace.
 from __future__ import annotations
 
 from raftstate.core import agents, checkpoints, events, ownership
-from raftstate.core.context import Context, refuse_head, refuse_state
+from raftstate.core.context import Context
 from raftstate.v1.common_pb2 import StepHead
 from raftstate.v1.step_service_pb2 import CommitStepRequest, CommitStepResponse
 from raftstate.v1.store_pb2 import Refusal
@@ -16,25 +16,21 @@ from raftstate.v1.store_pb2 import Refusal
 
 def commit_step(context: Context, request: CommitStepRequest) -> CommitStepResponse | Refusal:
     """Write one step: its events, then the checkpoint that reflects them."""
-    agent = agents.load(context.store, request.agent_id)
-    if agent is None:
-        return agents.missing(request.agent_id)
-    if agent.lifecycle not in agents.OPEN_STATES:
-        return refuse_state(agent, "written")
-    session_id = request.request_id.session_id
-    refusal = ownership.check_fence(agent, request.fence, session_id)
+    agent = ownership.writable(context, request, request.request_id.session_id)
+    if isinstance(agent, Refusal):
+        return agent
+    refusal = events.check_new(context.store, agent.agent_id, request.events)
+    if refusal is None and request.HasField("checkpoint"):
+        refusal = checkpoints.check(context.store, agent, request.checkpoint)
     if refusal is not None:
         return refusal
-    head: StepHead = agent.head
-    if request.HasField("expected_step") and request.expected_step != head.step:
-        message = f"agent {agent.agent_id} is at step {head.step}"
-        return refuse_head(f"{message}, not {request.expected_step}", head)
 
+    head: StepHead = agent.head
     head.step += 1
     first_position = context.last_position + 1 if request.events else 0
     events.append(context, agent.agent_id, head, request.events)
     if request.HasField("checkpoint"):
-        checkpoints.take(context, agent.agent_id, head, request.checkpoint)
+        checkpoints.take(context, agent, request.checkpoint)
     agent.owner.touched_revision = context.revision
     agents.save(context, agent)
     return CommitStepResponse(head=head, first_position=first_position)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from raftstate.core import history, keys, limits
+from raftstate.core import keys, limits
 from raftstate.core.context import Context, refuse
 from raftstate.core.history import HistoryMark
 from raftstate.v1.event_service_pb2 import Event
@@ -30,7 +30,7 @@ from raftstate.v1.store_pb2 import (
 
 def compact(context: Context, request: CompactRequest) -> CompactResponse | Refusal:
     """Forget what the store was below a revision."""
-    mark = history.read_mark(context.store)
+    mark = context.history
     if request.revision > context.revision:
         message = f"revision {request.revision} is not reached: it is {context.revision}"
         refusal = refuse(Reason.REASON_FUTURE_REVISION, message, field="revision")
@@ -41,16 +41,16 @@ def compact(context: Context, request: CompactRequest) -> CompactResponse | Refu
         refusal = refuse(Reason.REASON_COMPACTED, message, field="revision")
         refusal.oldest_revision = mark.oldest
         return refusal
-    history.write_mark(context.store, mark._replace(oldest=request.revision))
+    context.history = mark._replace(oldest=request.revision)
     return CompactResponse()
 
 
 def trim_history(context: Context, request: TrimHistory) -> Done:
     """As `compact`, by the leader: one that says nothing new is no failure."""
-    mark = history.read_mark(context.store)
+    mark = context.history
     oldest = min(request.revision, context.revision)
     if oldest > mark.oldest:
-        history.write_mark(context.store, mark._replace(oldest=oldest))
+        context.history = mark._replace(oldest=oldest)
     return Done()
 
 
@@ -62,24 +62,23 @@ def sweep(context: Context, request: Sweep) -> Done:
 
 def give_up_events(context: Context, stream_id: str, first_seq: int, last_seq: int) -> None:
     """Have events of a stream, which nobody can read any more, removed."""
-    mark = history.read_mark(context.store)
+    mark = context.history
     events = TruncatedEvents(stream_id=stream_id, first_seq=first_seq, last_seq=last_seq)
     job = GarbageJob(events=events)
     context.store.put(keys.garbage(mark.next_job), job.SerializeToString(deterministic=True))
-    history.write_mark(context.store, mark._replace(next_job=mark.next_job + 1))
+    context.history = mark._replace(next_job=mark.next_job + 1)
 
 
 def work(context: Context, rows: int) -> None:
     """Remove about so many rows of what was given up: history first, then garbage."""
-    before = mark = history.read_mark(context.store)
+    mark = context.history
     while rows > 0 and mark.swept < mark.oldest:
         mark, removed = _forget_one(context, mark)
         rows -= removed
     while rows > 0 and mark.first_job < mark.next_job:
         mark, removed = _work_off(context, mark, rows)
         rows -= removed
-    if mark != before:
-        history.write_mark(context.store, mark)
+    context.history = mark
 
 
 def _forget_one(context: Context, mark: HistoryMark) -> tuple[HistoryMark, int]:
@@ -115,6 +114,8 @@ def _work_off(context: Context, mark: HistoryMark, rows: int) -> tuple[HistoryMa
 def _remove_event(context: Context, key: bytes, raw: bytes) -> None:
     event = Event.FromString(raw)
     context.store.delete(keys.position(event.position))
-    if event.event_id:
-        context.store.delete(keys.event_id(event.stream_id, event.event_id))
+    named = keys.event_id(event.stream_id, event.event_id)
+    # A newer event may have the id of one that was truncated.
+    if event.event_id and context.store.get(named) == keys.number(event.seq):
+        context.store.delete(named)
     context.store.delete(key)

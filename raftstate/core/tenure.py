@@ -1,15 +1,16 @@
 """What a leader keeps in memory while in office: deadlines, graces, and who waits.
 
 Replicated state knows no time. The leader does: it decides when to *propose* that
-a session or an ownership expires. What it proposes names the last command that
+a session, an ownership or a lease expires. What it proposes names the last command that
 it has seen of it, and apply ignores the proposal if there was another since. So
 a wrong clock, a slow leader or two leaders can at worst be unkind, never wrong.
 
 Four rules.
 
-* Taking office, and each command of a session or owner, gives the full ttl from
-  now; a keep-alive gives it from when it arrived, after a quorum has confirmed
-  the leadership since. Clients count from when they sent, so they give up first.
+* Taking office, and each command of a session or owner, or that names a lease, gives
+  the full ttl from now; a keep-alive gives it from when it arrived, after a quorum has
+  confirmed the leadership since. Clients count from when they sent, so they give up
+  first.
 * Once an expiry is proposed its fate is open until it is applied. A keep-alive
   that comes in between is parked, and answered by what became of the expiry.
 * A session whose stream broke at the transport has only a short grace. A
@@ -34,15 +35,16 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
-from raftstate.core import queries
+from raftstate.core import kv_queries, queries
 from raftstate.core.agents import OPEN_STATES
+from raftstate.core.leases import LeaseRecord
 from raftstate.core.machine import Applied
 from raftstate.core.ports import KeepAliveResult, Reader
 from raftstate.core.sessions import SessionRecord
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, Ownership
 from raftstate.v1.common_pb2 import FencingToken
-from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
+from raftstate.v1.store_pb2 import Command, ExpireLease, ExpireOwnership, ExpireSession
 
 Ticket = object
 Proposal = tuple[Command, Ticket | None]
@@ -53,17 +55,21 @@ INF = float("inf")
 
 
 class _Name(NamedTuple):
-    """What has a deadline: a session, or the ownership of an agent."""
+    """What has a deadline: a session, the ownership of an agent, or a lease."""
 
-    kind: Literal["ownership", "session"]
+    kind: Literal["lease", "ownership", "session"]
     id: str
+
+
+def _lease_name(lease_id: int) -> _Name:
+    return _Name("lease", str(lease_id))
 
 
 @dataclass(slots=True)
 class _Term:
     """One deadline, and the expiry that was proposed when it passed."""
 
-    # Which grant it is, or which opening of the session.
+    # Which grant it is, of an ownership or a lease, or which opening of the session.
     fence: tuple[int, int]
     # The last command seen of it. An expiry names this; it is settled, one way or
     # the other, when this has changed or the whole is gone.
@@ -95,7 +101,7 @@ class _Parked(NamedTuple):
 
     ticket: Ticket
     arrived: float
-    query: FenceQuery | None  # None: it is for the session
+    query: FenceQuery | None  # None: it is for the session or lease itself
 
 
 class _Waiter(NamedTuple):
@@ -162,6 +168,8 @@ class Tenure:
             self._see_session(record, now)
         for agent in queries.owned_agents(reader):
             self._see_ownership(agent.agent_id, agent.owner, now)
+        for lease in kv_queries.leases_all(reader):
+            self._see_lease(lease, now)
 
     def end(self) -> list[Ticket]:
         """Leave office: forget everything. The tickets returned get no answer here."""
@@ -176,12 +184,16 @@ class Tenure:
             return []
         # Sorted, so that a run does not depend on how strings hash.
         session_ids, agent_ids = sorted(applied.sessions), sorted(applied.agents)
+        lease_ids = sorted(applied.leases)
         for session_id in session_ids:
             self._look_at_session(reader, session_id, now)
         for agent_id in agent_ids:
             self._look_at_agent(reader, agent_id, now)
+        for lease_id in lease_ids:
+            self._look_at_lease(reader, lease_id, now)
         names = [_Name("session", each) for each in session_ids]
         names += [_Name("ownership", each) for each in agent_ids]
+        names += [_lease_name(each) for each in lease_ids]
         return self._settle(reader, names, now)
 
     # --- keep-alives ---------------------------------------------------------
@@ -218,6 +230,29 @@ class Tenure:
                 return None
         term.extend(arrived)
         return KeepAliveResult(term.ttl_ms)
+
+    def keep_lease(
+        self, reader: Reader, lease_id: int, ticket: Ticket, arrived: float
+    ) -> KeepAliveResult | None:
+        """As `keep_session`, for one lease."""
+        name = _lease_name(lease_id)
+        term = self._terms.get(name)
+        if term is None or kv_queries.get_lease(reader, lease_id) is None:
+            return GONE
+        if term.retry_at is not None:
+            self._parked.setdefault(name, []).append(_Parked(ticket, arrived, None))
+            return None
+        term.extend(arrived)
+        return KeepAliveResult(term.ttl_ms)
+
+    def lease_left(self, lease_id: int, now: float) -> KeepAliveResult:
+        """How long a lease lives on if nobody keeps it alive; never less than what its
+        client may count on, who counts from when it sent."""
+        term = self._terms.get(_lease_name(lease_id))
+        if term is None:
+            return GONE
+        left_ms = max(term.deadline - now, 0.0) * 1000
+        return KeepAliveResult(int(-(-left_ms // 1)))  # rounded up
 
     def session_broken(self, session_id: str, now: float) -> None:
         """The last stream of a session failed at the transport: start its grace."""
@@ -274,6 +309,8 @@ class Tenure:
             proposals += self._expire_session(reader, name, now)
         for name in (each for each in names if each.kind == "ownership"):
             proposals += self._expire_ownership(reader, name, now)
+        for name in (each for each in names if each.kind == "lease"):
+            proposals.append(self._expire_lease(name, now))
         while self._retries and self._retries[0][0] <= now:
             self._stirred[heappop(self._retries)[1]] = None
         stirred, self._stirred = self._stirred, {}
@@ -306,6 +343,15 @@ class Tenure:
         )
         proposals: list[Proposal] = [(Command(expire_ownership=expiry), None)]
         return proposals + self._serve_successor(reader, name.id, "", now)
+
+    def _expire_lease(self, name: _Name, now: float) -> Proposal:
+        term = self._terms[name]
+        self._mark_proposed(name, term, now)
+        _, granted = term.fence
+        expiry = ExpireLease(
+            lease_id=int(name.id), granted_revision=granted, touched_revision=term.touched
+        )
+        return Command(expire_lease=expiry), None
 
     def _mark_proposed(self, name: _Name, term: _Term, now: float) -> None:
         term.retry_at = now + self._retry_s
@@ -391,6 +437,13 @@ class Tenure:
             return
         self._stir(agent_id)
 
+    def _look_at_lease(self, reader: Reader, lease_id: int, now: float) -> None:
+        record = kv_queries.lease_record(reader, lease_id)
+        if record is None:
+            self._terms.pop(_lease_name(lease_id), None)
+        else:
+            self._see_lease(record, now)
+
     def _see_session(self, record: SessionRecord, now: float) -> _Term:
         session = record.session
         term = _Term(
@@ -409,6 +462,16 @@ class Tenure:
             ttl_ms=owner.ttl_ms,
         )
         return self._see(_Name("ownership", agent_id), term, now)
+
+    def _see_lease(self, record: LeaseRecord, now: float) -> _Term:
+        lease = record.lease
+        term = _Term(
+            fence=(0, lease.granted_revision),
+            touched=record.touched_revision,
+            session_id="",
+            ttl_ms=lease.ttl_ms,
+        )
+        return self._see(_lease_name(lease.lease_id), term, now)
 
     def _see(self, name: _Name, seen: _Term, now: float) -> _Term:
         """The deadline under a name, made or moved by what the state says of it."""
@@ -430,13 +493,20 @@ class Tenure:
         answers: list[Answered] = []
         for name in names:
             for each in self._parked.pop(name, []):
-                if each.query is None:
-                    result = self.keep_session(reader, name.id, each.ticket, each.arrived)
-                else:
-                    result = self.keep_ownership(reader, each.query, each.ticket, each.arrived)
+                result = self._keep_again(reader, name, each)
                 if result is not None:
                     answers.append((each.ticket, result))
         return answers
+
+    def _keep_again(
+        self, reader: Reader, name: _Name, parked: _Parked
+    ) -> KeepAliveResult | None:
+        ticket, arrived, query = parked
+        if query is not None:
+            return self.keep_ownership(reader, query, ticket, arrived)
+        if name.kind == "lease":
+            return self.keep_lease(reader, int(name.id), ticket, arrived)
+        return self.keep_session(reader, name.id, ticket, arrived)
 
     # --- deadlines -----------------------------------------------------------
 

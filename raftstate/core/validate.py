@@ -33,6 +33,7 @@ from raftstate.v1.agent_service_pb2 import (
 )
 from raftstate.v1.cluster_service_pb2 import (
     AddMemberRequest,
+    GetLimitsRequest,
     ListMembersRequest,
     PromoteMemberRequest,
     RemoveMemberRequest,
@@ -221,6 +222,7 @@ _RULES: dict[type[Message], Callable[[Any], Iterable[Violation]]] = {
     SubmitRequest: _submit,
     StatusRequest: _nothing,
     ListMembersRequest: _current,
+    GetLimitsRequest: _nothing,
     AddMemberRequest: _add_member,
     PromoteMemberRequest: _named_member,
     RemoveMemberRequest: _named_member,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from raftstate.core import queries
-from raftstate.core.ports import Answer, KeepAliveResult, Unavailable
-from raftstate.rpc.errors import Failure, not_found
+from raftstate.rpc.errors import not_found
 from raftstate.rpc.frontend import Frontend, command_of
-from raftstate.rpc.lane import Lane, end
-from raftstate.rpc.paging import page_size, page_start, page_token
+from raftstate.rpc.renewals import renewed
 from raftstate.v1.agent_service_pb2 import (
     AcquireMode,
     AcquireOwnershipRequest,
@@ -21,6 +20,8 @@ from raftstate.v1.agent_service_pb2 import (
     CreateAgentRequest,
     CreateAgentResponse,
     FenceQuery,
+    ForkAgentRequest,
+    ForkAgentResponse,
     GetAgentRequest,
     GetAgentResponse,
     HaltAgentRequest,
@@ -63,6 +64,9 @@ class Agents(AgentServiceServicer):
     ) -> RetireAgentResponse:
         return await self._frontend.mutate(request, RetireAgentResponse)
 
+    async def ForkAgent(self, request: ForkAgentRequest, context: Any) -> ForkAgentResponse:
+        return await self._frontend.mutate(request, ForkAgentResponse)
+
     async def HaltAgent(self, request: HaltAgentRequest, context: Any) -> HaltAgentResponse:
         return await self._frontend.mutate(request, HaltAgentResponse)
 
@@ -88,73 +92,48 @@ class Agents(AgentServiceServicer):
             if request.mode == AcquireMode.ACQUIRE_MODE_WAIT:
                 self._frontend.consensus.abandon(ticket)
             raise
-        response = self._frontend.response(answer, request, AcquireOwnershipResponse)
-        add_bundle(self._frontend, response, request.agent_id)
-        return response
+        return self._frontend.response(answer, request, AcquireOwnershipResponse)
 
     async def RenewOwnership(
         self, request_iterator: AsyncIterator[RenewOwnershipRequest], context: Any
     ) -> AsyncIterator[RenewOwnershipResponse]:
-        lane: Lane[RenewOwnershipRequest] = Lane(self._frontend.limits.in_flight)
-        reader = asyncio.ensure_future(self._take_renewals(request_iterator, lane))
-        try:
-            async for batch in lane.batches():
-                for request, answer in batch:
-                    yield self._renewed(request, answer)
-            await reader
-        finally:
-            await end(reader)
+        answers = renewed(self._frontend, request_iterator, self._keep, self._kept)
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
 
-    async def _take_renewals(
-        self,
-        requests: AsyncIterator[RenewOwnershipRequest],
-        lane: Lane[RenewOwnershipRequest],
-    ) -> None:
-        """Ask for every renewal; answers need not come in the order of requests."""
-        try:
-            async for request in self._frontend.while_leading(requests):
-                self._frontend.check(request)
-                await lane.room()
-                query = FenceQuery(agent_id=request.agent_id, fence=request.fence)
-                self._frontend.consensus.keep_ownership(query, lane.slot(request))
-        finally:
-            lane.complete()
+    def _keep(self, request: RenewOwnershipRequest, ticket: object) -> None:
+        query = FenceQuery(agent_id=request.agent_id, fence=request.fence)
+        self._frontend.consensus.keep_ownership(query, ticket)
 
-    def _renewed(
-        self, request: RenewOwnershipRequest, answer: Answer | Exception
+    def _kept(
+        self, request: RenewOwnershipRequest, ttl_ms: int | None
     ) -> RenewOwnershipResponse:
-        if isinstance(answer, Unavailable):
-            raise self._frontend.unavailable(answer)
-        if not isinstance(answer, KeepAliveResult):
-            raise TypeError(f"a renewal was answered with {answer!r}")
         return RenewOwnershipResponse(
             header=self._frontend.status_header(),
             agent_id=request.agent_id,
             nonce=request.nonce,
-            held=answer.ttl_ms is not None,
-            ttl_ms=answer.ttl_ms or 0,
+            held=ttl_ms is not None,
+            ttl_ms=ttl_ms or 0,
         )
 
     async def GetAgent(self, request: GetAgentRequest, context: Any) -> GetAgentResponse:
         self._frontend.check(request)
-        await self._frontend.read_point(request.consistency)
-        with self._frontend.view() as (reader, header):
+        at = await self._frontend.settle(request)
+        with self._frontend.view(at) as (reader, header):
             agent = queries.get_agent(reader, request.agent_id)
         if agent is None:
             raise not_found("agent", request.agent_id)
         return GetAgentResponse(header=header, agent=agent)
 
     async def ListAgents(self, request: ListAgentsRequest, context: Any) -> ListAgentsResponse:
-        self._frontend.check(request)
-        scope = f"agents {request.prefix}"
-        after = page_start(scope, request.page_token)
-        await self._frontend.read_point(request.consistency)
-        size = page_size(request.page_size)
-        with self._frontend.view() as (reader, header):
-            found = queries.list_agents(reader, request.prefix, after, size + 1)
-        response = ListAgentsResponse(header=header, agents=found[:size])
-        if len(found) > size:
-            response.next_page_token = page_token(scope, found[size - 1].agent_id)
+        page = await self._frontend.page(request)
+        with self._frontend.view(page.at) as (reader, header):
+            found = queries.list_agents(reader, request.prefix, page.after_text, page.size + 1)
+        response = ListAgentsResponse(header=header, agents=found[: page.size])
+        if len(found) > page.size:
+            last = found[page.size - 1].agent_id
+            response.next_page_token = page.next_token(header, last)
         return response
 
     async def CheckFence(self, request: CheckFenceRequest, context: Any) -> CheckFenceResponse:
@@ -163,16 +142,3 @@ class Agents(AgentServiceServicer):
         with self._frontend.view() as (reader, header):
             current = [queries.is_current(reader, query) for query in request.fences]
         return CheckFenceResponse(header=header, current=current)
-
-
-def add_bundle(frontend: Frontend, response: AcquireOwnershipResponse, agent_id: str) -> None:
-    """Put what a successor needs beside a grant, read at or after the grant."""
-    try:
-        with frontend.view() as (reader, _):
-            bundle = queries.takeover_bundle(reader, agent_id)
-    except Failure as failure:
-        # It was granted: only what is said of it is not to be had here.
-        unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
-        raise frontend.unavailable(unknown) from failure
-    if bundle is not None:
-        response.bundle.CopyFrom(bundle)

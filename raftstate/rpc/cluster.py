@@ -8,7 +8,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-from raftstate.core import queries
+from raftstate.core import limits, queries
 from raftstate.core.ports import (
     Answer,
     ChangeKind,
@@ -24,6 +24,9 @@ from raftstate.v1.cluster_service_pb2 import (
     AddMemberRequest,
     AddMemberResponse,
     Alarm,
+    GetLimitsRequest,
+    GetLimitsResponse,
+    Limit,
     ListMembersRequest,
     ListMembersResponse,
     Member,
@@ -81,6 +84,13 @@ class Cluster(ClusterServiceServicer):
             uptime_ms=int((time.monotonic() - self._began) * 1_000),
             wall_time_ms=time.time_ns() // 1_000_000,
             state_found=self._frontend.state_found,
+        )
+
+    async def GetLimits(self, request: GetLimitsRequest, context: Any) -> GetLimitsResponse:
+        self._frontend.validate(request)
+        return GetLimitsResponse(
+            header=self._frontend.status_header(),
+            limits=[Limit(name=name, value=value) for name, value in limits.TOLD.items()],
         )
 
     async def ListMembers(

@@ -172,9 +172,10 @@ def unreadable(reason: str) -> Failure:
 
 
 def not_found(what: str, name: str) -> Failure:
-    """There is no such agent, stream, checkpoint, projection, group, lease or validator."""
+    """There is no such agent, stream, checkpoint, projection, group, lease or whatever."""
+    own = f"{what.upper()}_NOT_FOUND"
     return Failure(
-        f"{what.upper()}_NOT_FOUND",
+        own if own in _CODES else "NOT_FOUND",
         f"there is no {what} {name!r}",
         definite=True,
         metadata={"subject": name},
@@ -188,6 +189,26 @@ def compacted(revision: int, oldest: int) -> Failure:
         f"revision {revision} is compacted: the oldest that can be read is {oldest}",
         definite=True,
         metadata={"oldest_revision": str(oldest)},
+    )
+
+
+def truncated(stream_id: str, oldest: int) -> Failure:
+    """Events that were asked for are not there any more."""
+    return Failure(
+        "COMPACTED",
+        f"stream {stream_id} is truncated: the oldest event that can be read is {oldest}",
+        definite=True,
+        metadata={"subject": stream_id, "oldest_seq": str(oldest)},
+    )
+
+
+def pruned(name: str, revision: int) -> Failure:
+    """A checkpoint is gone that was there at that revision."""
+    return Failure(
+        "COMPACTED",
+        f"checkpoint {name} has been pruned since revision {revision}",
+        definite=True,
+        metadata={"subject": name, "revision": str(revision)},
     )
 
 
@@ -215,9 +236,9 @@ def not_comparable(message: str, field: str) -> Failure:
     )
 
 
-def outcome_compacted(revision: int) -> Failure:
-    """A transaction was done, and what its reads saw is forgotten."""
-    message = f"it was done at revision {revision}; what its reads saw is compacted"
+def reads_lost(revision: int, why: str) -> Failure:
+    """A transaction was done, and what its reads saw is not to be had."""
+    message = f"it was done at revision {revision}, and what its reads saw {why}"
     return Failure(
         "OUTCOME_FORGOTTEN",
         message,

@@ -3,10 +3,11 @@
 A mutation is checked against every rule that needs no state, proposed, and its outcome
 turned into the response or the failure that the caller gets.
 
-A linearizable read waits for a read point and then looks at the state in one short
-view; a stale one looks at once. The header's revision and index come from the same
-view as the answer. A view never outlives the loop's turn: whoever reads more than one
-slice opens another.
+A read first settles what it may look at, and then looks at the state in one short view.
+A linearizable one waits for a read point, a stale one looks at once, one that names a
+revision waits until it is there, or is shown what there was then. The header's revision
+and index come from the same view as the answer. A view never outlives the loop's turn:
+whoever reads more than one slice opens another, of the same revision if need be.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from raftstate.core import queries, validate
+from raftstate.core import history, queries, validate
+from raftstate.core.history import PastReader
 from raftstate.core.ports import Answer, Consensus, Reader, ReadPoint, State, Unavailable
+from raftstate.rpc import completion
 from raftstate.rpc.bridge import Bridge
-from raftstate.rpc.errors import Failure, invalid, refused, unavailable
+from raftstate.rpc.errors import (
+    Failure,
+    compacted,
+    future_revision,
+    invalid,
+    refused,
+    unavailable,
+)
 from raftstate.rpc.office import Office, OfficeLost
+from raftstate.rpc.paging import Page, page_scope, page_size, page_start
 from raftstate.v1.cluster_service_pb2 import Member
 from raftstate.v1.common_pb2 import Consistency, ResponseHeader
 from raftstate.v1.membership_pb2 import Configuration, ConfiguredMember
@@ -50,6 +61,24 @@ class Addresses:
 
 
 @dataclass(frozen=True)
+class WatchLimits:
+    """Bounds that watches hold to."""
+
+    # Watches that one member serves.
+    streams: int = 10_000
+    # What may wait for one client to take it; and for all of them together.
+    queue_changes: int = 8_192
+    queue_bytes: int = 4 << 20
+    queued_bytes: int = 256 << 20
+    # What goes into one message, but for a change that is larger.
+    message_bytes: int = 1 << 20
+    # What is done before others have their turn.
+    slice_rows: int = 1_024
+    slice_bytes: int = 512 << 10
+    slice_s: float = 0.002
+
+
+@dataclass(frozen=True)
 class Limits:
     """Bounds that the services hold to."""
 
@@ -57,7 +86,9 @@ class Limits:
     in_flight: int = 4_096
     slice_events: int = 256
     slice_bytes: int = 512 << 10
-    chunk_bytes: int = 256 << 10
+    # What a slice looks at of which it may want little.
+    slice_rows: int = 2_048
+    watches: WatchLimits = field(default_factory=WatchLimits)
 
 
 class Frontend:
@@ -81,6 +112,15 @@ class Frontend:
         self.office = Office(consensus)
         # Set before the server stops: a stream that ends now was ended by us.
         self.closing = False
+        # Told then: whatever would otherwise go on for ever.
+        self.at_close: list[Callable[[], None]] = []
+
+    def close(self) -> None:
+        """The server is about to stop."""
+        if not self.closing:
+            self.closing = True
+            for told in self.at_close:
+                told()
 
     # --- checks ----------------------------------------------------------------
 
@@ -156,9 +196,15 @@ class Frontend:
         response = getattr(outcome, name) if name is not None else None
         if not isinstance(response, kind):
             raise TypeError(f"{type(request).__name__} was answered with {name}")
-        header: ResponseHeader = response.header  # type: ignore[attr-defined]
-        header.CopyFrom(self.header(outcome.revision, outcome.raft_index))
+        self.complete(response, request, outcome)
         return response
+
+    def complete(self, response: Any, request: Message, outcome: Outcome) -> None:
+        """Add to the response that an outcome holds what is no part of the outcome: the
+        header, and what some requests are shown besides. Raises Failure."""
+        response.header.CopyFrom(self.header(outcome.revision, outcome.raft_index))
+        if (more := completion.BESIDE.get(type(request))) is not None:
+            more(self, response, request, outcome)
 
     def outcome(self, answer: Answer, request: Message) -> Outcome:
         """The outcome of an applied command; raises Failure for all else."""
@@ -205,6 +251,43 @@ class Frontend:
 
     # --- reads -------------------------------------------------------------------
 
+    async def settle(self, request: Message) -> int | None:
+        """Wait until a view may answer a read; the revision that it names, or None where
+        the newest will do. Raises Failure."""
+        asked: Any = request
+        self.demand_sound()
+        if asked.consistency == Consistency.CONSISTENCY_AT_REVISION:
+            return await self.settle_at(asked.revision)
+        if asked.consistency == Consistency.CONSISTENCY_AT_LEAST:
+            await self._reach(asked.revision)
+        else:
+            await self.read_point(asked.consistency)
+        return None
+
+    async def settle_at(self, revision: int) -> int:
+        """See that a view can show a revision, unless it is forgotten; give it back.
+
+        Whether a revision is to come, only a leader knows: another member that has not
+        come so far says that it does not lead."""
+        if self._shown() < revision:
+            await self.read_point(Consistency.CONSISTENCY_LINEARIZABLE)
+            if (newest := self._shown()) < revision:
+                raise future_revision(revision, newest)
+        return revision
+
+    async def _reach(self, revision: int) -> None:
+        if self._shown() >= revision:
+            return
+        await self.bridge.revisions.reach(revision)
+        if self._shown() < revision:
+            # It was there, and is not any more: the state is being made anew.
+            raise self.unavailable(Unavailable("NO_QUORUM", definite=True))
+
+    def _shown(self) -> int:
+        """The revision that a view shows now."""
+        with self.state.view() as reader:
+            return queries.revision(reader)
+
     async def read_point(self, consistency: Consistency) -> None:
         """Wait until a view may answer a read of this consistency."""
         self.demand_sound()
@@ -216,13 +299,35 @@ class Frontend:
         if not isinstance(answer, ReadPoint):
             raise TypeError(f"a read was answered with {answer!r}")
 
+    async def page(self, request: Message) -> Page:
+        """Check a request for a page of a list, and wait until a view may answer it. The
+        pages after the first show what the first one showed. Raises Failure."""
+        asked: Any = request
+        self.check(request)
+        scope = page_scope(request)
+        start = page_start(scope, asked.page_token)
+        if start.revision is None:
+            at = await self.settle(request)
+        else:
+            at = await self.settle_at(start.revision)
+        return Page(at, start.after, page_size(asked.page_size), scope)
+
     @contextmanager
-    def view(self) -> Iterator[View]:
-        """One look at the last committed state. Never hold it across an await."""
+    def view(self, at: int | None = None) -> Iterator[View]:
+        """One look at the last committed state, or at what it was at a revision that was
+        settled. Never hold it across an await. Raises Failure."""
         self.demand_sound()
         with self.state.view() as reader:
             revision, applied = queries.revision(reader), queries.applied(reader)
-            yield View(reader, self.header(revision, applied.index))
+            if at is None or at == revision:
+                yield View(reader, self.header(revision, applied.index))
+                return
+            if at > revision:
+                raise future_revision(at, revision)
+            if at < (oldest := history.read_mark(reader).oldest):
+                raise compacted(at, oldest)
+            # Which entry that was is not kept.
+            yield View(PastReader(reader, at), self.header(at, 0))
 
 
 def command_of(request: Message) -> Command:
@@ -238,9 +343,19 @@ _COMMAND_FIELDS = {
 }
 
 
+_SUBJECTS = {
+    "agent_id": "agent",
+    "session_id": "session",
+    "stream_id": "stream",
+    "group_id": "group",
+    "lease_id": "lease",
+    "name": "name",
+}
+
+
 def _subject(request: Message) -> str:
     """What a refused request was about, as PreconditionFailure names things."""
-    for name, kind in (("agent_id", "agent"), ("session_id", "session")):
+    for name, kind in _SUBJECTS.items():
         if value := getattr(request, name, ""):
             return f"{kind}/{value}"
     return ""

@@ -15,8 +15,11 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from google.protobuf.message import Message
+
 from raftstate.core.limits import PAGE_SIZE_DEFAULT, PAGE_TOKEN_CHARS_MAX
-from raftstate.rpc.errors import invalid_field
+from raftstate.rpc.errors import Failure, invalid_field
+from raftstate.v1.common_pb2 import ResponseHeader
 
 _VERSION = b"\x02"
 _REVISION = struct.Struct(">Q")
@@ -24,11 +27,46 @@ _HEAD = len(_VERSION) + _REVISION.size
 
 
 class PageStart(NamedTuple):
-    """Where a page begins: after which row, and of which revision. No revision, and
-    nothing to begin after, for the first page of a list."""
+    """Where a page begins: behind which row, and of which revision. No revision, and
+    nothing to begin behind, for the first page of a list."""
 
     revision: int | None = None
     after: bytes = b""
+
+
+class Page(NamedTuple):
+    """Which page of a list is wanted: of which revision (None: the newest), behind which
+    row, and how many rows at most."""
+
+    at: int | None
+    after: bytes
+    size: int
+    scope: bytes
+
+    @property
+    def after_text(self) -> str:
+        """The row it begins behind, where a text names rows. Raises Failure."""
+        try:
+            return self.after.decode()
+        except UnicodeDecodeError:
+            raise _bad_token() from None
+
+    @property
+    def after_number(self) -> int:
+        """The row it begins behind, where a number names rows; zero for the first page.
+        Raises Failure."""
+        if len(self.after) not in (0, _REVISION.size):
+            raise _bad_token()
+        return int.from_bytes(self.after, "big")
+
+    def next_token(self, header: ResponseHeader, after: bytes | str | int) -> str:
+        """The token of the page behind this one, which begins behind the row `after` and
+        shows the same revision."""
+        if isinstance(after, str):
+            after = after.encode()
+        elif isinstance(after, int):
+            after = _REVISION.pack(after)
+        return page_token(self.scope, header.revision, after)
 
 
 def page_size(asked: int) -> int:
@@ -36,7 +74,17 @@ def page_size(asked: int) -> int:
     return asked or PAGE_SIZE_DEFAULT
 
 
-def page_token(scope: str, revision: int, after: bytes) -> str:
+def page_scope(request: Message) -> bytes:
+    """What tells one list from another: what is asked for, but for the page of it."""
+    asked = type(request)()
+    asked.CopyFrom(request)
+    for name in ("page_token", "page_size", "consistency", "revision"):
+        asked.ClearField(name)
+    name = request.DESCRIPTOR.full_name
+    return name.encode() + b"\x00" + asked.SerializeToString(deterministic=True)
+
+
+def page_token(scope: bytes, revision: int, after: bytes) -> str:
     """The token of the page that begins after the row named `after`, and shows what was
     there at a revision."""
     body = _VERSION + _REVISION.pack(revision) + after
@@ -45,7 +93,7 @@ def page_token(scope: str, revision: int, after: bytes) -> str:
     return token
 
 
-def page_start(scope: str, token: str) -> PageStart:
+def page_start(scope: bytes, token: str) -> PageStart:
     """Where a page begins.
 
     Raises Failure, naming page_token, for anything that `page_token` did not make
@@ -62,9 +110,13 @@ def page_start(scope: str, token: str) -> PageStart:
     checksum, body = raw[:4], raw[4:]
     if len(body) >= _HEAD and body[:1] == _VERSION and checksum == _checksum(scope, body):
         return PageStart(_REVISION.unpack(body[1:_HEAD])[0], body[_HEAD:])
+    raise _bad_token()
+
+
+def _bad_token() -> Failure:
     words = "is not a token that this list gave"
-    raise invalid_field("page_token", words, "next_page_token of the page before")
+    return invalid_field("page_token", words, "next_page_token of the page before")
 
 
-def _checksum(scope: str, body: bytes) -> bytes:
-    return zlib.crc32(scope.encode() + b"\x00" + body).to_bytes(4, "big")
+def _checksum(scope: bytes, body: bytes) -> bytes:
+    return zlib.crc32(scope + b"\x00" + body).to_bytes(4, "big")

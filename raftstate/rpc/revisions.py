@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from heapq import heappop, heappush
-from itertools import count
 
 from raftstate.core.types import Revision
 
@@ -22,8 +21,10 @@ class Revisions:
         self._loop = loop
         self._lock = threading.Lock()
         self._announced: Revision | None = None
-        self._order = count()
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        # Who waits for each revision, and all of these, the lowest first. One that nobody
+        # waits for any more may stand there, as long as these are not most of them.
+        self._waiters: dict[int, set[asyncio.Future[None]]] = {}
+        self._awaited: list[int] = []
         self._listeners: set[asyncio.Event] = set()
         self.current = Revision(0)
 
@@ -46,10 +47,10 @@ class Revisions:
             revision, self._announced = self._announced, None
         assert revision is not None
         self.current = revision
-        while self._waiters and self._waiters[0][0] <= revision:
-            _, _, waiter = heappop(self._waiters)
-            if not waiter.done():
-                waiter.set_result(None)
+        while self._awaited and self._awaited[0] <= revision:
+            for waiter in self._waiters.pop(heappop(self._awaited), ()):
+                if not waiter.done():
+                    waiter.set_result(None)
         for listener in self._listeners:
             listener.set()
 
@@ -58,13 +59,29 @@ class Revisions:
         if self.current >= revision:
             return
         waiter: asyncio.Future[None] = self._loop.create_future()
-        heappush(self._waiters, (revision, next(self._order), waiter))
+        if revision not in self._waiters:
+            self._waiters[revision] = set()
+            heappush(self._awaited, revision)
+        self._waiters[revision].add(waiter)
         try:
             await waiter
         finally:
-            if waiter.cancelled():
-                self._waiters = [one for one in self._waiters if one[2] is not waiter]
-                self._waiters.sort()
+            self._forget(revision, waiter)
+
+    def _forget(self, revision: int, waiter: asyncio.Future[None]) -> None:
+        """Leave nothing of a waiter that was cancelled."""
+        if revision not in self._waiters:
+            return
+        self._waiters[revision].discard(waiter)
+        if not self._waiters[revision]:
+            del self._waiters[revision]
+            if len(self._awaited) > 2 * len(self._waiters) + 16:
+                self._awaited = sorted(self._waiters)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a revision."""
+        return sum(map(len, self._waiters.values()))
 
     def listen(self, listener: asyncio.Event) -> None:
         """Set an event whenever the revision moves, until `leave`."""

@@ -27,8 +27,13 @@ from raftstate.rpc.edge import Edge, Observe
 from raftstate.rpc.events import Events
 from raftstate.rpc.frontend import Addresses, Frontend, Limits
 from raftstate.rpc.health import Health
+from raftstate.rpc.kv import Keys
+from raftstate.rpc.leases import Leases
+from raftstate.rpc.recovery import Recovery
 from raftstate.rpc.sessions import Sessions
 from raftstate.rpc.steps import Steps
+from raftstate.rpc.watch import Watches
+from raftstate.rpc.watch import add_to_server as add_watches_to_server
 from raftstate.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -38,10 +43,17 @@ from raftstate.v1 import (
     cluster_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
+    kv_service_pb2,
+    kv_service_pb2_grpc,
+    lease_service_pb2,
+    lease_service_pb2_grpc,
+    recovery_service_pb2,
+    recovery_service_pb2_grpc,
     session_service_pb2,
     session_service_pb2_grpc,
     step_service_pb2,
     step_service_pb2_grpc,
+    watch_service_pb2,
 )
 
 RECEIVE_BYTES_MAX = 4 << 20
@@ -61,11 +73,19 @@ _SERVICES: tuple[tuple[Any, Any, Any], ...] = (
         checkpoint_service_pb2_grpc.add_CheckpointServiceServicer_to_server,
         Checkpoints,
     ),
+    (kv_service_pb2, kv_service_pb2_grpc.add_KvServiceServicer_to_server, Keys),
+    (lease_service_pb2, lease_service_pb2_grpc.add_LeaseServiceServicer_to_server, Leases),
+    (
+        recovery_service_pb2,
+        recovery_service_pb2_grpc.add_RecoveryServiceServicer_to_server,
+        Recovery,
+    ),
     (
         cluster_service_pb2,
         cluster_service_pb2_grpc.add_ClusterServiceServicer_to_server,
         Cluster,
     ),
+    (watch_service_pb2, add_watches_to_server, Watches),
 )
 
 
@@ -135,7 +155,8 @@ class RpcServer:
         self._server = grpc.aio.server(
             interceptors=[Edge(observe)],
             options=_options(settings),
-            maximum_concurrent_rpcs=settings.max_concurrent,
+            # Watches last, and have a bound of their own.
+            maximum_concurrent_rpcs=settings.max_concurrent + settings.limits.watches.streams,
         )
         self._watch: asyncio.Task[None] | None = None
         for _, register, service in _SERVICES:
@@ -169,7 +190,7 @@ class RpcServer:
     def close(self) -> None:
         """Say that we are going: health turns NOT_SERVING, and streams that end from
         now on were ended by us."""
-        self._frontend.closing = True
+        self._frontend.close()
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more calls; give those under way some time, then end them."""

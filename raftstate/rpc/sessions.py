@@ -34,7 +34,6 @@ from raftstate.core import queries
 from raftstate.core.ports import KeepAliveResult, Unavailable
 from raftstate.rpc.errors import invalid_field, session_expired
 from raftstate.rpc.frontend import Frontend
-from raftstate.rpc.paging import page_size, page_start, page_token
 from raftstate.v1.session_service_pb2 import (
     CloseSessionRequest,
     CloseSessionResponse,
@@ -114,6 +113,11 @@ class Sessions(SessionServiceServicer):
                 del self._streams[session_id]
 
     async def _keep(self, request: KeepAliveRequest) -> KeepAliveResponse:
+        opened = request.opened_revision
+        # An id is only ever opened again later: what this member knows already, it need
+        # not ask others. To ask would keep the newer session alive.
+        if opened and self._opened_revision(request.session_id) > opened:
+            raise session_expired(request.session_id)
         keep = partial(self._frontend.consensus.keep_session, request.session_id)
         answer = await self._frontend.ask(keep)
         if isinstance(answer, Unavailable):
@@ -122,20 +126,26 @@ class Sessions(SessionServiceServicer):
             raise TypeError(f"a keep-alive was answered with {answer!r}")
         if answer.ttl_ms is None:
             raise session_expired(request.session_id)
+        if opened and self._opened_revision(request.session_id) != opened:
+            raise session_expired(request.session_id)
         return KeepAliveResponse(
             header=self._frontend.status_header(), nonce=request.nonce, ttl_ms=answer.ttl_ms
         )
 
+    def _opened_revision(self, session_id: str) -> int:
+        """When the session that has an id here was opened; zero: there is none."""
+        with self._frontend.view() as (reader, _):
+            record = queries.get_session(reader, session_id)
+        return 0 if record is None else record.session.opened_revision
+
     async def ListSessions(
         self, request: ListSessionsRequest, context: Any
     ) -> ListSessionsResponse:
-        self._frontend.check(request)
-        after = page_start("sessions", request.page_token)
-        await self._frontend.read_point(request.consistency)
-        size = page_size(request.page_size)
-        with self._frontend.view() as (reader, header):
-            found = queries.list_sessions(reader, after, size + 1)
-        response = ListSessionsResponse(header=header, sessions=found[:size])
-        if len(found) > size:
-            response.next_page_token = page_token("sessions", found[size - 1].session_id)
+        page = await self._frontend.page(request)
+        with self._frontend.view(page.at) as (reader, header):
+            found = queries.list_sessions(reader, page.after_text, page.size + 1)
+        response = ListSessionsResponse(header=header, sessions=found[: page.size])
+        if len(found) > page.size:
+            last = found[page.size - 1].session_id
+            response.next_page_token = page.next_token(header, last)
         return response

@@ -10,7 +10,6 @@ from google.protobuf.message import Message
 
 from raftstate.core.ports import Answer, Unavailable
 from raftstate.core.validate import violations
-from raftstate.rpc.agents import add_bundle
 from raftstate.rpc.errors import Failure, invalid
 from raftstate.rpc.frontend import Frontend, command_of
 from raftstate.rpc.lane import Lane, Settled, end
@@ -129,9 +128,7 @@ class Steps(StepServiceServicer):
         assert name is not None, "an outcome without a result"
         response = getattr(result, name)
         response.CopyFrom(getattr(outcome, name))
-        response.header.CopyFrom(self._frontend.header(outcome.revision, outcome.raft_index))
-        if isinstance(asked.body, AcquireOwnershipRequest):
-            add_bundle(self._frontend, response, asked.body.agent_id)
+        self._frontend.complete(response, asked.body, outcome)
 
 
 def _body(mutation: Mutation) -> Message:

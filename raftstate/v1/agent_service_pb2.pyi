@@ -63,7 +63,7 @@ class Retention(_message.Message):
     def __init__(self, keep_last: _Optional[int] = ..., keep_for_ms: _Optional[int] = ..., keep_known_good: _Optional[int] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason", "retention", "rpo_target_ms", "rto_target_ms", "prunable", "chunk_space", "forked_from", "known_good", "newest_known_good")
+    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason", "retention", "rpo_target_ms", "rto_target_ms", "prunable", "chunk_space", "forked_from", "known_good", "newest_known_good", "spare_known_good")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +80,7 @@ class Agent(_message.Message):
     FORKED_FROM_FIELD_NUMBER: _ClassVar[int]
     KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
     NEWEST_KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
+    SPARE_KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
     lifecycle: Lifecycle
@@ -96,7 +97,8 @@ class Agent(_message.Message):
     forked_from: _checkpoint_service_pb2.CheckpointOrigin
     known_good: int
     newest_known_good: int
-    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ...) -> None: ...
+    spare_known_good: int
+    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ..., spare_known_good: _Optional[int] = ...) -> None: ...
 
 class TakeoverBundle(_message.Message):
     __slots__ = ("agent", "checkpoint", "events", "more_events", "more_data")

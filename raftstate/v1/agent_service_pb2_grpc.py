@@ -185,7 +185,9 @@ class AgentServiceServicer:
 
     def ForkAgent(self, request, context):
         """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
-        else of it: no events, no steps, no owner. The chunks are shared.
+        else of it: no events, no steps, no owner. The chunks are shared. Its checkpoints are
+        those that the one wanted is made of, with ids from 1, step 0 and event_seq 0; they
+        keep their labels, but neither tags nor pins nor what validators said.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).

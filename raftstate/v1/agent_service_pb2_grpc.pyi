@@ -84,7 +84,9 @@ class AgentServiceStub:
     """
     ForkAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ForkAgentRequest, _agent_service_pb2.ForkAgentResponse]
     """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
-    else of it: no events, no steps, no owner. The chunks are shared.
+    else of it: no events, no steps, no owner. The chunks are shared. Its checkpoints are
+    those that the one wanted is made of, with ids from 1, step 0 and event_seq 0; they
+    keep their labels, but neither tags nor pins nor what validators said.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
@@ -168,7 +170,9 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     ForkAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ForkAgentRequest, _agent_service_pb2.ForkAgentResponse]  # type: ignore[assignment]
     """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
-    else of it: no events, no steps, no owner. The chunks are shared.
+    else of it: no events, no steps, no owner. The chunks are shared. Its checkpoints are
+    those that the one wanted is made of, with ids from 1, step 0 and event_seq 0; they
+    keep their labels, but neither tags nor pins nor what validators said.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
@@ -303,7 +307,9 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.ForkAgentResponse, _abc.Awaitable[_agent_service_pb2.ForkAgentResponse]]:
         """ForkAgent makes an agent that begins with a checkpoint of another, and with nothing
-        else of it: no events, no steps, no owner. The chunks are shared.
+        else of it: no events, no steps, no owner. The chunks are shared. Its checkpoints are
+        those that the one wanted is made of, with ids from 1, step 0 and event_seq 0; they
+        keep their labels, but neither tags nor pins nor what validators said.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).

@@ -206,9 +206,12 @@ class CheckpointServiceServicer:
 
     def CopyLineage(self, request, context):
         """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
-        same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        same ids, with step 0 and event_seq 0, and with nothing else of it. They keep their
+        labels and tags, but neither pins nor what validators said.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-        are more than 256).
+        are more than 256, or they name more than 65,536 chunks).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,7 +221,8 @@ class CheckpointServiceServicer:
         """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
         msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-        says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+        says, or has, with what it builds on, more than 16 MiB or 250,000 values),
+        OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

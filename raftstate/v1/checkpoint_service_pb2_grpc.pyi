@@ -92,15 +92,19 @@ class CheckpointServiceStub:
     """
     CopyLineage: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyLineageRequest, _checkpoint_service_pb2.CopyLineageResponse]
     """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
-    same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    same ids, with step 0 and event_seq 0, and with nothing else of it. They keep their
+    labels and tags, but neither pins nor what validators said.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-    are more than 256).
+    are more than 256, or they name more than 65,536 chunks).
     """
     DiffCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DiffCheckpointsRequest, _checkpoint_service_pb2.DiffCheckpointsResponse]
     """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
     msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-    says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+    says, or has, with what it builds on, more than 16 MiB or 250,000 values),
+    OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
     """
     PutGroupCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutGroupCheckpointRequest, _checkpoint_service_pb2.PutGroupCheckpointResponse]
     """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
@@ -185,15 +189,19 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """
     CopyLineage: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyLineageRequest, _checkpoint_service_pb2.CopyLineageResponse]  # type: ignore[assignment]
     """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
-    same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+    same ids, with step 0 and event_seq 0, and with nothing else of it. They keep their
+    labels and tags, but neither pins nor what validators said.
+
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-    are more than 256).
+    are more than 256, or they name more than 65,536 chunks).
     """
     DiffCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DiffCheckpointsRequest, _checkpoint_service_pb2.DiffCheckpointsResponse]  # type: ignore[assignment]
     """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
     msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-    says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+    says, or has, with what it builds on, more than 16 MiB or 250,000 values),
+    OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
     """
     PutGroupCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutGroupCheckpointRequest, _checkpoint_service_pb2.PutGroupCheckpointResponse]  # type: ignore[assignment]
     """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
@@ -329,9 +337,12 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.CopyLineageResponse, _abc.Awaitable[_checkpoint_service_pb2.CopyLineageResponse]]:
         """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
-        same ids. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
+        same ids, with step 0 and event_seq 0, and with nothing else of it. They keep their
+        labels and tags, but neither pins nor what validators said.
+
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-        are more than 256).
+        are more than 256, or they name more than 65,536 chunks).
         """
 
     @_abc_1.abstractmethod
@@ -343,7 +354,8 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
         msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-        says, or has more than 16 MiB), OUT_OF_RANGE (COMPACTED).
+        says, or has, with what it builds on, more than 16 MiB or 250,000 values),
+        OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
         """
 
     @_abc_1.abstractmethod

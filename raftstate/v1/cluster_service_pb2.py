@@ -25,43 +25,49 @@ _sym_db = _symbol_database.Default()
 from raftstate.v1 import common_pb2 as raftstate_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"raftstate/v1/cluster_service.proto\x12\x0craftstate.v1\x1a\x19raftstate/v1/common.proto\"\x0f\n\rStatusRequest\"\x82\x01\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x02 \x01(\t\x12\x14\n\x0craft_address\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x05 \x01(\x04\x12\x0f\n\x07learner\x18\x06 \x01(\x08\"\x98\x04\n\x0eStatusResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.raftstate.v1.Role\x12\x11\n\tleader_id\x18\x03 \x01(\t\x12\x16\n\x0eleader_address\x18\x04 \x01(\t\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x13\n\x0b\x66irst_index\x18\x07 \x01(\x04\x12\x12\n\nlast_index\x18\x08 \x01(\x04\x12\x11\n\tlog_bytes\x18\t \x01(\x04\x12\x13\n\x0bstate_bytes\x18\n \x01(\x04\x12\x12\n\nstate_hash\x18\x0b \x01(\x0c\x12%\n\x07members\x18\x0c \x03(\x0b\x32\x14.raftstate.v1.Member\x12#\n\x06\x61larms\x18\r \x03(\x0b\x32\x13.raftstate.v1.Alarm\x12\r\n\x05ready\x18\x0e \x01(\x08\x12\x17\n\x0fsnapshots_taken\x18\x0f \x01(\x04\x12\x1b\n\x13snapshots_installed\x18\x10 \x01(\x04\x12\x19\n\x11\x65lections_started\x18\x11 \x01(\x04\x12\x0f\n\x07version\x18\x12 \x01(\t\x12\x11\n\tuptime_ms\x18\x13 \x01(\x04\x12\x14\n\x0cwall_time_ms\x18\x14 \x01(\x04\x12\x13\n\x0bstate_found\x18\x15 \x01(\t\"D\n\x12ListMembersRequest\x12.\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x19.raftstate.v1.Consistency\"\x87\x01\n\x13ListMembersResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\"S\n\x10\x41\x64\x64MemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x14\n\x0craft_address\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\"h\n\x11\x41\x64\x64MemberResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\")\n\x14PromoteMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\"l\n\x15PromoteMemberResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\"(\n\x13RemoveMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\"k\n\x14RemoveMemberResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\"1\n\x19TransferLeadershipRequest\x12\x14\n\x0cto_member_id\x18\x01 \x01(\t\"]\n\x1aTransferLeadershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x11\n\tleader_id\x18\x02 \x01(\t\"&\n\x05\x41larm\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*T\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_FOLLOWER\x10\x01\x12\x12\n\x0eROLE_CANDIDATE\x10\x02\x12\x0f\n\x0bROLE_LEADER\x10\x03\x32\x91\x04\n\x0e\x43lusterService\x12\x43\n\x06Status\x12\x1b.raftstate.v1.StatusRequest\x1a\x1c.raftstate.v1.StatusResponse\x12R\n\x0bListMembers\x12 .raftstate.v1.ListMembersRequest\x1a!.raftstate.v1.ListMembersResponse\x12L\n\tAddMember\x12\x1e.raftstate.v1.AddMemberRequest\x1a\x1f.raftstate.v1.AddMemberResponse\x12X\n\rPromoteMember\x12\".raftstate.v1.PromoteMemberRequest\x1a#.raftstate.v1.PromoteMemberResponse\x12U\n\x0cRemoveMember\x12!.raftstate.v1.RemoveMemberRequest\x1a\".raftstate.v1.RemoveMemberResponse\x12g\n\x12TransferLeadership\x12\'.raftstate.v1.TransferLeadershipRequest\x1a(.raftstate.v1.TransferLeadershipResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"raftstate/v1/cluster_service.proto\x12\x0craftstate.v1\x1a\x19raftstate/v1/common.proto\"\x0f\n\rStatusRequest\"\x82\x01\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x02 \x01(\t\x12\x14\n\x0craft_address\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x05 \x01(\x04\x12\x0f\n\x07learner\x18\x06 \x01(\x08\"\x98\x04\n\x0eStatusResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.raftstate.v1.Role\x12\x11\n\tleader_id\x18\x03 \x01(\t\x12\x16\n\x0eleader_address\x18\x04 \x01(\t\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x13\n\x0b\x66irst_index\x18\x07 \x01(\x04\x12\x12\n\nlast_index\x18\x08 \x01(\x04\x12\x11\n\tlog_bytes\x18\t \x01(\x04\x12\x13\n\x0bstate_bytes\x18\n \x01(\x04\x12\x12\n\nstate_hash\x18\x0b \x01(\x0c\x12%\n\x07members\x18\x0c \x03(\x0b\x32\x14.raftstate.v1.Member\x12#\n\x06\x61larms\x18\r \x03(\x0b\x32\x13.raftstate.v1.Alarm\x12\r\n\x05ready\x18\x0e \x01(\x08\x12\x17\n\x0fsnapshots_taken\x18\x0f \x01(\x04\x12\x1b\n\x13snapshots_installed\x18\x10 \x01(\x04\x12\x19\n\x11\x65lections_started\x18\x11 \x01(\x04\x12\x0f\n\x07version\x18\x12 \x01(\t\x12\x11\n\tuptime_ms\x18\x13 \x01(\x04\x12\x14\n\x0cwall_time_ms\x18\x14 \x01(\x04\x12\x13\n\x0bstate_found\x18\x15 \x01(\t\"\x12\n\x10GetLimitsRequest\"$\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04\"f\n\x11GetLimitsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12#\n\x06limits\x18\x02 \x03(\x0b\x32\x13.raftstate.v1.Limit\"D\n\x12ListMembersRequest\x12.\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x19.raftstate.v1.Consistency\"\x87\x01\n\x13ListMembersResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\"S\n\x10\x41\x64\x64MemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x14\n\x0craft_address\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\"h\n\x11\x41\x64\x64MemberResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\")\n\x14PromoteMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\"l\n\x15PromoteMemberResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\"(\n\x13RemoveMemberRequest\x12\x11\n\tmember_id\x18\x01 \x01(\t\"k\n\x14RemoveMemberResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Member\"1\n\x19TransferLeadershipRequest\x12\x14\n\x0cto_member_id\x18\x01 \x01(\t\"]\n\x1aTransferLeadershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x11\n\tleader_id\x18\x02 \x01(\t\"&\n\x05\x41larm\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*T\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_FOLLOWER\x10\x01\x12\x12\n\x0eROLE_CANDIDATE\x10\x02\x12\x0f\n\x0bROLE_LEADER\x10\x03\x32\xdf\x04\n\x0e\x43lusterService\x12\x43\n\x06Status\x12\x1b.raftstate.v1.StatusRequest\x1a\x1c.raftstate.v1.StatusResponse\x12L\n\tGetLimits\x12\x1e.raftstate.v1.GetLimitsRequest\x1a\x1f.raftstate.v1.GetLimitsResponse\x12R\n\x0bListMembers\x12 .raftstate.v1.ListMembersRequest\x1a!.raftstate.v1.ListMembersResponse\x12L\n\tAddMember\x12\x1e.raftstate.v1.AddMemberRequest\x1a\x1f.raftstate.v1.AddMemberResponse\x12X\n\rPromoteMember\x12\".raftstate.v1.PromoteMemberRequest\x1a#.raftstate.v1.PromoteMemberResponse\x12U\n\x0cRemoveMember\x12!.raftstate.v1.RemoveMemberRequest\x1a\".raftstate.v1.RemoveMemberResponse\x12g\n\x12TransferLeadership\x12\'.raftstate.v1.TransferLeadershipRequest\x1a(.raftstate.v1.TransferLeadershipResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftstate.v1.cluster_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1657
-  _globals['_ROLE']._serialized_end=1741
+  _globals['_ROLE']._serialized_start=1819
+  _globals['_ROLE']._serialized_end=1903
   _globals['_STATUSREQUEST']._serialized_start=79
   _globals['_STATUSREQUEST']._serialized_end=94
   _globals['_MEMBER']._serialized_start=97
   _globals['_MEMBER']._serialized_end=227
   _globals['_STATUSRESPONSE']._serialized_start=230
   _globals['_STATUSRESPONSE']._serialized_end=766
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=768
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=836
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=839
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=974
-  _globals['_ADDMEMBERREQUEST']._serialized_start=976
-  _globals['_ADDMEMBERREQUEST']._serialized_end=1059
-  _globals['_ADDMEMBERRESPONSE']._serialized_start=1061
-  _globals['_ADDMEMBERRESPONSE']._serialized_end=1165
-  _globals['_PROMOTEMEMBERREQUEST']._serialized_start=1167
-  _globals['_PROMOTEMEMBERREQUEST']._serialized_end=1208
-  _globals['_PROMOTEMEMBERRESPONSE']._serialized_start=1210
-  _globals['_PROMOTEMEMBERRESPONSE']._serialized_end=1318
-  _globals['_REMOVEMEMBERREQUEST']._serialized_start=1320
-  _globals['_REMOVEMEMBERREQUEST']._serialized_end=1360
-  _globals['_REMOVEMEMBERRESPONSE']._serialized_start=1362
-  _globals['_REMOVEMEMBERRESPONSE']._serialized_end=1469
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=1471
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=1520
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1522
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1615
-  _globals['_ALARM']._serialized_start=1617
-  _globals['_ALARM']._serialized_end=1655
-  _globals['_CLUSTERSERVICE']._serialized_start=1744
-  _globals['_CLUSTERSERVICE']._serialized_end=2273
+  _globals['_GETLIMITSREQUEST']._serialized_start=768
+  _globals['_GETLIMITSREQUEST']._serialized_end=786
+  _globals['_LIMIT']._serialized_start=788
+  _globals['_LIMIT']._serialized_end=824
+  _globals['_GETLIMITSRESPONSE']._serialized_start=826
+  _globals['_GETLIMITSRESPONSE']._serialized_end=928
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=930
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=998
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1001
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1136
+  _globals['_ADDMEMBERREQUEST']._serialized_start=1138
+  _globals['_ADDMEMBERREQUEST']._serialized_end=1221
+  _globals['_ADDMEMBERRESPONSE']._serialized_start=1223
+  _globals['_ADDMEMBERRESPONSE']._serialized_end=1327
+  _globals['_PROMOTEMEMBERREQUEST']._serialized_start=1329
+  _globals['_PROMOTEMEMBERREQUEST']._serialized_end=1370
+  _globals['_PROMOTEMEMBERRESPONSE']._serialized_start=1372
+  _globals['_PROMOTEMEMBERRESPONSE']._serialized_end=1480
+  _globals['_REMOVEMEMBERREQUEST']._serialized_start=1482
+  _globals['_REMOVEMEMBERREQUEST']._serialized_end=1522
+  _globals['_REMOVEMEMBERRESPONSE']._serialized_start=1524
+  _globals['_REMOVEMEMBERRESPONSE']._serialized_end=1631
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=1633
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=1682
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1684
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1777
+  _globals['_ALARM']._serialized_start=1779
+  _globals['_ALARM']._serialized_end=1817
+  _globals['_CLUSTERSERVICE']._serialized_start=1906
+  _globals['_CLUSTERSERVICE']._serialized_end=2513
 # @@protoc_insertion_point(module_scope)

@@ -85,6 +85,26 @@ class StatusResponse(_message.Message):
     state_found: str
     def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., role: _Optional[_Union[Role, str]] = ..., leader_id: _Optional[str] = ..., leader_address: _Optional[str] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., first_index: _Optional[int] = ..., last_index: _Optional[int] = ..., log_bytes: _Optional[int] = ..., state_bytes: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., ready: _Optional[bool] = ..., snapshots_taken: _Optional[int] = ..., snapshots_installed: _Optional[int] = ..., elections_started: _Optional[int] = ..., version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., wall_time_ms: _Optional[int] = ..., state_found: _Optional[str] = ...) -> None: ...
 
+class GetLimitsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Limit(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: int
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+
+class GetLimitsResponse(_message.Message):
+    __slots__ = ("header", "limits")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    header: _common_pb2.ResponseHeader
+    limits: _containers.RepeatedCompositeFieldContainer[Limit]
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ...) -> None: ...
+
 class ListMembersRequest(_message.Message):
     __slots__ = ("consistency",)
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]

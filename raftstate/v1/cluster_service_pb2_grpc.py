@@ -44,6 +44,11 @@ class ClusterServiceStub:
                 request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusRequest.SerializeToString,
                 response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.GetLimits = channel.unary_unary(
+                '/raftstate.v1.ClusterService/GetLimits',
+                request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.GetLimitsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.GetLimitsResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/raftstate.v1.ClusterService/ListMembers',
                 request_serializer=raftstate_dot_v1_dot_cluster__service__pb2.ListMembersRequest.SerializeToString,
@@ -82,6 +87,14 @@ class ClusterServiceServicer:
     def Status(self, request, context):
         """Status says how the answering member sees the cluster. It asks nobody else,
         and answers whether or not there is a leader. It has no failures of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLimits(self, request, context):
+        """GetLimits says what requests are held to at this member, by name. It has no
+        failures of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +143,11 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusRequest.FromString,
                     response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.StatusResponse.SerializeToString,
+            ),
+            'GetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimits,
+                    request_deserializer=raftstate_dot_v1_dot_cluster__service__pb2.GetLimitsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_cluster__service__pb2.GetLimitsResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -189,6 +207,33 @@ class ClusterService:
             '/raftstate.v1.ClusterService/Status',
             raftstate_dot_v1_dot_cluster__service__pb2.StatusRequest.SerializeToString,
             raftstate_dot_v1_dot_cluster__service__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.ClusterService/GetLimits',
+            raftstate_dot_v1_dot_cluster__service__pb2.GetLimitsRequest.SerializeToString,
+            raftstate_dot_v1_dot_cluster__service__pb2.GetLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

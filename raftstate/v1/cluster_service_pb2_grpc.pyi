@@ -42,6 +42,10 @@ class ClusterServiceStub:
     """Status says how the answering member sees the cluster. It asks nobody else,
     and answers whether or not there is a leader. It has no failures of its own.
     """
+    GetLimits: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.GetLimitsRequest, _cluster_service_pb2.GetLimitsResponse]
+    """GetLimits says what requests are held to at this member, by name. It has no
+    failures of its own.
+    """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.ListMembersRequest, _cluster_service_pb2.ListMembersResponse]
     """ListMembers says who is in the cluster: the configuration that is applied."""
     AddMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.AddMemberRequest, _cluster_service_pb2.AddMemberResponse]
@@ -68,6 +72,10 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     Status: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.StatusRequest, _cluster_service_pb2.StatusResponse]  # type: ignore[assignment]
     """Status says how the answering member sees the cluster. It asks nobody else,
     and answers whether or not there is a leader. It has no failures of its own.
+    """
+    GetLimits: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.GetLimitsRequest, _cluster_service_pb2.GetLimitsResponse]  # type: ignore[assignment]
+    """GetLimits says what requests are held to at this member, by name. It has no
+    failures of its own.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.ListMembersRequest, _cluster_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """ListMembers says who is in the cluster: the configuration that is applied."""
@@ -98,6 +106,16 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cluster_service_pb2.StatusResponse, _abc.Awaitable[_cluster_service_pb2.StatusResponse]]:
         """Status says how the answering member sees the cluster. It asks nobody else,
         and answers whether or not there is a leader. It has no failures of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLimits(
+        self,
+        request: _cluster_service_pb2.GetLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_service_pb2.GetLimitsResponse, _abc.Awaitable[_cluster_service_pb2.GetLimitsResponse]]:
+        """GetLimits says what requests are held to at this member, by name. It has no
+        failures of its own.
         """
 
     @_abc_1.abstractmethod

@@ -124,7 +124,7 @@ class KvServiceServicer:
 
         Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
         FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-        saw has been compacted since.
+        saw has been compacted since, or is more than 2 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

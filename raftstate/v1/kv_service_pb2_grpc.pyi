@@ -59,7 +59,7 @@ class KvServiceStub:
 
     Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
     FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-    saw has been compacted since.
+    saw has been compacted since, or is more than 2 MiB.
     """
     Compact: _grpc.UnaryUnaryMultiCallable[_kv_service_pb2.CompactRequest, _kv_service_pb2.CompactResponse]
     """Compact forgets what the store was at revisions below a given one. What is stored
@@ -98,7 +98,7 @@ class KvServiceAsyncStub(KvServiceStub):
 
     Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
     FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-    saw has been compacted since.
+    saw has been compacted since, or is more than 2 MiB.
     """
     Compact: _aio.UnaryUnaryMultiCallable[_kv_service_pb2.CompactRequest, _kv_service_pb2.CompactResponse]  # type: ignore[assignment]
     """Compact forgets what the store was at revisions below a given one. What is stored
@@ -170,7 +170,7 @@ class KvServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
         FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-        saw has been compacted since.
+        saw has been compacted since, or is more than 2 MiB.
         """
 
     @_abc_1.abstractmethod

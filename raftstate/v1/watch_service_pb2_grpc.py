@@ -51,7 +51,11 @@ class WatchServiceServicer:
 
         Changes come in order of revision, each once, none missing; those of one revision
         are one whole, though perhaps of several messages (`continued`). A watch says
-        nothing of what is not applied at the member that serves it, and may be behind.
+        nothing of what is not applied at the member that serves it, and may be behind. It
+        begins with a progress mark, or with the snapshot.
+
+        The stream ends without a failure when the member stops: go on at another. It fails
+        with UNAVAILABLE (NO_QUORUM) when the member has known no leader for some seconds.
 
         Definite failures (a watch changes nothing): INVALID_ARGUMENT; OUT_OF_RANGE
         (COMPACTED: the changes asked for are gone; details name the oldest revision that

@@ -3,6 +3,9 @@
     commit-latency    one commit of either log, alternating, one entry and a batch
     step-latency      one step through the SDK, a live cluster with either log, alternating
     failover          the leader of three live nodes is killed; until the next write
+    growth            what a commit costs, and memory, with few and with many stored events
+    upload-latency    small commits while a large checkpoint is uploaded, and without
+    checkpointing     what automatic checkpoints cost, and the replay they save
 
 With `--json` the last line is one JSON object. Figures of two runs do not compare: those
 of one run do.
@@ -16,12 +19,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench import commits, failover, steps
+from tests.bench import checkpoints, commits, failover, growth, steps, uploads
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[..., Any]]] = {
     "commit-latency": (commits.add_arguments, commits.measure),
     "step-latency": (steps.add_arguments, steps.measure),
     "failover": (failover.add_arguments, failover.measure),
+    "growth": (growth.add_arguments, growth.measure),
+    "upload-latency": (uploads.add_arguments, uploads.measure),
+    "checkpointing": (checkpoints.add_arguments, checkpoints.measure),
 }
 
 

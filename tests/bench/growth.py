@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from raftstate.client import AgentHandle, connect
 from raftstate.core.machine import StateMachine, read_counters
@@ -36,9 +35,8 @@ from raftstate.v1.event_service_pb2 import AppendEventsRequest, NewEvent, Stream
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command, LogEntry, TrimHistory
 from tests.bench.figures import median
+from tests.bench.processes import NAMES, uses
 
-_CLUSTER = "local"
-_SESSION = "growth"
 _BATCH = 128
 _COMMANDS_PER_ENTRY = 32
 _STREAMS = 10_000
@@ -48,14 +46,6 @@ _OWNERSHIP_S = 60.0
 # Nothing is snapshotted while it is measured, and no more history kept than usual.
 _QUIET = {"snapshot": {"log_bytes": 1 << 40}, "scrub": {"interval_s": 0}}
 _HISTORY = 100_000
-
-
-class _Use(NamedTuple):
-    """What a process has used: seconds of CPU, and bytes in memory."""
-
-    cpu_s: float
-    resident: int
-    anonymous: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +66,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         cluster.start()
         try:
             for events in sorted(arguments.events):
-                _come_to_rest(cluster)
-                row: dict[str, Any] = {"events": events, **_fill(cluster, events)}
+                cluster_id = _come_to_rest(cluster)
+                row: dict[str, Any] = {"events": events}
+                row |= _fill(cluster, cluster_id, events)
                 began = time.monotonic()
                 cluster.start()
                 row["start_s"] = round(time.monotonic() - began, 2)
@@ -93,8 +84,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def _come_to_rest(cluster: LocalCluster) -> None:
-    """Have every member apply what every member has, and kill them all."""
+def _come_to_rest(cluster: LocalCluster) -> str:
+    """Have every member apply what every member has, and kill them all; the cluster's id."""
     until = time.monotonic() + _TIMEOUT_S
     while True:
         reports = [one.status for one in cluster.status()]
@@ -105,17 +96,18 @@ def _come_to_rest(cluster: LocalCluster) -> None:
         if time.monotonic() > until:
             raise TimeoutError("the members do not come to rest")
         time.sleep(0.1)
-    cluster.kill_all(["n1", "n2", "n3"])
+    cluster.kill_all(NAMES)
+    return next(one.header.cluster_id for one in reports if one is not None)
 
 
 # --- filling -------------------------------------------------------------------
 
 
-def _fill(cluster: LocalCluster, events: int) -> dict[str, Any]:
+def _fill(cluster: LocalCluster, cluster_id: str, events: int) -> dict[str, Any]:
     """Fill every member's folder up to so many events; what the members say of it."""
-    folders = [(name, str(cluster.data_dir(name))) for name in ("n1", "n2", "n3")]
+    folders = [(cluster_id, name, str(cluster.data_dir(name))) for name in NAMES]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(_fill_one, folders, [events] * 3))
+        found = list(pool.map(_fill_one, folders, [events] * len(NAMES)))
     hashes = {one.pop("state_hash") for one in found}
     if len(hashes) != 1:
         raise RuntimeError("the members' states differ")
@@ -126,10 +118,14 @@ def _fill(cluster: LocalCluster, events: int) -> dict[str, Any]:
     }
 
 
-def _fill_one(member: tuple[str, str], events: int) -> dict[str, Any]:
-    name, folder = member
+def _fill_one(member: tuple[str, str, str], events: int) -> dict[str, Any]:
+    cluster_id, name, folder = member
     storage = open_storage(
-        Path(folder), cluster_id=_CLUSTER, member_id=MemberId(name), boot_id=boot_id()
+        Path(folder),
+        cluster_id=cluster_id,
+        member_id=MemberId(name),
+        boot_id=boot_id(),
+        wake=lambda: None,
     )
     try:
         filler = _Filler(storage)
@@ -156,7 +152,9 @@ class _Filler:
             raise RuntimeError("the state lacks something of the log")
         self._term = storage.log.last.term
         self._sequence = 0
-        opened = self._enter([_open_session()], commit=True)[0]
+        self._session = f"growth-{self.machine.revision}"
+        request = OpenSessionRequest(session_id=self._session)
+        opened = self._enter([Command(open_session=request)], commit=True)[0]
         self._opened = opened.open_session.session.opened_revision
         # The same on every member, and another one at each size.
         self._random = Random(self._opened)
@@ -195,7 +193,7 @@ class _Filler:
     def _append(self, count: int) -> Command:
         self._sequence += 1
         request_id = RequestId(
-            session_id=_SESSION,
+            session_id=self._session,
             sequence=self._sequence,
             lowest_unfinished=self._sequence,
             opened_revision=self._opened,
@@ -225,10 +223,6 @@ class _Filler:
         return applied.outcomes
 
 
-def _open_session() -> Command:
-    return Command(open_session=OpenSessionRequest(session_id=_SESSION, ttl_ms=3_600_000))
-
-
 # --- live ----------------------------------------------------------------------
 
 
@@ -241,14 +235,14 @@ async def _commit(cluster: LocalCluster, arguments: argparse.Namespace) -> dict[
             for at in range(arguments.agents)
         ]
         agents = await asyncio.gather(*(own.__aenter__() for own in owns))
-        before, steps = _uses(cluster), 0
+        before, steps = uses(cluster), 0
         for _ in range(arguments.rounds):
             began = time.monotonic()
             until = began + arguments.seconds
             counts = await asyncio.gather(*(_steps(agent, until) for agent in agents))
             rates.append(sum(counts) / (time.monotonic() - began))
             steps += sum(counts)
-        after = _uses(cluster)
+        after = uses(cluster)
         await asyncio.gather(*(own.__aexit__(None, None, None) for own in owns))
     spent = sum(one.cpu_s for one in after) - sum(one.cpu_s for one in before)
     return {
@@ -267,24 +261,3 @@ async def _steps(agent: AgentHandle, until: float) -> int:
             step.event("grown", {"n": count})
         count += 1
     return count
-
-
-def _uses(cluster: LocalCluster) -> list[_Use]:
-    found = []
-    for name in ("n1", "n2", "n3"):
-        pid = cluster.pid(name)
-        if pid is None:
-            raise RuntimeError(f"{name} has ended")
-        found.append(_use(pid))
-    return found
-
-
-def _use(pid: int) -> _Use:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    sizes = dict(
-        line.split(":", 1)
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    )
-    kib = {key: int(value.split()[0]) << 10 for key, value in sizes.items()}
-    return _Use(ticks / os.sysconf("SC_CLK_TCK"), kib["Rss"], kib["Anonymous"])

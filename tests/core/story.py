@@ -15,14 +15,19 @@ A stanza is one log entry, a command a line:
 `opened=R` another opening. `at=MS` is the entry's stamp. Or a stanza is one read:
 
     agent A     events A     all     checkpoints A     bundle A     sessions
+
+perhaps with `revision=R`: what it said then. Streams, keys and checkpoints have words of
+their own: see `stream_story`, `key_story` and `checkpoint_story`.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from raftstate.core import queries
+from raftstate.core import checkpoint_queries, queries, stream_queries
+from raftstate.core.history import PastReader
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import Agent, Lifecycle, Ownership
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint, NewCheckpoint
@@ -30,11 +35,11 @@ from raftstate.v1.common_pb2 import FencingToken, Label, StepHead
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.session_service_pb2 import Session
 from raftstate.v1.store_pb2 import Command, Outcome, Refusal
+from tests.core import checkpoint_story, key_story, stream_story
 from tests.core.bench import (
     EPOCH,
     Bench,
     close_session,
-    event,
     expire_ownership,
     expire_session,
     open_session,
@@ -54,6 +59,11 @@ class Line:
     def all(self, key: str) -> list[str]:
         self._used.add(key)
         return [value for name, value in self._options if name == key]
+
+    def pairs(self, *names: str) -> list[tuple[str, str]]:
+        """Options of these names, as they come."""
+        self._used.update(names)
+        return [(name, value) for name, value in self._options if name in names]
 
     def text(self, key: str, default: str = "") -> str:
         values = self.all(key)
@@ -107,7 +117,7 @@ def _acquire(bench: Bench, line: Line, session: str) -> Command:
 
 
 def _step(bench: Bench, line: Line, session: str) -> Command:
-    events = [event(*_typed(each)) for each in line.all("event")]
+    events = [stream_story.new_event(each) for each in line.all("event")]
     expect, data = line.text("expect"), line.text("checkpoint")
     return bench.step(
         session,
@@ -119,11 +129,6 @@ def _step(bench: Bench, line: Line, session: str) -> Command:
     )
 
 
-def _typed(word: str) -> tuple[str, bytes]:
-    kind, _, data = word.partition(":")
-    return kind, data.encode()
-
-
 PLAIN: dict[str, Callable[[Line], Command]] = {
     "open": lambda line: open_session(line.name, line.number("ttl")),
     "close": lambda line: close_session(line.name),
@@ -131,6 +136,9 @@ PLAIN: dict[str, Callable[[Line], Command]] = {
     "expire-ownership": lambda line: expire_ownership(
         line.name, line.fence(), line.number("touched")
     ),
+    **stream_story.PLAIN,
+    **checkpoint_story.PLAIN,
+    **key_story.PLAIN,
 }
 MUTATIONS: dict[str, Callable[[Bench, Line, str], Command]] = {
     "create": lambda bench, line, by: bench.create(by, line.name, line.labels()),
@@ -141,6 +149,9 @@ MUTATIONS: dict[str, Callable[[Bench, Line, str], Command]] = {
     "release": lambda bench, line, by: bench.release(by, line.name, line.fence()),
     "acquire": _acquire,
     "step": _step,
+    **stream_story.MUTATIONS,
+    **checkpoint_story.MUTATIONS,
+    **key_story.MUTATIONS,
 }
 
 # --- what was said -----------------------------------------------------------
@@ -159,6 +170,12 @@ def show(outcome: Outcome) -> str:
         words = f"granted {_owner(body.ownership)}"
     elif said == "commit_step":
         words = f"committed {_head(body.head)} first_position={body.first_position}"
+    elif said in stream_story.SAID:
+        words = stream_story.SAID[said](body)
+    elif said in checkpoint_story.SAID:
+        words = checkpoint_story.SAID[said](body)
+    elif said in key_story.SAID:
+        words = key_story.SAID[said](body)
     elif hasattr(body, "agent"):
         words = f"{said} {_agent(body.agent)}"
     else:
@@ -178,6 +195,12 @@ def _refusal(refusal: Refusal) -> str:
         words += f" [head {_head(refusal.current_head)}]"
     if refusal.lifecycle:
         words += f" [{_lifecycle(refusal.lifecycle)}]"
+    if refusal.subject:
+        words += f" [subject {refusal.subject}]"
+    if refusal.HasField("current_seq"):
+        words += f" [seq {refusal.current_seq}]"
+    if refusal.HasField("current_position"):
+        words += f" [position {refusal.current_position}]"
     return words
 
 
@@ -224,8 +247,9 @@ def _agent(agent: Agent) -> str:
 
 
 def _event(each: Event) -> str:
+    name = f" id={each.event_id}" if each.event_id else ""
     return (
-        f"{each.position}. {each.stream_id}#{each.seq} {each.type}:{each.data.decode()}"
+        f"{each.position}. {each.stream_id}#{each.seq} {each.type}:{each.data.decode()}{name}"
         f" step={each.step} revision={each.revision} time={each.log_time_ms}"
         f" hash={each.hash.hex()[:8]}"
     )
@@ -244,29 +268,37 @@ def _checkpoint(each: Checkpoint) -> str:
 MANY = 1 << 20
 
 
-def _read_agent(bench: Bench, name: str) -> Iterator[str]:
+class Then(NamedTuple):
+    """What a bench held at an earlier revision."""
+
+    store: PastReader
+
+
+def _read_agent(bench: Bench | Then, name: str) -> Iterator[str]:
     agent = queries.get_agent(bench.store, name)
     yield _agent(agent) if agent else "none"
 
 
-def _read_bundle(bench: Bench, name: str) -> Iterator[str]:
+def _read_bundle(bench: Bench | Then, name: str) -> Iterator[str]:
     bundle = queries.takeover_bundle(bench.store, name)
     assert bundle is not None
     yield _agent(bundle.agent)
     if bundle.HasField("checkpoint"):
-        yield _checkpoint(bundle.checkpoint)
+        yield _checkpoint(bundle.checkpoint) + (" more-data" if bundle.more_data else "")
     yield from map(_event, bundle.events)
 
 
-READS: dict[str, Callable[[Bench, str], Iterator[str]]] = {
+READS: dict[str, Callable[[Bench | Then, str], Iterator[str]]] = {
     "agent": _read_agent,
     "bundle": _read_bundle,
     "events": lambda bench, name: map(
-        _event, queries.read_events(bench.store, name, 1, MANY, MANY)
+        _event, stream_queries.read_events(bench.store, name, 1, MANY, MANY)
     ),
-    "all": lambda bench, _: map(_event, queries.read_all(bench.store, 1, MANY, MANY)),
+    **stream_story.reads(_event),
+    **key_story.READS,
+    **checkpoint_story.READS,
     "checkpoints": lambda bench, name: map(
-        _checkpoint, queries.list_checkpoints(bench.store, name, 0, MANY)
+        _checkpoint, checkpoint_queries.list_checkpoints(bench.store, name, 0, MANY).checkpoints
     ),
     "sessions": lambda bench, _: map(_session, queries.list_sessions(bench.store, "", MANY)),
 }
@@ -280,7 +312,9 @@ def run(bench: Bench, text: str) -> str:
     lines = [Line(each) for each in text.splitlines()]
     if lines[0].verb in READS:
         (line,) = lines
-        said = list(READS[line.verb](bench, line.name))
+        at = line.number("revision")
+        shown = Then(PastReader(bench.store, at)) if at else bench
+        said = list(READS[line.verb](shown, line.name))
         line.done()
         return "".join(f"{each}\n" for each in said or ["none"])
     stamp = max(line.number("at") for line in lines)

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from raftstate.core import queries
+from raftstate.core import stream_queries
 from raftstate.core.events import event_hash
 from raftstate.v1.event_service_pb2 import Event, NewEvent
 from tests.core.bench import Bench
@@ -24,6 +24,7 @@ EVENT = Event(
     causation_id="x",
     correlation_id="y",
     log_time_ms=5,
+    event_id="z",
 )
 
 
@@ -32,7 +33,7 @@ def test_the_hash_is_what_its_docstring_says() -> None:
     Computed by hand from the description, as a verifier in another language would.
     """
     data = struct.pack(">QQQQQ", 1, 2, 3, 4, 5)
-    for part in (b"previous", b"a", b"t", b"c", b"d", b"x", b"y"):
+    for part in (b"previous", b"a", b"t", b"c", b"d", b"x", b"y", b"z"):
         data += struct.pack(">Q", len(part)) + part
 
     assert event_hash(b"previous", EVENT) == hashlib.blake2b(data, digest_size=32).digest()
@@ -78,11 +79,16 @@ def test_a_stored_event_says_all_that_was_given() -> None:
     bench.open("s")
     fence = bench.granted(bench.acquire("s", "a"))
     given = NewEvent(
-        type="t", content_type="c", data=b"\x00\xff", causation_id="x", correlation_id="y"
+        type="t",
+        content_type="c",
+        data=b"\x00\xff",
+        causation_id="x",
+        correlation_id="y",
+        event_id="z",
     )
 
     bench.one(bench.step("s", "a", fence, given), at=77)
-    (stored,) = queries.read_events(bench.store, "a", 1, 9, 1 << 20)
+    (stored,) = stream_queries.read_events(bench.store, "a", 1, 9, 1 << 20)
 
     assert stored.hash == event_hash(b"", stored)
     stored.ClearField("hash")
@@ -98,4 +104,5 @@ def test_a_stored_event_says_all_that_was_given() -> None:
         causation_id="x",
         correlation_id="y",
         log_time_ms=77,
+        event_id="z",
     )

@@ -56,6 +56,7 @@ def test_the_stories_that_must_be_told_are() -> None:
     names = {path.stem for path in STORIES}
 
     assert names >= {"sessions", "ownership", "expiry", "force", "steps", "halting"}
+    assert names >= {"checkpoints", "chunks", "retention", "validity", "groups", "forks"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from raftstate.core import queries
+from raftstate.core import checkpoint_queries, queries, stream_queries
 from raftstate.core.events import event_hash
 from raftstate.core.hashing import full_hash
 from raftstate.core.types import token_key
@@ -265,7 +265,7 @@ class MachineRules(RuleBasedStateMachine):
     def the_state_is_what_the_model_says(self) -> None:
         store = self.bench.store
         assert queries.revision(store) == self.model.revision
-        assert queries.last_position(store) == self.model.positions
+        assert stream_queries.last_position(store) == self.model.positions
         records = {each.session.session_id: each for each in queries.sessions_all(store)}
         assert {
             name: (each.session.opened_revision, each.touched_revision, each.forgotten_below)
@@ -292,7 +292,7 @@ class MachineRules(RuleBasedStateMachine):
     def events_are_what_the_model_says_and_chained(self) -> None:
         store = self.bench.store
         for name, known in self.model.agents.items():
-            events = queries.read_events(store, name, 1, MANY, MANY)
+            events = stream_queries.read_events(store, name, 1, MANY, MANY)
             assert [(e.position, e.type, e.data) for e in events] == known.events
             assert [e.seq for e in events] == list(range(1, len(events) + 1))
             previous = b""
@@ -301,18 +301,19 @@ class MachineRules(RuleBasedStateMachine):
                 assert each.hash == event_hash(previous, each)
                 previous = each.hash
             assert self.bench.agent(name).head.event_hash == previous
-            saved = queries.list_checkpoints(store, name, 0, MANY)
+            saved = checkpoint_queries.list_checkpoints(store, name, 0, MANY).checkpoints
             numbers = [found.checkpoint_id for found in saved]
             assert numbers == list(range(len(known.checkpoints), 0, -1))
             for number, (step, seq, data) in enumerate(known.checkpoints, 1):
-                whole = queries.get_checkpoint(store, name, number, with_data=True)
-                assert whole is not None
-                assert (whole.step, whole.event_seq, whole.data) == (step, seq, data)
+                found = checkpoint_queries.get_checkpoint(store, name, number)
+                assert found is not None
+                assert (found.step, found.event_seq) == (step, seq)
+                assert checkpoint_queries.read_data(store, found) == data
 
     @invariant()
     @precondition(lambda self: not self.pending)
     def positions_have_no_gap(self) -> None:
-        events = queries.read_all(self.bench.store, 1, MANY, MANY)
+        events = stream_queries.read_all(self.bench.store, 1, MANY, MANY).events
         assert [each.position for each in events] == list(range(1, self.model.positions + 1))
         revisions = [each.revision for each in events]
         assert revisions == sorted(revisions)

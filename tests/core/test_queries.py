@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftstate.core import limits, queries
+from raftstate.core import checkpoint_queries, limits, queries, stream_queries
 from raftstate.core.memory import MemoryStore
 from raftstate.core.types import Position
 from raftstate.v1.agent_service_pb2 import FenceQuery
@@ -92,7 +92,7 @@ def written(bench: Bench, agent: str, *sizes: int, saved: bytes | None = None) -
 
 
 def seqs(bench: Bench, agent: str, first: int, limit: int, bytes_max: int) -> list[int]:
-    found = queries.read_events(bench.store, agent, first, limit, bytes_max)
+    found = stream_queries.read_events(bench.store, agent, first, limit, bytes_max)
     return [each.seq for each in found]
 
 
@@ -121,17 +121,18 @@ def test_streams_do_not_mix(bench: Bench) -> None:
         written(bench, name, 1, saved=name.encode())
 
     for name in ("a", "a/b", "a0"):
-        assert [e.stream_id for e in queries.read_events(bench.store, name, 1, MANY, MANY)] == [
-            name
-        ]
-        found = queries.list_checkpoints(bench.store, name, 0, MANY)
+        events = stream_queries.read_events(bench.store, name, 1, MANY, MANY)
+        assert [each.stream_id for each in events] == [name]
+        found = checkpoint_queries.list_checkpoints(bench.store, name, 0, MANY).checkpoints
         assert [each.agent_id for each in found] == [name]
-        assert queries.get_stream(bench.store, name) is not None
-    assert queries.get_stream(bench.store, "b") is None
-    order = queries.read_all(bench.store, 0, MANY, MANY)
+        assert stream_queries.get_stream(bench.store, name) is not None
+    assert stream_queries.get_stream(bench.store, "b") is None
+    order = stream_queries.read_all(bench.store, 0, MANY, MANY).events
     assert [each.stream_id for each in order] == ["a/b", "a", "a0"]
-    assert [each.position for each in queries.read_all(bench.store, 2, 1, MANY)] == [2]
-    assert [each.position for each in queries.read_all(bench.store, 1, MANY, 1)] == [1]
+    second = stream_queries.read_all(bench.store, 2, 1, MANY)
+    first = stream_queries.read_all(bench.store, 1, MANY, 1)
+    assert ([each.position for each in second.events], second.next_position) == ([2], 3)
+    assert ([each.position for each in first.events], first.next_position) == ([1], 2)
 
 
 def test_checkpoints_are_listed_newest_first(bench: Bench) -> None:
@@ -141,18 +142,20 @@ def test_checkpoints_are_listed_newest_first(bench: Bench) -> None:
     for number in range(1, 6):
         written(bench, "a", saved=bytes([number]) * number)
 
-    first = queries.list_checkpoints(bench.store, "a", 0, 2)
-    rest = queries.list_checkpoints(bench.store, "a", first[-1].checkpoint_id, 9)
-    newest = queries.get_checkpoint(bench.store, "a", 0, with_data=True)
-    third = queries.get_checkpoint(bench.store, "a", 3, with_data=False)
+    first, after = checkpoint_queries.list_checkpoints(bench.store, "a", 0, 2)
+    rest, end = checkpoint_queries.list_checkpoints(bench.store, "a", after, 9)
+    newest = checkpoint_queries.get_checkpoint(bench.store, "a")
+    third = checkpoint_queries.get_checkpoint(bench.store, "a", 3)
 
     assert [each.checkpoint_id for each in first + rest] == [5, 4, 3, 2, 1]
+    assert (after, end) == (4, 0)
     assert not any(each.data for each in first + rest)
     assert newest is not None and third is not None
-    assert (newest.checkpoint_id, newest.data) == (5, b"\x05" * 5)
+    assert (newest.checkpoint_id, newest.data) == (5, b"")
+    assert checkpoint_queries.read_data(bench.store, newest) == b"\x05" * 5
     assert (third.checkpoint_id, third.data, third.size_bytes) == (3, b"", 3)
-    assert queries.get_checkpoint(bench.store, "a", 6, with_data=True) is None
-    assert queries.get_checkpoint(bench.store, "b", 0, with_data=True) is None
+    assert checkpoint_queries.get_checkpoint(bench.store, "a", 6) is None
+    assert checkpoint_queries.get_checkpoint(bench.store, "b") is None
 
 
 def test_a_bundle_holds_what_came_after_the_checkpoint(bench: Bench) -> None:
@@ -233,11 +236,13 @@ def test_what_cannot_be_an_id_names_nothing(bench: Bench, name: str) -> None:
 
     assert queries.get_agent(store, name) is None
     assert queries.get_session(store, name) is None
-    assert queries.get_stream(store, name) is None
-    assert queries.get_checkpoint(store, name, 0, with_data=True) is None
+    assert stream_queries.get_stream(store, name) is None
+    assert checkpoint_queries.get_checkpoint(store, name) is None
+    assert checkpoint_queries.get_group(store, name) is None
+    assert checkpoint_queries.get_validator(store, name) is None
     assert queries.takeover_bundle(store, name) is None
-    assert queries.list_checkpoints(store, name, 0, 9) == []
-    assert queries.read_events(store, name, 1, 9, MANY) == []
+    assert checkpoint_queries.list_checkpoints(store, name, 0, 9) == ([], 0)
+    assert stream_queries.read_events(store, name, 1, 9, MANY) == []
     assert queries.agents_owned_by(store, name) == []
     assert queries.is_answered(store, name, 1, 1)
 
@@ -250,10 +255,10 @@ def test_an_empty_state_answers_everything() -> None:
 
     assert queries.applied(store) == Position(0, 0)  # type: ignore[arg-type]
     assert queries.revision(store) == queries.log_time_ms(store) == 0
-    assert queries.last_position(store) == queries.wall_time_ms(store) == 0
+    assert stream_queries.last_position(store) == queries.wall_time_ms(store) == 0
     assert queries.state_hash(store) == bytes(16)
     assert queries.sessions_all(store) == queries.owned_agents(store) == []
-    assert queries.read_all(store, 1, MANY, MANY) == []
+    assert stream_queries.read_all(store, 1, MANY, MANY) == ([], 1)
 
 
 def test_a_request_is_answered_once_nothing_can_come_of_it(bench: Bench) -> None:

@@ -9,65 +9,10 @@ import pytest
 from raftstate.core.machine import Applied
 from raftstate.core.ports import KeepAliveResult
 from raftstate.core.tenure import Tenure
-from raftstate.v1.agent_service_pb2 import FenceQuery
 from raftstate.v1.common_pb2 import FencingToken
-from raftstate.v1.store_pb2 import Command, Outcome
-from tests.core.bench import Bench, close_session, event, open_session, reason
-
-GRACE = 0.3
-RETRY = 1.0
-# Session and ownership ttl, in the messages' unit and in the clock's.
-TTL_MS, TTL = 2_000, 2.0
-OWN_MS, OWN = 1_000, 1.0
-
-
-class Office:
-    """A leader: a machine, a tenure, a clock, and a log that commits when told to."""
-
-    def __init__(self) -> None:
-        self.bench = Bench()
-        self.tenure = Tenure(GRACE, RETRY)
-        self.tenure.begin(self.bench.store, 0.0)
-        self.now = 0.0
-        self.answers: list[tuple[object, KeepAliveResult]] = []
-
-    def commit(self, *commands: Command) -> list[Outcome]:
-        """Commit one log entry, and observe it."""
-        applied = self.bench.enter(commands)
-        self.observe(applied)
-        return applied.outcomes
-
-    def observe(self, applied: Applied) -> None:
-        self.answers += self.tenure.observe(self.bench.store, applied, self.now)
-
-    def due(self, at: float | None = None) -> list[tuple[Command, object | None]]:
-        self.now = self.now if at is None else at
-        return self.tenure.due(self.bench.store, self.now)
-
-    def said(self, at: float | None = None) -> list[tuple[str, object | None]]:
-        """What is due, in short: the kind of command and its ticket."""
-        return [(str(c.WhichOneof("body")), ticket) for c, ticket in self.due(at)]
-
-    def open(self, session: str, ttl: int = TTL_MS) -> None:
-        self.commit(open_session(session, ttl))
-
-    def own(self, session: str, agent: str, ttl: int = OWN_MS) -> FencingToken:
-        (outcome,) = self.commit(self.bench.acquire(session, agent, ttl=ttl))
-        return outcome.acquire_ownership.ownership.fence
-
-    def wait(self, session: str, agent: str, ticket: object, create: bool = False) -> Command:
-        command = self.bench.acquire(session, agent, "WAIT", create=create)
-        self.tenure.wait(command, ticket, self.now)
-        return command
-
-    def keep(self, session: str, ticket: object, arrived: float) -> KeepAliveResult | None:
-        return self.tenure.keep_session(self.bench.store, session, ticket, arrived)
-
-    def renew(
-        self, agent: str, fence: FencingToken, ticket: object, arrived: float
-    ) -> KeepAliveResult | None:
-        query = FenceQuery(agent_id=agent, fence=fence)
-        return self.tenure.keep_ownership(self.bench.store, query, ticket, arrived)
+from raftstate.v1.store_pb2 import Command
+from tests.core.bench import close_session, event, open_session, reason
+from tests.core.office import GRACE, OWN, OWN_MS, RETRY, TTL, TTL_MS, Office
 
 
 @pytest.fixture

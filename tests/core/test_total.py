@@ -8,13 +8,35 @@ from hypothesis import strategies as st
 
 from raftstate.core import queries
 from raftstate.core.hashing import full_hash
-from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest
+from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest, FenceQuery
 from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
 from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
 from raftstate.v1.event_service_pb2 import NewEvent
+from raftstate.v1.kv_service_pb2 import (
+    CompactRequest,
+    Compare,
+    DeleteRangeRequest,
+    KeyRange,
+    PutRequest,
+    TxnBody,
+    TxnDeleteRange,
+    TxnOp,
+    TxnPut,
+    TxnRange,
+    TxnRequest,
+    TxnSaveProjection,
+)
+from raftstate.v1.lease_service_pb2 import GrantRequest, RevokeRequest
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.step_service_pb2 import CommitStepRequest
-from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
+from raftstate.v1.store_pb2 import (
+    Command,
+    ExpireLease,
+    ExpireOwnership,
+    ExpireSession,
+    Sweep,
+    TrimHistory,
+)
 from tests.core.bench import Bench, reason, replayed
 
 # What a hostile or confused client may send: the ends of every range, and beyond.
@@ -57,6 +79,62 @@ BODIES = st.one_of(
     ),
     st.builds(ExpireSession, session_id=SESSION_IDS, touched_revision=NUMBERS),
     st.builds(ExpireOwnership, agent_id=AGENT_IDS, fence=FENCES, touched_revision=NUMBERS),
+)
+USER_KEYS = st.sampled_from(
+    [b"k", b"k", b"", b"\x00", b"\xff" * 480, b"\x00" * 241, b"k" * 481]
+)
+RANGES = st.builds(KeyRange, start=USER_KEYS, end=USER_KEYS) | st.builds(
+    KeyRange, prefix=USER_KEYS
+)
+COMPARES = st.builds(
+    Compare,
+    key=USER_KEYS,
+    comparison=st.sampled_from([0, 1, 2, 3, 4, 5, -1]),
+    lease_id=NUMBERS,
+) | st.builds(
+    Compare,
+    comparison=st.sampled_from([0, 2, 3]),
+    fence=st.builds(FenceQuery, agent_id=AGENT_IDS, fence=FENCES),
+)
+OPS = st.one_of(
+    st.just(TxnOp()),
+    st.builds(TxnOp, put=st.builds(TxnPut, key=USER_KEYS, lease_id=NUMBERS)),
+    st.builds(TxnOp, delete_range=st.builds(TxnDeleteRange, range=RANGES)),
+    st.builds(TxnOp, range=st.builds(TxnRange, range=RANGES, limit=st.integers(0, 1_001))),
+    st.builds(
+        TxnOp,
+        save_projection=st.builds(
+            TxnSaveProjection, name=AGENT_IDS, position=NUMBERS, expected_position=NUMBERS
+        ),
+    ),
+)
+
+
+def txns(ops: st.SearchStrategy[TxnOp]) -> st.SearchStrategy[TxnBody]:
+    """Transactions of such operations."""
+    some = st.lists(ops, max_size=3)
+    return st.builds(
+        TxnBody, compares=st.lists(COMPARES, max_size=2), success=some, failure=some
+    )
+
+
+NESTED = OPS | st.builds(TxnOp, txn=txns(OPS))
+BODIES |= st.one_of(
+    st.builds(PutRequest, request_id=REQUEST_IDS, key=USER_KEYS, lease_id=NUMBERS),
+    st.builds(DeleteRangeRequest, request_id=REQUEST_IDS, range=RANGES),
+    st.builds(
+        TxnRequest,
+        request_id=REQUEST_IDS,
+        txn=st.none() | txns(NESTED | st.builds(TxnOp, txn=txns(NESTED))),
+    ),
+    st.builds(GrantRequest, request_id=REQUEST_IDS, ttl_ms=SIGNED, lease_id=NUMBERS),
+    st.builds(RevokeRequest, request_id=REQUEST_IDS, lease_id=NUMBERS),
+    st.builds(
+        ExpireLease, lease_id=NUMBERS, granted_revision=NUMBERS, touched_revision=NUMBERS
+    ),
+    st.builds(CompactRequest, request_id=REQUEST_IDS, revision=NUMBERS),
+    st.builds(TrimHistory, revision=NUMBERS),
+    st.builds(Sweep, rows=st.sampled_from([0, 1, (1 << 32) - 1])),
 )
 KINDS = sorted(each.name for each in Command.DESCRIPTOR.fields)
 
@@ -111,7 +189,7 @@ def check(commands: list[Command]) -> None:
     assert all(each.WhichOneof("result") for each in outcomes + alone)
     assert bench.machine.revision == len(GOOD) + 2 * len(commands)
     assert bench.machine.state_hash == full_hash(bench.store)
-    assert all(0 < len(key) <= 266 for key, _ in bench.store.items())
+    assert all(0 < len(key) <= 492 for key, _ in bench.store.items())
     assert len(queries.sessions_all(bench.store)) <= 4
     # A replica reads the log from its bytes, and ends with the same.
     copies = [type(entry).FromString(entry.SerializeToString()) for entry in bench.log]

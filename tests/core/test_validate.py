@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import pytest
 from google.protobuf.message import Message
@@ -16,8 +15,12 @@ from raftstate.v1 import (
     checkpoint_service_pb2,
     cluster_service_pb2,
     event_service_pb2,
+    kv_service_pb2,
+    lease_service_pb2,
+    recovery_service_pb2,
     session_service_pb2,
     step_service_pb2,
+    watch_service_pb2,
 )
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipRequest,
@@ -60,8 +63,8 @@ from raftstate.v1.session_service_pb2 import (
 )
 from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
 from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
+from tests.core.limit_table import RID, Limit, number, text
 
-RID = RequestId(session_id="s", sequence=1, opened_revision=1)
 FENCE = FencingToken(epoch=1, revision=1)
 
 
@@ -99,24 +102,6 @@ def sized(size: int) -> Message:
     request.events[1].data += bytes(size - request.ByteSize())
     assert request.ByteSize() == size
     return request
-
-
-class Limit(NamedTuple):
-    """A request, made of what its field holds: the most or least, and one beyond."""
-
-    make: Callable[..., Message]
-    at: object
-    beyond: object
-    field: str
-
-
-def text(name: str, most: int, field: str, make: Callable[..., Message]) -> Limit:
-    # Characters, not bytes.
-    return Limit(lambda value: make(**{name: value}), "é" * most, "é" * (most + 1), field)
-
-
-def number(name: str, at: int, beyond: int, field: str, make: Callable[..., Message]) -> Limit:
-    return Limit(lambda value: make(**{name: value}), at, beyond, field)
 
 
 def open_session(**fields: object) -> Message:
@@ -253,13 +238,13 @@ TABLE = [
     Limit(lambda v: ListAgentsRequest(prefix=v), "a" * 200, AGENT_ID_BEYOND, "prefix"),
     Limit(lambda v: ReadEventsRequest(stream_id=v), "a", "", "stream_id"),
     Limit(lambda v: GetStreamRequest(stream_id=v), "a", "a b", "stream_id"),
-    Limit(lambda v: ReadAllRequest(consistency=v), 2, 3, "consistency"),
+    Limit(lambda v: ReadAllRequest(consistency=v), 2, 5, "consistency"),
     Limit(lambda v: GetAgentRequest(agent_id="a", consistency=v), 0, -1, "consistency"),
     *(
         number("page_size", 1_000, 1_001, "page_size", kind)
         for kind in (ListSessionsRequest, ListAgentsRequest)
     ),
-    text("page_token", 512, "page_token", ListSessionsRequest),
+    text("page_token", 1_024, "page_token", ListSessionsRequest),
     Limit(checkpoints, 1_000, 1_001, "page_size"),
 ]
 
@@ -274,13 +259,7 @@ def test_a_limit_holds_exactly(limit: Limit) -> None:
     """
     At the limit all is well; one beyond it, exactly that field is named.
     """
-    assert violations(limit.make(limit.at)) == []
-
-    found = violations(limit.make(limit.beyond))
-
-    assert [each.field for each in found] == [limit.field]
-    assert found[0].limit
-    assert found[0].description
+    limit.check()
 
 
 @pytest.mark.parametrize("wrap", [Command, Mutation])
@@ -341,7 +320,8 @@ def test_every_request_has_a_rule() -> None:
     """
     files = (
         *(agent_service_pb2, checkpoint_service_pb2, cluster_service_pb2),
-        *(event_service_pb2, session_service_pb2, step_service_pb2),
+        *(event_service_pb2, kv_service_pb2, lease_service_pb2, recovery_service_pb2),
+        *(session_service_pb2, step_service_pb2, watch_service_pb2),
     )
     requests = {
         name
@@ -349,6 +329,8 @@ def test_every_request_has_a_rule() -> None:
         for name in file.DESCRIPTOR.message_types_by_name
         if name.endswith("Request")
     }
-    expiries = {"ExpireSession", "ExpireOwnership"}
+    expiries = {"ExpireSession", "ExpireOwnership", "ExpireLease"}
+    chores = {"TrimHistory", "CollectChunks", "Sweep"}
 
-    assert {kind.DESCRIPTOR.name for kind in _RULES} == requests | expiries | {"FenceQuery"}
+    ruled = {kind.DESCRIPTOR.name for kind in _RULES}
+    assert ruled == requests | expiries | chores | {"FenceQuery"}

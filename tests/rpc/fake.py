@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raftstate.core import keys, queries
+from raftstate.core import keys, kv_queries, queries
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import (
+    Announce,
     Answer,
     ChangeKind,
     ChangeRefused,
@@ -69,8 +70,14 @@ class FakeConsensus:
     answers OUTCOME_UNKNOWN; `holding` keeps answers back until `let_go`.
     """
 
-    def __init__(self, deliver: Deliver, state: MemoryState) -> None:
+    def __init__(
+        self,
+        deliver: Deliver,
+        state: MemoryState,
+        announce: Announce = lambda _revision: None,
+    ) -> None:
         self.state = state
+        self._announce = announce
         self.machine = StateMachine(state.store, EPOCH)
         self.failing: Unavailable | None = None
         self.forgetful = False
@@ -136,6 +143,14 @@ class FakeConsensus:
         agent = queries.get_agent(self.state.store, query.agent_id)
         ttl = agent.owner.ttl_ms if agent is not None and held else None
         self._answer(ticket, self.failing or KeepAliveResult(ttl))
+
+    def keep_lease(self, lease_id: int, ticket: object) -> None:
+        lease = kv_queries.get_lease(self.state.store, lease_id)
+        ttl = lease.ttl_ms if lease is not None else None
+        self._answer(ticket, self.failing or KeepAliveResult(ttl))
+
+    def lease_left(self, lease_id: int, ticket: object) -> None:
+        self.keep_lease(lease_id, ticket)
 
     def session_broken(self, session_id: str) -> None:
         self.broken.append(session_id)
@@ -225,6 +240,7 @@ class FakeConsensus:
         index = Index(self.machine.applied.index + 1)
         entry = LogEntry(log_time_ms=index * 10, commands=[command])
         (outcome,) = self.machine.apply(index, TERM, entry).outcomes
+        self._announce(self.machine.revision)
         return outcome
 
     def expire_session(self, session_id: str) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +15,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from raftstate import v1
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.errors import DETAILS_KEY
 from raftstate.rpc.frontend import Addresses, Limits
@@ -23,9 +26,13 @@ from raftstate.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.common_pb2 import FencingToken, RequestId
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
+from raftstate.v1.kv_service_pb2_grpc import KvServiceStub
+from raftstate.v1.lease_service_pb2_grpc import LeaseServiceStub
+from raftstate.v1.recovery_service_pb2_grpc import RecoveryServiceStub
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
 from raftstate.v1.step_service_pb2_grpc import StepServiceStub
+from raftstate.v1.watch_service_pb2_grpc import WatchServiceStub
 from tests.rpc.fake import FakeConsensus, MemoryState
 
 ADDRESSES = Addresses(
@@ -41,6 +48,7 @@ class Bench:
 
     fake: FakeConsensus
     server: RpcServer
+    bridge: Bridge
     port: int
     channel: Any
     calls: list[tuple[str, str]]
@@ -55,6 +63,10 @@ class Bench:
         self.events: Any = EventServiceStub(self.channel)
         self.checkpoints: Any = CheckpointServiceStub(self.channel)
         self.cluster: Any = ClusterServiceStub(self.channel)
+        self.kv: Any = KvServiceStub(self.channel)
+        self.leases: Any = LeaseServiceStub(self.channel)
+        self.recovery: Any = RecoveryServiceStub(self.channel)
+        self.watches: Any = WatchServiceStub(self.channel)
 
     def request_id(self, session_id: str = "s1") -> RequestId:
         """The next id of the bench's session."""
@@ -81,12 +93,21 @@ class Bench:
         return response.ownership.fence
 
 
+def services() -> list[Any]:
+    """The descriptor of every service of the API, as its files say."""
+    found = []
+    for file in sorted(Path(v1.__file__).parent.glob("*_service_pb2.py")):
+        module = import_module(f"{v1.__name__}.{file.stem}")
+        found += module.DESCRIPTOR.services_by_name.values()
+    return found
+
+
 @asynccontextmanager
 async def bench(limits: Limits | None = None) -> AsyncIterator[Bench]:
     """Serve a fake on a free port."""
     bridge = Bridge(asyncio.get_running_loop())
     state = MemoryState()
-    fake = FakeConsensus(bridge.deliver, state)
+    fake = FakeConsensus(bridge.deliver, state, bridge.revisions.announce)
     calls: list[tuple[str, str]] = []
     settings = Settings(addresses=ADDRESSES, limits=limits or Limits())
     server = RpcServer(
@@ -96,7 +117,7 @@ async def bench(limits: Limits | None = None) -> AsyncIterator[Bench]:
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Bench(fake, server, port, channel, calls)
+            yield Bench(fake, server, bridge, port, channel, calls)
     finally:
         await server.stop(0)
     assert not state.views_open, "a view was left open"

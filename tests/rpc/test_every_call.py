@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import pytest
 
+from raftstate.core import limits
 from raftstate.core.ports import ChangeKind, MemberChange
 from raftstate.core.types import MemberId
 from raftstate.rpc.server import service_names
-from raftstate.v1 import (
-    agent_service_pb2,
-    checkpoint_service_pb2,
-    cluster_service_pb2,
-    event_service_pb2,
-    session_service_pb2,
-    step_service_pb2,
-)
+from raftstate.v1 import agent_service_pb2
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipRequest,
     CheckFenceRequest,
@@ -39,12 +32,11 @@ from raftstate.v1.agent_service_pb2 import (
     UpdateAgentRequest,
 )
 from raftstate.v1.checkpoint_service_pb2 import (
-    GetCheckpointRequest,
-    ListCheckpointsRequest,
     NewCheckpoint,
 )
 from raftstate.v1.cluster_service_pb2 import (
     AddMemberRequest,
+    GetLimitsRequest,
     ListMembersRequest,
     PromoteMemberRequest,
     RemoveMemberRequest,
@@ -54,10 +46,7 @@ from raftstate.v1.cluster_service_pb2 import (
 )
 from raftstate.v1.common_pb2 import Consistency, FencingToken, Label
 from raftstate.v1.event_service_pb2 import (
-    GetStreamRequest,
     NewEvent,
-    ReadAllRequest,
-    ReadEventsRequest,
 )
 from raftstate.v1.session_service_pb2 import (
     CloseSessionRequest,
@@ -66,10 +55,10 @@ from raftstate.v1.session_service_pb2 import (
     OpenSessionRequest,
 )
 from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
+from tests.rpc import stories_of_checkpoints, stories_of_events, stories_of_keys
 from tests.rpc.fake import EPOCH
-from tests.rpc.harness import Bench, all_of, bench, rest_of
-
-Story = Callable[[Bench], Awaitable[None]]
+from tests.rpc.harness import Bench, bench, rest_of, services
+from tests.rpc.stories_of_keys import Story
 
 
 async def create(b: Bench, agent_id: str = "a") -> None:
@@ -306,67 +295,7 @@ async def submit(b: Bench) -> None:
     assert all(one.commit_step.header.member_id == "n1" for one in results)
 
 
-# --- reads of what was committed -----------------------------------------------------
-
-
-async def read_events(b: Bench) -> None:
-    fence = await b.own("a")
-    for _ in range(3):
-        await step(b, fence)
-    responses = await all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="a")))
-    events = [event for response in responses for event in response.events]
-    assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
-    request = ReadEventsRequest(stream_id="a", from_seq=2, max_events=3)
-    (some,) = await all_of(b.events.ReadEvents(request))
-    assert [event.seq for event in some.events] == [2, 3, 4]
-    (none,) = await all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="a", from_seq=7)))
-    assert list(none.events) == []
-    assert none.header.revision == b.fake.machine.revision
-
-
-async def read_all(b: Bench) -> None:
-    fence = await b.own("a")
-    for _ in range(2):
-        await step(b, fence)
-    responses = await all_of(b.events.ReadAll(ReadAllRequest(from_position=2)))
-    events = [event for response in responses for event in response.events]
-    assert [event.position for event in events] == [2, 3, 4]
-
-
-async def get_stream(b: Bench) -> None:
-    fence = await b.own("a")
-    await step(b, fence)
-    response = await b.events.GetStream(GetStreamRequest(stream_id="a"))
-    (read,) = await all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="a")))
-    assert response.last_seq == 2
-    assert response.last_hash == read.events[-1].hash
-
-
-async def get_checkpoint(b: Bench) -> None:
-    fence = await b.own("a")
-    data = bytes(range(256)) * 2_400  # 600 KiB: three pieces
-    await step(b, fence, data=data)
-    pieces = await all_of(b.checkpoints.GetCheckpoint(GetCheckpointRequest(agent_id="a")))
-    assert len(pieces) == 3
-    assert pieces[0].checkpoint.size_bytes == len(data)
-    assert not pieces[0].checkpoint.data
-    assert not pieces[1].HasField("header")
-    assert b"".join(piece.chunk for piece in pieces) == data
-
-
-async def list_checkpoints(b: Bench) -> None:
-    fence = await b.own("a")
-    for text in (b"1", b"2", b"3"):
-        await step(b, fence, data=text)
-    page = await b.checkpoints.ListCheckpoints(
-        ListCheckpointsRequest(agent_id="a", page_size=2)
-    )
-    assert [one.checkpoint_id for one in page.checkpoints] == [3, 2]
-    rest = await b.checkpoints.ListCheckpoints(
-        ListCheckpointsRequest(agent_id="a", page_size=2, page_token=page.next_page_token)
-    )
-    assert [one.checkpoint_id for one in rest.checkpoints] == [1]
-    assert rest.next_page_token == ""
+# --- the cluster ---------------------------------------------------------------------
 
 
 async def status(b: Bench) -> None:
@@ -385,6 +314,12 @@ async def status(b: Bench) -> None:
     b.fake.depose(None)
     alone = await b.cluster.Status(StatusRequest())
     assert (alone.role, alone.leader_id) == (Role.ROLE_FOLLOWER, "")
+
+
+async def get_limits(b: Bench) -> None:
+    response = await b.cluster.GetLimits(GetLimitsRequest())
+    assert response.header.member_id == "n1"
+    assert {limit.name: limit.value for limit in response.limits} == limits.TOLD
 
 
 async def add_member(b: Bench) -> None:
@@ -463,26 +398,17 @@ STORIES: dict[str, Story] = {
     "AgentService.CheckFence": check_fence,
     "StepService.CommitStep": commit_step,
     "StepService.Submit": submit,
-    "EventService.ReadEvents": read_events,
-    "EventService.ReadAll": read_all,
-    "EventService.GetStream": get_stream,
-    "CheckpointService.GetCheckpoint": get_checkpoint,
-    "CheckpointService.ListCheckpoints": list_checkpoints,
     "ClusterService.Status": status,
+    "ClusterService.GetLimits": get_limits,
     "ClusterService.ListMembers": list_members,
     "ClusterService.AddMember": add_member,
     "ClusterService.PromoteMember": promote_member,
     "ClusterService.RemoveMember": remove_member,
     "ClusterService.TransferLeadership": transfer_leadership,
+    **stories_of_checkpoints.STORIES,
+    **stories_of_events.STORIES,
+    **stories_of_keys.STORIES,
 }
-MODULES = (
-    agent_service_pb2,
-    checkpoint_service_pb2,
-    cluster_service_pb2,
-    event_service_pb2,
-    session_service_pb2,
-    step_service_pb2,
-)
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -504,11 +430,8 @@ def test_the_table_has_every_call() -> None:
     """
     Every call in the API's descriptors has a story, and every service is served.
     """
-    services = [
-        service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()
-    ]
     calls = {
-        f"{service.name}.{method.name}" for service in services for method in service.methods
+        f"{service.name}.{method.name}" for service in services() for method in service.methods
     }
     assert calls == set(STORIES)
-    assert {service.full_name for service in services} == set(service_names())
+    assert {service.full_name for service in services()} == set(service_names())

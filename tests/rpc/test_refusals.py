@@ -24,16 +24,19 @@ from raftstate.v1.agent_service_pb2 import (
 )
 from raftstate.v1.checkpoint_service_pb2 import (
     GetCheckpointRequest,
+    GetGroupCheckpointRequest,
     ListCheckpointsRequest,
     NewCheckpoint,
 )
 from raftstate.v1.common_pb2 import Consistency, FencingToken, RequestId
 from raftstate.v1.event_service_pb2 import (
+    GetProjectionRequest,
     GetStreamRequest,
     NewEvent,
     ReadAllRequest,
     ReadEventsRequest,
 )
+from raftstate.v1.lease_service_pb2 import TimeToLiveRequest
 from raftstate.v1.session_service_pb2 import (
     KeepAliveRequest,
     ListSessionsRequest,
@@ -117,7 +120,7 @@ INVALID: dict[str, tuple[Call, str, str]] = {
             GetAgentRequest(agent_id="a", consistency=9)  # type: ignore[arg-type]
         ),
         "consistency",
-        "0 to 2",
+        "0 to 4",
     ),
     "page too large": (
         lambda b: b.agents.ListAgents(ListAgentsRequest(page_size=1_001)),
@@ -214,7 +217,7 @@ PAGED: dict[str, Callable[[Bench, str], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("name", PAGED)
 @pytest.mark.parametrize(
-    "token", ["garbage", "é", "AAAA", "====", "x" * 300, page_token("another list", "s1")]
+    "token", ["garbage", "é", "AAAA", "====", "x" * 300, page_token(b"another list", 1, b"s1")]
 )
 def test_a_page_token_that_the_list_did_not_give(name: str, token: str) -> None:
     """
@@ -237,8 +240,6 @@ UNKNOWN: dict[str, Call] = {
         AcquireOwnershipRequest(request_id=b.request_id(), agent_id="nobody")
     ),
     "commit": lambda b: commit(b, agent_id="nobody"),
-    "stream": lambda b: b.events.GetStream(GetStreamRequest(stream_id="nobody")),
-    "events": lambda b: all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="nobody"))),
     "checkpoint": lambda b: all_of(
         b.checkpoints.GetCheckpoint(GetCheckpointRequest(agent_id="nobody"))
     ),
@@ -258,6 +259,62 @@ def test_an_unknown_agent(name: str) -> None:
     assert (found.code, found.reason) == ("NOT_FOUND", "AGENT_NOT_FOUND")
     assert found.definite
     assert "nobody" in found.message
+
+
+ABSENT: dict[str, tuple[Call, str]] = {
+    "stream": (
+        lambda b: b.events.GetStream(GetStreamRequest(stream_id="nobody")),
+        "STREAM_NOT_FOUND",
+    ),
+    "events": (
+        lambda b: all_of(b.events.ReadEvents(ReadEventsRequest(stream_id="nobody"))),
+        "STREAM_NOT_FOUND",
+    ),
+    "group": (
+        lambda b: b.checkpoints.GetGroupCheckpoint(
+            GetGroupCheckpointRequest(group_id="nobody")
+        ),
+        "GROUP_NOT_FOUND",
+    ),
+    "lease": (
+        lambda b: b.leases.TimeToLive(TimeToLiveRequest(lease_id=77)),
+        "LEASE_NOT_FOUND",
+    ),
+    "projection": (
+        lambda b: b.events.GetProjection(GetProjectionRequest(name="nobody")),
+        "PROJECTION_NOT_FOUND",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_what_is_absent_is_named(name: str) -> None:
+    """
+    NOT_FOUND, definite, with the reason of its kind.
+    """
+    call, reason = ABSENT[name]
+    found = told(call)
+
+    assert (found.code, found.reason, found.definite) == ("NOT_FOUND", reason, True)
+    assert found.metadata["subject"] in ("nobody", "77")
+
+
+def test_an_agent_without_that_checkpoint() -> None:
+    """
+    NOT_FOUND, with another reason than for an agent that does not exist.
+    """
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open()
+            await b.own("a")
+            for wanted in ({}, {"checkpoint_id": 5}, {"tag": "x"}):
+                request = GetCheckpointRequest(agent_id="a", **wanted)
+                found = await refused(all_of(b.checkpoints.GetCheckpoint(request)))
+                assert (found.code, found.reason) == ("NOT_FOUND", "CHECKPOINT_NOT_FOUND")
+                assert found.definite
+
+    asyncio.run(tell())
 
 
 def test_a_stale_fence() -> None:

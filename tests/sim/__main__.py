@@ -33,6 +33,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, choices=(3, 5), help="instead of a drawn number")
     parser.add_argument("--minutes", type=float, help="hunt for so long instead")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of faults in each run")
+    parser.add_argument(
+        "--no-store", action="store_true", help="workers and registers only, no other clients"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--trace", action="store_true", help="with --seed: print every event")
@@ -50,9 +53,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def _case(arguments: argparse.Namespace, seed: int) -> Case:
+    return Case(seed, arguments.nodes, arguments.seconds, not arguments.no_store)
+
+
 def _cases(arguments: argparse.Namespace) -> Iterator[Case]:
     """Fresh seeds, as many as asked for, or for as long as asked for."""
-    fresh = (Case(secrets.randbits(32), arguments.nodes, arguments.seconds) for _ in count())
+    fresh = (_case(arguments, secrets.randbits(32)) for _ in count())
     if arguments.minutes is None:
         yield from islice(fresh, arguments.seeds)
     else:
@@ -63,8 +70,8 @@ def _cases(arguments: argparse.Namespace) -> Iterator[Case]:
 
 def _one(arguments: argparse.Namespace) -> tuple[Case, Run]:
     """One seed, with its options, and every event if asked for."""
-    case = Case(arguments.seed, arguments.nodes, arguments.seconds)
-    world = World(case.seed, nodes=case.nodes, seconds=case.seconds)
+    case = _case(arguments, arguments.seed)
+    world = World(case.seed, nodes=case.nodes, seconds=case.seconds, store=case.store)
     print(f"seed {case.seed:#x}: {world.options}")
     if arguments.trace:
         world.listen = print

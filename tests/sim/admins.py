@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from raftstate.core.ports import ChangeKind, LeadershipTransferred, MemberChange
 from raftstate.core.types import MemberId
 from raftstate.v1.membership_pb2 import Configuration
-from tests.sim import invariants
+from tests.sim.checks import Checks
 from tests.sim.node import Body, Kind, Request, SimNode, Told, may_lose_a_disk
 from tests.sim.tasks import Script, Wait
 
@@ -31,7 +31,7 @@ class Site(Protocol):
     """Where the machines stand: the world."""
 
     nodes: dict[MemberId, SimNode]
-    checks: invariants.Checks
+    checks: Checks
 
     @property
     def voters_min(self) -> int: ...

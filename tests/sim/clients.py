@@ -34,7 +34,7 @@ from raftstate.v1.session_service_pb2 import CloseSessionRequest, OpenSessionReq
 from raftstate.v1.step_service_pb2 import CommitStepRequest
 from raftstate.v1.store_pb2 import Command, Outcome, Reason, Refusal
 from tests.sim import invariants
-from tests.sim.node import AgentRead, Granted, Kind, Request, Told
+from tests.sim.node import AgentRead, Completed, Granted, Kind, Request, Told
 from tests.sim.tasks import Place, Script, Task, Wait
 
 # A refusal that says nothing about whether an earlier attempt happened.
@@ -635,7 +635,7 @@ class Prober(Worker):
 
 def outcome_of(told: Told | None) -> Outcome | None:
     """The outcome in an answer, if there is one."""
-    if isinstance(told, Granted):
+    if isinstance(told, (Granted, Completed)):
         return told.outcome
     return told if isinstance(told, Outcome) else None
 

@@ -11,12 +11,12 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from raftstate.consensus.config import Dismissed
 from raftstate.consensus.membership import is_rejoining
 from raftstate.consensus.replica import Replica, ReplicaConfig
-from raftstate.core import queries
+from raftstate.core import history, kv_queries, limits, queries
 from raftstate.core.ports import (
     Answer,
     ChangeKind,
@@ -32,10 +32,12 @@ from raftstate.core.ports import (
 )
 from raftstate.core.types import MemberId
 from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
+from raftstate.v1.kv_service_pb2 import TxnResult
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.sim import invariants
+from tests.sim.checks import Checks
 from tests.sim.disk import LogImage, Opened, SimDisk, SimLog, SimulatedCrash
 from tests.sim.network import InFlight, Link, Network
 
@@ -45,6 +47,21 @@ class Granted(NamedTuple):
 
     outcome: Outcome
     bundle: TakeoverBundle
+
+
+class Completed(NamedTuple):
+    """The answer to a transaction: the outcome, and what its reads saw; None if that is
+    forgotten."""
+
+    outcome: Outcome
+    result: TxnResult | None
+
+
+class Sight(NamedTuple):
+    """The answer to a look at the state: what was made of it, and its revision."""
+
+    value: Any
+    revision: int
 
 
 class AgentRead(NamedTuple):
@@ -57,6 +74,8 @@ class AgentRead(NamedTuple):
 Told = (
     Outcome
     | Granted
+    | Completed
+    | Sight
     | AgentRead
     | KeepAliveResult
     | Unavailable
@@ -64,10 +83,21 @@ Told = (
     | ChangeRefused
     | LeadershipTransferred
 )
+# A look is something to make of the state: at a read point, or of what a member has.
+Look = Callable[[Reader], Any]
 Kind = Literal[
-    "mutate", "read", "stale", "keep_session", "keep_ownership", "change", "transfer"
+    "mutate",
+    "read",
+    "stale",
+    "look",
+    "look_stale",
+    "keep_session",
+    "keep_ownership",
+    "keep_lease",
+    "change",
+    "transfer",
 ]
-Body = Command | FenceQuery | str | MemberChange | None
+Body = Command | FenceQuery | str | int | MemberChange | Look | None
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +134,7 @@ class Clock:
 class Surroundings(Protocol):
     """What a node needs of the world around it."""
 
-    checks: invariants.Checks
+    checks: Checks
     network: Network
 
     @property
@@ -404,10 +434,10 @@ class SimNode:
         if request.kind == "mutate":
             assert isinstance(body, Command)
             replica.propose(body, request)
-        elif request.kind == "read":
+        elif request.kind in ("read", "look"):
             replica.read_point(request)
-        elif request.kind == "stale":
-            self._answer(request, self._read(str(body)))
+        elif request.kind in ("stale", "look_stale"):
+            self._answer(request, self._shown(request))
         elif request.kind == "change":
             assert isinstance(body, MemberChange)
             voters = invariants.voters_of(replica.status().configuration)
@@ -420,6 +450,9 @@ class SimNode:
             replica.transfer_leadership(MemberId(str(body)) if body else None, request)
         elif request.kind == "keep_session":
             replica.keep_session(str(body), request)
+        elif request.kind == "keep_lease":
+            assert isinstance(body, int)
+            replica.keep_lease(body, request)
         else:
             assert isinstance(body, FenceQuery)
             replica.keep_ownership(body, request)
@@ -437,7 +470,7 @@ class SimNode:
             invariants.answered_once(request.number, again=request.answered)
             request.answered = True
             if isinstance(answer, ReadPoint):
-                self._answer(request, self._read(str(request.body)))
+                self._answer(request, self._shown(request))
             elif isinstance(answer, Outcome):
                 self._tell(request, answer)
             else:
@@ -453,8 +486,30 @@ class SimNode:
                 bundle = queries.takeover_bundle(reader, agent_id)
             assert bundle is not None, f"{agent_id} was granted, and is not there"
             self._answer(request, Granted(outcome, bundle))
+        elif outcome.HasField("txn"):
+            self._answer(request, self._completed(request, outcome))
         else:
             self._answer(request, outcome)
+
+    def _completed(self, request: Request, outcome: Outcome) -> Completed:
+        """A transaction's outcome, with what its reads saw just before it."""
+        assert self._opened is not None and isinstance(request.body, Command)
+        result = TxnResult()
+        result.CopyFrom(outcome.txn.txn)
+        with self._opened.state.view() as reader:
+            if outcome.revision - 1 < history.read_mark(reader).oldest:
+                return Completed(outcome, None)
+            before = history.PastReader(reader, outcome.revision - 1)
+            body = request.body.txn.txn
+            fits = kv_queries.fill_reads(before, body, result, limits.REQUEST_BYTES_MAX)
+        return Completed(outcome, result if fits else None)
+
+    def _shown(self, request: Request) -> Told:
+        if not callable(request.body):
+            return self._read(str(request.body))
+        assert self._opened is not None
+        with self._opened.state.view() as reader:
+            return Sight(request.body(reader), queries.revision(reader))
 
     def _read(self, agent_id: str) -> AgentRead:
         assert self._opened is not None

@@ -13,6 +13,7 @@ from raftstate.consensus.replica import ReplicaConfig
 from raftstate.core.types import MemberId
 from tests.sim.clients import Habits
 from tests.sim.network import Delays
+from tests.sim.store.habits import NOBODY, StoreHabits
 
 # Every kind of fault that `faults.Nemesis` knows, and how often it is drawn.
 FAULTS = {
@@ -65,6 +66,7 @@ class Options:
     faults: tuple[str, ...]
     fault_gap_s: float
     fault_len_s: float
+    store: StoreHabits = NOBODY
 
     def replica(self, member_id: MemberId, members: tuple[MemberId, ...]) -> ReplicaConfig:
         """How one member behaves; without members it joins a cluster that is there."""
@@ -83,6 +85,8 @@ class Options:
             keep_entries=self.keep_entries,
             chunk_bytes=self.chunk_bytes,
             grace_s=self.grace_s,
+            history_keep=self.store.history_keep,
+            chunk_keep_s=self.store.chunk_grace_ms / 1000,
         )
 
 

@@ -4,9 +4,10 @@ A line is a seed with the options it ran under, and the code that it was found i
 
     0x443 nodes=5 seconds=60 found=d590313
 
-`nodes` is missing where the seed draws them. What follows a `#` is a story for people.
-What a seed draws changes with the options of the simulator, so a line proves something
-only while these stay; the story says what to look for after that.
+`nodes` is missing where the seed draws them; `store=no` keeps the clients of the whole
+store away, as they were when the oldest of these were found. What follows a `#` is a
+story for people. What a seed draws changes with the options of the simulator, so a line
+proves something only while these stay; the story says what to look for after that.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ SECONDS = 60.0
 
 
 class Case(NamedTuple):
-    """A seed, and what it runs under: the number of nodes if it is not drawn."""
+    """A seed, and what it runs under: the number of nodes if it is not drawn, and whether
+    clients of the whole store take part."""
 
     seed: int
     nodes: int | None = None
     seconds: float = SECONDS
+    store: bool = True
 
     def __str__(self) -> str:
         nodes = f" nodes={self.nodes}" if self.nodes is not None else ""
-        return f"{self.seed:#x}{nodes} seconds={self.seconds:g}"
+        store = "" if self.store else " store=no"
+        return f"{self.seed:#x}{nodes} seconds={self.seconds:g}{store}"
 
 
 def load(path: Path = LIST) -> list[Case]:
@@ -43,8 +47,10 @@ def load(path: Path = LIST) -> list[Case]:
         try:
             options = dict(word.split("=", 1) for word in words[1:])
             nodes = int(options["nodes"]) if "nodes" in options else None
-            case = Case(int(words[0], 0), nodes, float(options.get("seconds", SECONDS)))
-        except ValueError as error:
+            seconds = float(options.get("seconds", SECONDS))
+            store = {"yes": True, "no": False}[options.get("store", "yes")]
+            case = Case(int(words[0], 0), nodes, seconds, store)
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{path.name}, line {number}: {line!r} is no case") from error
         cases[case] = None
     return list(cases)

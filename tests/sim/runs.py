@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.sim.regressions import Case
-from tests.sim.world import SECONDS, NotConverged, World
+from tests.sim.world import NotConverged, World
 
 # What is rare in a cluster's life, and common here: the counts that people want to see.
 RARE = (
@@ -47,14 +47,10 @@ class Run(NamedTuple):
         return told[-1] if told else self.report.partition("\n")[0]
 
 
-def run_seed(seed: int, *, nodes: int | None = None, seconds: float = SECONDS) -> Run:
-    """One whole run from its seed."""
-    return run_world(World(seed, nodes=nodes, seconds=seconds))
-
-
 def run_case(case: Case) -> Run:
     """One whole run of a seed under its options."""
-    return run_seed(case.seed, nodes=case.nodes, seconds=case.seconds)
+    world = World(case.seed, nodes=case.nodes, seconds=case.seconds, store=case.store)
+    return run_world(world)
 
 
 def run_all(cases: Iterable[Case], jobs: int) -> Iterator[tuple[Case, Run]]:

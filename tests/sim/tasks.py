@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from raftstate.core.types import MemberId
-from tests.sim import invariants
+from tests.sim.checks import Checks
 from tests.sim.node import SimNode, Told
 
 
@@ -32,7 +32,7 @@ Script = Generator[Wait, None, Any]
 class Place(Protocol):
     """Where clients live: the world."""
 
-    checks: invariants.Checks
+    checks: Checks
     nodes: dict[MemberId, SimNode]
 
     @property

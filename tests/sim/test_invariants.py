@@ -19,8 +19,9 @@ from raftstate.v1.peer_pb2 import (
     VoteReply,
 )
 from tests.sim import invariants
+from tests.sim.checks import Checks
 from tests.sim.disk import LogImage, SimLog
-from tests.sim.invariants import Checks, Committed, Violation
+from tests.sim.invariants import Committed, Violation
 
 
 @dataclass

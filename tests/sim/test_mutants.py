@@ -18,7 +18,7 @@ import pytest
 
 from raftstate.consensus import adapter, feeding, following, read_index, replica, rules
 from raftstate.consensus.adapter import Engine
-from raftstate.core import sessions
+from raftstate.core import history, leases, retention, sessions, streams, sweep, txn
 from tests.sim import invariants
 from tests.sim.__main__ import main
 from tests.sim.mutants import catalogue, example_outsider, schedules
@@ -44,6 +44,16 @@ PROMISED = {
     "share-a-token-within-an-entry",
     "skip-the-sync-before-an-ack",
     "truncate-always",
+    # of the whole store
+    "collect-a-chunk-in-use",
+    "end-a-lease-that-was-touched",
+    "look-for-no-event-ids",
+    "lose-a-row-of-changes",
+    "prune-a-pinned-checkpoint",
+    "read-a-range-of-the-past-as-it-is-now",
+    "sweep-one-revision-too-much",
+    "undo-only-the-first-change",
+    "write-although-a-compare-failed",
 }
 # Options of the simulator change, and with them what a seed does: then these are tried.
 ELSEWHERE = 40
@@ -57,7 +67,7 @@ def without(job: Job) -> Verdict:
 
 def search(mutant: Mutant) -> Verdict:
     """The first run that finds a mutant, or the last that was tried."""
-    planted = Job(mutant.name, schedule=mutant.schedule or "")
+    planted = Job(mutant.name, schedule=mutant.schedule or "", store=mutant.store)
     verdict = run(planted) if mutant.schedule else Verdict(planted)
     if mutant.known is None or not verdict.clean:
         return verdict
@@ -113,6 +123,7 @@ def fail_with(mutant: Mutant) -> None:
 def test_a_bug_is_planted_for_as_long_as_its_run() -> None:
     """After a run, also one that failed, every part is as it was."""
     modules = [rules, read_index, adapter, following, feeding, replica, invariants, sessions]
+    modules += [history, leases, retention, streams, sweep, txn]
     found = [vars(one) for module in modules for one in (module, *classes(module))]
     before = [dict(one) for one in found]
 

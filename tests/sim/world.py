@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from types import TracebackType
 from typing import Self
@@ -25,14 +26,16 @@ from raftstate.core.ports import Identity
 from raftstate.core.types import MemberId
 from tests.sim import invariants, regressions
 from tests.sim.admins import Admin
+from tests.sim.checks import Checks
 from tests.sim.clients import Fleet, Prober
 from tests.sim.disk import SimDisk
 from tests.sim.faults import PARTITIONS, Nemesis, Scripted, Strike, told
-from tests.sim.invariants import Checks
 from tests.sim.network import InFlight, Link, Network
 from tests.sim.node import Clock, SimNode
 from tests.sim.options import FAULTS, Options, draw
 from tests.sim.registers import Registers
+from tests.sim.store.habits import draw_store
+from tests.sim.store.traffic import Traffic
 
 EPOCH = 1
 SETTLE_S = 30.0
@@ -50,6 +53,7 @@ class World:
         *,
         nodes: int | None = None,
         seconds: float = SECONDS,
+        store: bool = True,
         story: Sequence[Strike] | None = None,
     ) -> None:
         self.seed = seed
@@ -58,10 +62,14 @@ class World:
         self.listen: Callable[[str], None] | None = None
         self.settled_s = 0.0
         self._forced_nodes = nodes
+        self._has_store = store
         self._story = story
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
         self.options: Options = draw(self._rng("options"), nodes, seconds)
+        if store:
+            drawn = draw_store(self._rng("store"))
+            self.options = replace(self.options, store=drawn)
         members = tuple(MemberId(f"n{number}") for number in range(1, self.options.nodes + 1))
         self.network = Network(
             members,
@@ -79,6 +87,7 @@ class World:
         self.admin = Admin(self, self._rng("admin"))
         self.fleet = Fleet(self, self.options.habits, self._rng("clients"))
         self.registers = Registers(self.fleet)
+        self.store = Traffic(self.fleet, self.options.store)
         self.checks.on_expiry = self.fleet.judge_expiry
         if story is None:
             self.nemesis = Nemesis(self, self._rng("faults"))
@@ -147,12 +156,14 @@ class World:
         if self._story is not None:
             return (
                 f"World({self.seed:#x}, nodes={self._forced_nodes}, "
-                f"seconds={self.options.seconds:g}, story={list(self._story)}).run()"
+                f"seconds={self.options.seconds:g}, store={self._has_store}, "
+                f"story={list(self._story)}).run()"
             )
         nodes = f" --nodes {self._forced_nodes}" if self._forced_nodes else ""
         usual = self.options.seconds == SECONDS
         seconds = "" if usual else f" --seconds {self.options.seconds:g}"
-        return f"./scripts/simulate --seed {self.seed:#x}{nodes}{seconds}"
+        store = "" if self._has_store else " --no-store"
+        return f"./scripts/simulate --seed {self.seed:#x}{nodes}{seconds}{store}"
 
     # -- time --
 
@@ -195,6 +206,7 @@ class World:
             self.after(0.0, node.start)
         self.fleet.begin()
         self.registers.begin(self.options.habits.clerks)
+        self.store.begin()
         self.nemesis.begin()
         self._run_until(self.options.seconds)
 
@@ -247,7 +259,9 @@ class World:
         """Compare what the members hold with what the clients were told."""
         for node in (one for one in self.members() if one.is_up):
             invariants.state_hash_is_of_the_state(node.member_id, node.reader())
-            invariants.acknowledged_once(self.fleet.ops, node.member_id, node.reader())
+            places = self.checks.chronicle.places
+            invariants.acknowledged_once(self.fleet.ops, node.member_id, node.reader(), places)
+        self.store.judge(node for node in self.members() if node.is_up)
         invariants.grants_fence(self.fleet.facts)
         invariants.registers_are_linearizable(self.fleet.history.history())
 
@@ -284,6 +298,7 @@ class World:
             "truncations": self.checks.truncations,
             "wipes": counts["wipes"],
             "worker_kills": self.fleet.worker_kills,
+            **self.store.events(),
         }
 
     # -- what network and nodes ask --

@@ -12,7 +12,7 @@ Plant = Callable[[Patch], None]
 
 FAMILIES = (
     *("durability", "elections", "commitment", "membership", "reads", "snapshots"),
-    "machine",
+    *("machine", "store"),
 )
 
 
@@ -22,7 +22,8 @@ class Mutant:
 
     `expects` are the invariants that are meant to find it. `known` is a seed that does;
     without one, random seeds find it too rarely or not at all (its docstring says why), and
-    it is looked for by its `schedule`. A mutant may have both.
+    it is looked for by its `schedule`. A mutant may have both. `store`: it takes clients of
+    the whole store to show it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Mutant:
     expects: frozenset[str]
     known: int | None = None
     schedule: str | None = None
+    store: bool = False
 
     @property
     def story(self) -> str:
@@ -41,7 +43,7 @@ _ALL: list[Mutant] = []
 
 
 def mutant(
-    *, expects: str, known: int | None = None, schedule: str | None = None
+    *, expects: str, known: int | None = None, schedule: str | None = None, store: bool = False
 ) -> Callable[[Plant], Plant]:
     """Register a function that plants a bug; its name is the mutant's. `expects` names
     one or more invariants, with blanks between."""
@@ -51,7 +53,8 @@ def mutant(
         assert plant.__doc__, f"{name} says nothing about itself"
         assert known or schedule, f"{name}: neither a known seed nor a schedule"
         assert all(one.name != name for one in _ALL), f"two mutants are called {name}"
-        _ALL.append(Mutant(name, plant, frozenset(expects.split()), known, schedule))
+        invariants = frozenset(expects.split())
+        _ALL.append(Mutant(name, plant, invariants, known, schedule, store))
         return plant
 
     return register

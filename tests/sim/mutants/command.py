@@ -110,7 +110,7 @@ class Hunt:
     def hunt(self, mutant: Mutant, seeds: Iterable[int], schedule: str | None) -> Outcome:
         """Look for one mutant, by a schedule or by seeds; then run without it what was run
         with it."""
-        planted = self._template._replace(bug=mutant.name)
+        planted = self._template._replace(bug=mutant.name, store=mutant.store)
         runs: Iterable[Job] = (planted._replace(seed=seed) for seed in seeds)
         if schedule:
             runs = [planted._replace(schedule=schedule)]
@@ -182,7 +182,7 @@ def _chosen(arguments: argparse.Namespace) -> list[Mutant]:
     if name.endswith(".py"):
         if not Path(name).is_file():
             raise SystemExit(f"simulate: there is no file {name}")
-        return [Mutant(name, lambda patch: None, frozenset())]
+        return [Mutant(name, lambda patch: None, frozenset(), store=True)]
     try:
         found = catalogue.find(name)
     except KeyError:

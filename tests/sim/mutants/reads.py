@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from raftstate.consensus.arrivals import Keep
 from raftstate.consensus.read_index import ReadRounds, Waiting
-from raftstate.consensus.replica import _Keep
 from raftstate.core.types import Index
 from tests.sim.mutants.catalogue import mutant
 from tests.sim.mutants.seam import Patch
@@ -17,7 +17,7 @@ def read_without_the_quorum_round(patch: Patch) -> None:
     real = ReadRounds.add
 
     def add(self: ReadRounds[Any], ticket: Any, commit_index: Index) -> None:
-        if isinstance(ticket, _Keep):
+        if isinstance(ticket, Keep):
             real(self, ticket, commit_index)
         else:
             self._confirmed.append(Waiting(ticket, commit_index))
@@ -32,7 +32,7 @@ def acknowledge_a_keep_alive_without_a_quorum(patch: Patch) -> None:
     real = ReadRounds.add
 
     def add(self: ReadRounds[Any], ticket: Any, commit_index: Index) -> None:
-        if isinstance(ticket, _Keep):
+        if isinstance(ticket, Keep):
             self._confirmed.append(Waiting(ticket, commit_index))
         else:
             real(self, ticket, commit_index)

@@ -24,7 +24,11 @@ from tests.sim.world import NotConverged, World
 SECONDS = 30.0
 ROOT = Path(__file__).parents[3]
 # What is raised in here is a verdict, wherever it was called from.
-JUDGES = (str(ROOT / "tests/sim/invariants.py"), str(ROOT / "jepsen_like/checkers"))
+JUDGES = (
+    str(ROOT / "jepsen_like/checkers"),
+    str(ROOT / "tests/sim/invariants.py"),
+    str(ROOT / "tests/sim/store/judging.py"),
+)
 HERE = str(Path(__file__).parent)
 
 
@@ -36,6 +40,7 @@ class Job(NamedTuple):
     schedule: str = ""
     seconds: float = SECONDS
     nodes: int | None = None
+    store: bool = True  # whether clients of the whole store take part
 
 
 class Verdict(NamedTuple):
@@ -81,7 +86,7 @@ def _prepare(job: Job, patch: Patch) -> Callable[[], None]:
 
 
 def _random(job: Job) -> None:
-    with World(job.seed, nodes=job.nodes, seconds=job.seconds) as world:
+    with World(job.seed, nodes=job.nodes, seconds=job.seconds, store=job.store) as world:
         world.run()
 
 
@@ -142,7 +147,7 @@ def _places(error: BaseException, planted: tuple[str, ...] = ()) -> list[CodeTyp
 
 
 def _name(code: CodeType) -> str:
-    if code.co_filename.startswith(JUDGES[1]):
+    if code.co_filename.startswith(JUDGES[0]):
         return Path(code.co_filename).stem
     return code.co_qualname.removesuffix(".<locals>.<lambda>")
 

@@ -1,0 +1,173 @@
+"""Keys: a linearizable map with revisions.
+
+Keys and values are bytes; texts are taken in UTF-8. What is written raises, beside what
+every mutation raises, what its own line names. Reads take the options of `reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Final, Unpack
+
+from raftstate.client import reading, txn
+from raftstate.client.engine import Engine
+from raftstate.client.reading import How
+from raftstate.client.txn import Done, HasLease, Raw
+from raftstate.errors import TooMany
+from raftstate.v1.kv_service_pb2 import (
+    CompactRequest,
+    Compare,
+    DeleteRangeRequest,
+    DeleteRequest,
+    GetRequest,
+    KeyValue,
+    PutRequest,
+    PutResponse,
+    RangeRequest,
+    TxnOp,
+    TxnRequest,
+)
+
+# Half of what one command removes, as there may be more keys by then.
+_PIECE: Final = 500
+_REFUSED_MAX: Final = 10
+
+
+class Keys:
+    """The keys of a store: `store.keys`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- reading ---
+
+    async def get(self, key: Raw, **how: Unpack[How]) -> KeyValue | None:
+        """One key, or None if there is none."""
+        request = GetRequest(key=txn.raw(key))
+        answer = await reading.read_as(self._engine, lambda peer: peer.kv.Get, request, how)
+        return answer.kv if answer.HasField("kv") else None
+
+    async def range(
+        self,
+        start: Raw = b"",
+        end: Raw = b"",
+        *,
+        prefix: Raw = b"",
+        keys_only: bool = False,
+        backwards: bool = False,
+        page_size: int = 0,
+        **how: Unpack[How],
+    ) -> AsyncIterator[KeyValue]:
+        """The keys from `start` to before `end`, or those with `prefix`, in order, all at
+        one revision. Raises Compacted (definite) should that be forgotten meanwhile."""
+        request = RangeRequest(
+            range=txn.key_range(start, end, prefix),
+            keys_only=keys_only,
+            backwards=backwards,
+            page_size=page_size,
+        )
+        async for page in reading.pages(self._engine, lambda peer: peer.kv.Range, request, how):
+            for found in page.kvs:
+                yield found
+
+    # --- writing ---
+
+    async def put(
+        self,
+        key: Raw,
+        value: Raw,
+        *,
+        lease: int | HasLease = 0,
+        timeout: float | None = None,
+    ) -> PutResponse:
+        """Set a key, which goes when `lease` ends. Raises LeaseNotFound, TooMany
+        (definite): the lease has 1,000 keys."""
+        request = PutRequest(
+            key=txn.raw(key), value=txn.raw(value), lease_id=txn.lease_id(lease)
+        )
+        answer: PutResponse = await self._engine.mutate("put", request, timeout)
+        return answer
+
+    async def delete(self, key: Raw, *, timeout: float | None = None) -> bool:
+        """Remove a key; whether there was one."""
+        request = DeleteRequest(key=txn.raw(key))
+        answer = await self._engine.mutate("delete", request, timeout)
+        deleted: bool = answer.deleted
+        return deleted
+
+    async def delete_range(
+        self,
+        start: Raw = b"",
+        end: Raw = b"",
+        *,
+        prefix: Raw = b"",
+        timeout: float | None = None,
+    ) -> int:
+        """Remove the keys from `start` to before `end`, or those with `prefix`, at one
+        revision; how many there were. Raises TooMany (definite): there are more than
+        1,000, and none was removed."""
+        request = DeleteRangeRequest(range=txn.key_range(start, end, prefix))
+        answer = await self._engine.mutate("delete_range", request, timeout)
+        deleted: int = answer.deleted
+        return deleted
+
+    async def delete_prefix(self, prefix: Raw, *, timeout: float | None = None) -> int:
+        """Remove any number of keys, in order, some hundreds at a time: **not** at one
+        revision. What is put meanwhile may stay. How many were removed.
+
+        `timeout` is that of each piece. When it raises, a part may be removed; it may be
+        called again."""
+        start, end = txn.raw(prefix), _behind(txn.raw(prefix))
+        removed = refused = 0
+        while True:
+            found = await self._first(start, end, timeout)
+            stop = found[_PIECE] if len(found) > _PIECE else end
+            try:
+                removed += await self.delete_range(start, stop, timeout=timeout)
+            except TooMany:
+                # More have come since they were counted.
+                refused += 1
+                if refused == _REFUSED_MAX:
+                    raise
+                continue
+            if stop == end:
+                return removed
+            start = stop
+
+    async def _first(self, start: bytes, end: bytes, timeout: float | None) -> list[bytes]:
+        """The keys of the next piece, and one more if there is one."""
+        request = RangeRequest(
+            range=txn.key_range(start, end), keys_only=True, page_size=_PIECE + 1
+        )
+        page = await reading.read(
+            self._engine, lambda peer: peer.kv.Range, request, timeout=timeout
+        )
+        return [one.key for one in page.kvs]
+
+    async def txn(
+        self,
+        *,
+        when: Iterable[Compare] = (),
+        then: Iterable[TxnOp] = (),
+        otherwise: Iterable[TxnOp] = (),
+        timeout: float | None = None,
+    ) -> Done:
+        """Compare, and do one of two lists, at one revision. See `raftstate.txn`.
+
+        That the compares do not hold is no failure: `succeeded` is false, and `otherwise`
+        was done. Raises LeaseNotFound, TooMany, Conflict (definite): nothing was done;
+        OutcomeForgotten (indefinite): it was done, and what it read is compacted."""
+        request = TxnRequest(txn=txn.body(when, then, otherwise))
+        answer = await self._engine.mutate("txn", request, timeout)
+        return txn.done(answer.txn, answer.header.revision)
+
+    async def compact(self, revision: int, *, timeout: float | None = None) -> None:
+        """Forget what the store was at revisions below this one; what is stored now stays.
+        Raises FutureRevision, Compacted (definite)."""
+        await self._engine.mutate("compact", CompactRequest(revision=revision), timeout)
+
+
+def _behind(prefix: bytes) -> bytes:
+    """The first possible key behind all those with a prefix; empty: there is none."""
+    bare = prefix.rstrip(b"\xff")
+    return bare[:-1] + bytes([bare[-1] + 1]) if bare else b""

@@ -1,0 +1,319 @@
+"""What must hold of the store: one function a property, like those of `invariants`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from jepsen_like.checkers import cycles
+from jepsen_like.checkers.cycles import Transaction
+from raftstate.core import events, keys, stream_queries
+from raftstate.core.history import HistoryMark
+from raftstate.core.ports import Reader
+from raftstate.v1.agent_service_pb2 import Agent
+from raftstate.v1.checkpoint_service_pb2 import Checkpoint
+from raftstate.v1.event_service_pb2 import Event
+from raftstate.v1.kv_service_pb2 import KeyValue
+from raftstate.v1.lease_service_pb2 import Lease
+from raftstate.v1.store_pb2 import CheckpointBody, ExpireLease, Outcome
+from tests.sim.invariants import must
+from tests.sim.recount import mark_is_sane, recount
+
+if TYPE_CHECKING:
+    from tests.sim.store.chronicle import Change, Chronicle, Group
+
+_AGENT, _CHECKPOINT, _EVENT = b"a", b"c", b"e"
+_KEY, _LEASE = b"k", b"l"
+
+# --- every revision ----------------------------------------------------------
+
+
+def group_is_sound(chronicle: Chronicle, revision: int, group: Group) -> None:
+    """Hold each change of one revision against what came before it."""
+    for key, change in group.items():
+        table = key[:1]
+        if table == _EVENT:
+            assert change.after is not None, "an event is told of when it comes"
+            event_is_next(chronicle, key, change.before, Event.FromString(change.after))
+        elif table == _KEY:
+            _move_lease(chronicle, key, change)
+        elif table == _CHECKPOINT and change.after is None:
+            assert change.before is not None, "what goes was there"
+            removed_checkpoint_was_free(chronicle, group, Checkpoint.FromString(change.before))
+    for key, change in group.items():
+        if key[:1] == _LEASE:
+            lease_counts_its_keys(chronicle, revision, key, change)
+
+
+def nothing_is_untold(pending: Group) -> None:
+    """Watches: whatever changes a key of a table with a past tells of it."""
+    must(not pending, f"{sorted(pending)[:3]} changed, and no revision says so")
+
+
+def event_is_next(chronicle: Chronicle, key: bytes, before: bytes | None, event: Event) -> None:
+    """Events: each is behind the last of its stream and of all, chained to the one before,
+    and never changes."""
+    stream_id, seq = event.stream_id, event.seq
+    must(before is None, f"event {seq} of {stream_id} was written twice")
+    must(key == keys.event(stream_id, seq), f"event {seq} of {stream_id} is at {key!r}")
+    last = chronicle.lengths.get(stream_id, 0)
+    must(seq == last + 1, f"{stream_id}: event {seq} follows event {last}")
+    place = len(chronicle.places) + 1
+    must(event.position == place, f"{stream_id}: position {event.position}, and not {place}")
+    previous = chronicle.events[stream_id, last].hash if last else b""
+    must(
+        event.hash == events.event_hash(previous, event),
+        f"{stream_id}: event {seq} is not chained to the one before",
+    )
+    chronicle.lengths[stream_id] = seq
+    chronicle.events[stream_id, seq] = chronicle.places[place] = event
+
+
+def _move_lease(chronicle: Chronicle, key: bytes, change: Change) -> None:
+    """Keep account of which lease has which key."""
+    for raw, there in ((change.before, False), (change.after, True)):
+        lease_id = KeyValue.FromString(raw).lease_id if raw is not None else 0
+        if lease_id:
+            mine = chronicle.leased.setdefault(lease_id, set())
+            (mine.add if there else mine.discard)(key)
+
+
+def lease_counts_its_keys(
+    chronicle: Chronicle, revision: int, key: bytes, change: Change
+) -> None:
+    """Leases: a lease knows how many keys it has, and takes all of them with it when it
+    ends, at the same revision."""
+    lease_id = keys.to_number(key)
+    mine = chronicle.leased.get(lease_id, set())
+    if change.after is None:
+        must(not mine, f"lease {lease_id} ends at {revision}, and {sorted(mine)[:3]} stay")
+        return
+    counted = Lease.FromString(change.after).keys
+    must(counted == len(mine), f"lease {lease_id} has {len(mine)} keys, and says {counted}")
+
+
+def removed_checkpoint_was_free(
+    chronicle: Chronicle, group: Group, checkpoint: Checkpoint
+) -> None:
+    """Retention: what goes is not the newest, not pinned, tagged, in a group, or the base
+    of one that stays; and known good only where the agent says how many of these it keeps."""
+    agent_id, number = checkpoint.agent_id, checkpoint.checkpoint_id
+    who = f"{agent_id}: checkpoint {number} was removed"
+    must(not checkpoint.pinned, f"{who}, and was pinned")
+    for tag in checkpoint.tags:  # they may have moved, just before
+        held_by = chronicle.witness.below.get(keys.tag(agent_id, tag))
+        must(held_by not in (None, keys.number(number)), f"{who}, and was called {tag}")
+    must(not checkpoint.groups, f"{who}, and was in a group")
+    gone = sum(
+        change.after is None
+        and change.before is not None
+        and Checkpoint.FromString(change.before).base_checkpoint_id == number
+        for key, change in group.items()
+        if key.startswith(_CHECKPOINT + agent_id.encode() + b"\0")
+    )
+    must(gone >= checkpoint.dependents, f"{who}, and others build on it")
+    raw = chronicle.witness.below.get(keys.agent(agent_id))
+    agent = Agent.FromString(raw or b"")
+    must(number != agent.head.checkpoint_id, f"{who}, and was the newest")
+    must(
+        not checkpoint.known_good or agent.retention.keep_known_good > 0,
+        f"{who}, and was known good",
+    )
+
+
+def history_mark_is_sane(mark: HistoryMark, revision: int, swept: int) -> None:
+    """History: what is forgotten is past, and what is swept was forgotten first."""
+    wrong = list(mark_is_sane(mark, revision))
+    must(not wrong, "; ".join(wrong))
+    must(mark.swept >= swept, f"history was swept to {swept}, and is swept to {mark.swept}")
+
+
+def expiry_spares_the_touched(chronicle: Chronicle, expiry: ExpireLease) -> None:
+    """Leases: an expiry counts for nothing once the lease was named by a later command."""
+    touched = chronicle.touched.get(expiry.lease_id, 0)
+    must(
+        expiry.touched_revision >= touched,
+        f"lease {expiry.lease_id} was touched at {touched}, and is ended by an expiry that "
+        f"knew of {expiry.touched_revision}",
+    )
+
+
+def lease_expiry_is_not_early(lease_id: int, since_s: float, ttl_s: float) -> None:
+    """Leases: none ends by itself sooner than its ttl after what gave it that was sent, but
+    for clocks that differ in speed."""
+    must(
+        since_s >= ttl_s * 0.95,
+        f"lease {lease_id} expired {since_s:.3f}s after it was given {ttl_s:.3f}s",
+    )
+
+
+# --- members -----------------------------------------------------------------
+
+
+def tables_agree(who: str, reader: Reader) -> None:
+    """Every count, index and cross-reference is what the records say: see `recount`."""
+    wrong = recount(reader)
+    must(not wrong, f"{who}: {len(wrong)} wrong, such as {wrong[:3]}")
+
+
+def changes_are_told(
+    who: str, revision: int, told: Sequence[bytes], truth: Mapping[bytes, Change]
+) -> None:
+    """Watches: what a revision changed is told as one, whole and once."""
+    must(
+        len(set(told)) == len(told) and set(told) == set(truth),
+        f"{who}: revision {revision} changed {sorted(truth)[:5]}, and not {list(told)[:5]}",
+    )
+
+
+def no_change_is_missing(who: str, told: Sequence[int], truth: Sequence[int]) -> None:
+    """Watches: revisions come in order, each once, none left out."""
+    must(
+        list(told) == list(truth),
+        f"{who}: changes at {list(told)[:8]}, and not at {list(truth)[:8]}",
+    )
+
+
+def change_is_right(
+    who: str, revision: int, key: bytes, seen: Change, truth: Change, *, whole: bool
+) -> None:
+    """Watches: what a change says is there, and was there before; of what was before the
+    oldest revision nothing is said (`whole`)."""
+    must(
+        seen.after == truth.after and (not whole or seen.before == truth.before),
+        f"{who}: revision {revision} changed {key!r} from {truth.before!r} to "
+        f"{truth.after!r}; seen was {seen.before!r} to {seen.after!r}",
+    )
+
+
+def past_is_kept(who: str, revision: int, now: bytes, then: bytes) -> None:
+    """History: an earlier revision is read as it was, on every member."""
+    must(now == then, f"{who} shows revision {revision} as it never was")
+
+
+def garbage_is_swept(who: str, mark: HistoryMark) -> None:
+    """Garbage: what was given up is gone when nothing else is to do."""
+    must(not mark.has_work, f"{who} came to rest, and has not swept: {mark}")
+
+
+# --- what clients are told ---------------------------------------------------
+
+
+def money_is_kept(where: str, balances: Sequence[int], total: int) -> None:
+    """Transactions: money moves, and is neither made nor lost, whenever one looks."""
+    must(
+        not balances or (sum(balances) == total and min(balances) >= 0),
+        f"{where}: {list(balances)} is {sum(balances)}, and not {total}",
+    )
+
+
+def group_is_whole(where: str, values: Sequence[bytes], size: int) -> None:
+    """Transactions: keys that are always written together are read together."""
+    must(
+        not values or (len(set(values)) == 1 and len(values) == size),
+        f"{where}: keys that are written together hold {list(values)}",
+    )
+
+
+def lists_are_serializable(transactions: Sequence[Transaction]) -> None:
+    """Transactions: one order of them, that of time and of revisions, explains all reads."""
+    found = cycles.infer(transactions)
+    wrong = [*found.wrong, *cycles.cycles(found), *cycles.misplaced(found)]
+    must(not wrong, f"{len(wrong)} wrong, such as {wrong[:3]}")
+
+
+def leased_key_is_there(key: bytes, lease_id: int, *, there: bool) -> None:
+    """Leases: a key stays while its lease is kept alive."""
+    must(there, f"{key!r} is gone, and lease {lease_id} is alive")
+
+
+def duplicate_is_answered_alike(first: Outcome, again: Outcome) -> None:
+    """Events: an append that was made already is answered as it was then."""
+    must(
+        again.append_events.duplicate
+        and list(first.append_events.appended) == list(again.append_events.appended),
+        f"one append was answered {first}, and then {again}",
+    )
+
+
+def events_are_stored_once(
+    chronicle: Chronicle,
+    acked: Mapping[bytes, tuple[str, int]],
+    failed: Iterable[bytes],
+) -> None:
+    """Events: what was acknowledged is where it was said to be, and nowhere else; what
+    failed is nowhere. With an event that was truncated its id is forgotten."""
+
+    def is_gone(stream_id: str, seq: int) -> bool:
+        return seq < stream_queries.oldest_seq(chronicle.witness.below, stream_id)
+
+    found: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
+    for place, event in chronicle.events.items():
+        found[event.data].append(place)
+    for data, place in acked.items():
+        places = found[data]
+        must(place in places, f"{data!r} was said to be {place}, and is {places}")
+        once = len(places) == 1 or any(is_gone(*each) for each in places)
+        must(once, f"{data!r} was said to be {place}, and is {places}")
+    for data in failed:
+        must(data not in found, f"{data!r} was refused, and is {found.get(data)}")
+    ids = Counter(
+        (event.stream_id, event.event_id)
+        for event in chronicle.events.values()
+        if event.event_id and not is_gone(event.stream_id, event.seq)
+    )
+    twice = [place for place, count in ids.items() if count > 1]
+    must(not twice, f"event ids in their streams more than once: {twice[:3]}")
+
+
+def stream_is_whole(
+    where: str, seqs: Sequence[int], whole: Sequence[int], *, cut: bool
+) -> None:
+    """Events: a stream is read without a gap from its first event to its last; of the past,
+    without what was truncated since (`cut`), which may be all."""
+    must(
+        list(seqs) == list(whole) or (cut and not seqs),
+        f"{where}: events {list(seqs)[:5]}... were read, and not {list(whole)[:5]}...",
+    )
+
+
+def nothing_is_passed_over(
+    who: str, wanted: range, shown: Iterable[int], gone: Iterable[int]
+) -> None:
+    """Events: a reader of all streams is shown every position but what was truncated."""
+    missing = set(wanted) - set(shown) - set(gone)
+    must(not missing, f"{who}: positions {sorted(missing)[:5]} were passed over")
+
+
+def projection_moves_with_its_key(where: str, position: int, noted: int) -> None:
+    """Projections: what is saved in one transaction with a position is of that position."""
+    must(position == noted, f"{where}: a projection is at {position}, and its key at {noted}")
+
+
+def checkpoint_reads_back(checkpoint: Checkpoint, body: CheckpointBody | None, reader: Reader,
+                          space: str) -> None:  # fmt: skip
+    """Checkpoints: the data of one that is there is all there, and is what was saved."""
+    who = f"{checkpoint.agent_id}: checkpoint {checkpoint.checkpoint_id}"
+    must(body is not None, f"{who} has no data")
+    assert body is not None
+    if not body.chunks:
+        must(content(body.data) == checkpoint.content_hash, f"{who} is not what was saved")
+        return
+    parts = [reader.get(keys.chunk(space, ref.hash)) for ref in body.chunks]
+    must(None not in parts, f"{who} lacks a chunk")
+    hashes = [content(part) for part in parts if part is not None]
+    must(hashes == [ref.hash for ref in body.chunks], f"{who} has chunks of other content")
+    whole = hashes[0] if len(hashes) == 1 else content(b"".join(hashes))
+    must(whole == checkpoint.content_hash, f"{who} is not what was saved")
+
+
+def saved_is_kept(who: str, number: int, told: bytes, stored: bytes) -> None:
+    """Checkpoints: one that was acknowledged is what its client saved."""
+    must(told == stored, f"{who}: checkpoint {number} is not what was saved as that")
+
+
+def content(data: bytes) -> bytes:
+    """What content is named by."""
+    return blake2b(data, digest_size=32).digest()

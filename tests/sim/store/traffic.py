@@ -1,0 +1,103 @@
+"""The clients of the store in one world: who they are, what they share, what is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from raftstate.core import history, queries
+from raftstate.core.ports import Reader
+from raftstate.core.types import MemberId
+from raftstate.v1.kv_service_pb2 import CompactRequest
+from raftstate.v1.store_pb2 import Command, Sweep, TrimHistory
+from tests.sim.clients import Fleet
+from tests.sim.node import SimNode
+from tests.sim.store import judging
+from tests.sim.store.checkpoints import Archivist
+from tests.sim.store.client import Common, StoreClient
+from tests.sim.store.habits import StoreHabits
+from tests.sim.store.keys import Banker, Lister
+from tests.sim.store.leases import Holder
+from tests.sim.store.streams import Author, Projector
+from tests.sim.store.watching import Follower, follow_all
+from tests.sim.tasks import Script
+
+# What people want to see that it happened.
+EVENTS = (
+    *("transactions", "compares_failed", "leased_keys_seen", "leases_kept", "appends"),
+    *("duplicates", "truncations", "projected", "saves", "pruned", "checkpoints_read"),
+    *("changes_followed", "watches_compacted", "pasts_read", "pages"),
+)
+
+
+class Compactor(StoreClient):
+    """Somebody who forgets history, and proposes again what leaders propose."""
+
+    kind = "compactor"
+
+    def act(self) -> Script:
+        """Forget some, or all; or sweep."""
+        share = self.rng.random()
+
+        def look(reader: Reader) -> int:
+            oldest, newest = history.read_mark(reader).oldest, queries.revision(reader)
+            return oldest + int(share * (newest - oldest + 2))
+
+        sight = yield from self.glance(look)
+        if sight is None:
+            return
+        way = self.rng.randrange(4)
+        if way == 0:
+            yield from self.call("mutate", Command(sweep=Sweep(rows=self.rng.randint(1, 30))))
+        elif way == 1:
+            trim = TrimHistory(revision=sight.value)
+            yield from self.call("mutate", Command(trim_history=trim))
+        elif sight.value:
+            yield from self.do(Command(compact=CompactRequest(revision=sight.value)))
+
+
+class Traffic:
+    """All of them. Their draws come from a generator that no other client uses, but for
+    what a request meets on its way."""
+
+    def __init__(self, fleet: Fleet, habits: StoreHabits) -> None:
+        self.common = Common(fleet, habits)
+        self.followers: dict[MemberId, Follower] = {}
+        fleet.place.checks.on_lease_expiry = self.common.judge_lease_expiry
+
+    def begin(self) -> None:
+        """Start everybody, if there is anybody."""
+        habits, fleet = self.common.habits, self.common.fleet
+        for kind, number in (
+            (Lister, habits.listers),
+            (Banker, habits.bankers),
+            (Holder, habits.holders),
+            (Author, habits.authors),
+            (Projector, habits.projectors),
+            (Archivist, habits.archivists),
+            (Compactor, int(habits.compactor)),
+        ):
+            for _ in range(number):
+                fleet.spawn(kind(self.common).life())
+        if habits.anybody:
+            self._follow()
+
+    def _follow(self) -> None:
+        follow_all(self.common, self.followers)
+        place = self.common.fleet.place
+        place.after(self.common.habits.watch_s, self._follow)
+
+    def judge(self, nodes: Iterable[SimNode]) -> None:
+        """What clients were told against what happened, and what members hold."""
+        common = self.common
+        for node in nodes:
+            reader, who = node.reader(), node.member_id
+            judging.tables_agree(who, reader)
+            judging.garbage_is_swept(who, history.read_mark(reader))
+        if common.habits.anybody:
+            follow_all(common, self.followers)
+        judging.lists_are_serializable(common.transactions)
+        judging.events_are_stored_once(common.chronicle, common.appended, common.refused)
+
+    def events(self) -> dict[str, int]:
+        """What happened, so that a test can see that it did."""
+        return {f"store_{name}": self.common.counts[name] for name in EVENTS}
