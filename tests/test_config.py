@@ -27,6 +27,7 @@ from raftstate.config import (
     parse_address,
     render,
 )
+from raftstate.server import replica_config
 from raftstate.storage.logs import LOG_KINDS
 
 FILE = """
@@ -82,10 +83,23 @@ def test_defaults_fill_what_the_file_leaves_out(tmp_path: Path) -> None:
     assert config.raft.heartbeat_ms == 50
     assert config.storage.log == "lmdb"
     assert config.snapshot.log_bytes == 64 << 20
+    assert config.history.keep_revisions == 100_000
+    assert config.checkpoint.unused_chunk_s == 900
     assert config.session.grace_ms == 300
     assert config.tls is None
     assert config.peers() == {"n2": "127.0.0.1:7512"}
     assert config.cluster.join is False
+
+
+def test_a_replica_is_told_what_to_keep(tmp_path: Path) -> None:
+    """
+    How long history is, and how long chunks that nobody names are kept.
+    """
+    told = replica_config(
+        read(write(tmp_path), history_keep_revisions="0", checkpoint_unused_chunk_s="7")
+    )
+
+    assert (told.history_keep, told.chunk_keep_s) == (0, 7)
 
 
 def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -188,6 +202,14 @@ WRONG = {
     "negative": (
         "[snapshot]\nkeep_entries = -1\n",
         "snapshot.keep_entries: -1 is out of range",
+    ),
+    "less than nothing kept": (
+        "[history]\nkeep_revisions = -1\n",
+        "history.keep_revisions: -1 is out of range: 0 to",
+    ),
+    "no time for an upload": (
+        "[checkpoint]\nunused_chunk_s = 0\n",
+        "checkpoint.unused_chunk_s: 0 is out of range: 1 to 1000000",
     ),
     "none of the choices": ("[log]\nlevel = 'loud'\n", "debug, info, warning, error"),
     "no address": ("[api]\nlisten = '7411'\n", "api.listen: '7411' is not host:port"),

@@ -103,6 +103,12 @@ CLOCKS_JUMP: Final = Plan(
         _fault(6.0, "clock-jump", 2.0, offset_s=16.0, target="all", pick=0),
     ),
 )
+# Nothing is broken from outside: what these plans are for shows without it.
+KEYS_TOGETHER: Final = Plan("keys-together", ("append", "bank"), 3.0, 6.0, ())
+# A consumer that stalls once, while more is written than is kept for it.
+CONSUMER_STALLED: Final = Plan("consumer-stalled", ("watch",), 2.0, 9.0, ())
+# Saves and restores, of chunks and of other states.
+SAVED_AND_RESTORED: Final = Plan("saved-and-restored", ("checkpoints",), 4.0, 7.0, ())
 
 MUTANTS: Final = (
     _mutant(
@@ -165,5 +171,30 @@ MUTANTS: Final = (
         "does not show it.",
         SHUT_OUT,
         *("states", "set:full", "exactly-once:once"),
+    ),
+    _mutant(
+        "ignore-compares",
+        "The compares of a transaction hold, whatever is stored.",
+        KEYS_TOGETHER,
+        *("append:cycles", "append:witness", "bank:reads"),
+    ),
+    _mutant(
+        "mix-revisions",
+        "What is read of an earlier revision, as pages and transactions do, is what is "
+        "stored now.",
+        KEYS_TOGETHER,
+        *("bank:reads", "append:cycles", "append:witness"),
+    ),
+    _mutant(
+        "drop-changes",
+        "A watch whose queue is full goes on without what does not fit.",
+        CONSUMER_STALLED,
+        "watch:properties",
+    ),
+    _mutant(
+        "lose-chunks",
+        "Some chunks are not stored, and what is read goes without them.",
+        SAVED_AND_RESTORED,
+        "checkpoints:content",
     ),
 )

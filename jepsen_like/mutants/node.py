@@ -22,7 +22,7 @@ import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -31,16 +31,31 @@ import lmdb
 
 from raftstate import cli
 from raftstate.consensus import rules
+from raftstate.consensus.arrivals import Keep, Left, Read
 from raftstate.consensus.feeding import Feeding
 from raftstate.consensus.hashes import Marks
 from raftstate.consensus.read_index import ReadRounds, Waiting
-from raftstate.consensus.replica import Replica, _Keep, _Read
+from raftstate.consensus.replica import Replica
 from raftstate.consensus.rules import TermAt
-from raftstate.core import agents, hashing, keys, machine, ownership, sessions, tenure
+from raftstate.core import (
+    agents,
+    checkpoint_queries,
+    chunks,
+    hashing,
+    keys,
+    machine,
+    ownership,
+    sessions,
+    tenure,
+    txn,
+)
 from raftstate.core.context import Context
+from raftstate.core.history import PastReader
 from raftstate.core.ports import Reader, ReadPoint
 from raftstate.core.tenure import Proposal, Tenure
 from raftstate.core.types import Index, MemberId, Term
+from raftstate.rpc import contents
+from raftstate.rpc.watcher import Overrun, Watcher
 from raftstate.storage import lmdb_log
 from raftstate.storage.environment import MAP_BYTES, open_environment
 from raftstate.storage.lmdb_state import EnvironmentReader, Pin
@@ -51,7 +66,9 @@ from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipResponse,
     Agent,
 )
+from raftstate.v1.checkpoint_service_pb2 import Checkpoint, ChunkRef
 from raftstate.v1.common_pb2 import FencingToken
+from raftstate.v1.kv_service_pb2 import Compare
 from raftstate.v1.peer_pb2 import HashMark
 from raftstate.v1.store_pb2 import Outcome, Refusal
 
@@ -145,7 +162,7 @@ def read_without_quorum(patch: Patch) -> None:
     real = ReadRounds.add
 
     def add(self: ReadRounds[Any], ticket: Any, commit_index: Index) -> None:
-        if isinstance(ticket, _Keep):
+        if isinstance(ticket, Keep | Left):
             real(self, ticket, commit_index)
         else:
             self._confirmed.append(Waiting(ticket, commit_index))
@@ -164,9 +181,9 @@ def read_at_any_member(patch: Patch) -> None:
 
     def turn_away(self: Replica) -> None:
         point = ReadPoint(self.engine.applied_index, self.engine.term)
-        reads = [arrival for arrival in self._arrivals if isinstance(arrival, _Read)]
+        reads = [arrival for arrival in self._arrivals if isinstance(arrival, Read)]
         self._answers.extend((read.ticket, point) for read in reads)
-        self._arrivals = [one for one in self._arrivals if not isinstance(one, _Read)]
+        self._arrivals = [one for one in self._arrivals if not isinstance(one, Read)]
         real(self)
 
     patch.replace(Replica, "_turn_away", turn_away)
@@ -343,6 +360,65 @@ def as_planted(name: str, command: Sequence[str]) -> Sequence[str]:
     if list(command[:2]) == [sys.executable, "-m"] and command[2].startswith("raftstate."):
         return [sys.executable, "-m", MODULE, name, *command[1:]]
     return command
+
+
+# --- what belongs together ---------------------------------------------------
+
+
+@_plant
+def ignore_compares(patch: Patch) -> None:
+    """Every compare of a transaction holds."""
+
+    def holds(reader: Reader, compare: Compare) -> bool:
+        return True
+
+    patch.replace(txn, "holds", holds)
+
+
+@_plant
+def mix_revisions(patch: Patch) -> None:
+    """Who reads an earlier revision is shown what is stored now, under its header."""
+
+    def get(self: PastReader, key: bytes) -> bytes | None:
+        return self._reader.get(key)
+
+    def scan(self: PastReader, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._reader.scan(start, stop)
+
+    patch.replace(PastReader, "get", get)
+    patch.replace(PastReader, "scan", scan)
+
+
+@_plant
+def drop_changes(patch: Patch) -> None:
+    """A watch whose client does not take what comes is not ended: it goes on without."""
+    real = Watcher.fail
+
+    def fail(self: Watcher, error: Exception) -> None:
+        if not isinstance(error, Overrun):
+            real(self, error)
+
+    patch.replace(Watcher, "fail", fail)
+
+
+@_plant
+def lose_chunks(patch: Patch) -> None:
+    """A chunk in four is counted and not stored, by every member alike; who reads a
+    checkpoint goes without it, and does not look whether that is all."""
+
+    def store(context: Context, space: str, named: bytes, data: bytes) -> None:
+        real(context, space, named, data)
+        if named[0] % 4 == 0:
+            context.store.delete(keys.chunk(space, named))
+
+    def piece(
+        reader: Reader, space: str, chunk: ChunkRef, checkpoint: Checkpoint, revision: int
+    ) -> bytes:
+        return checkpoint_queries.read_chunk(reader, space, chunk.hash) or b""
+
+    real = chunks._store
+    patch.replace(chunks, "_store", store)
+    patch.replace(contents, "_piece", piece)
 
 
 # --- the process -------------------------------------------------------------

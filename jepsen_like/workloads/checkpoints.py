@@ -47,7 +47,6 @@ from raftstate.v1.checkpoint_service_pb2 import (
     Checkpoint,
     ChunkRef,
     GetCheckpointRequest,
-    GetCheckpointResponse,
     ListCheckpointsRequest,
     ListCheckpointsResponse,
     MarkValidRequest,
@@ -383,7 +382,7 @@ class CheckpointClient(SharingClient):
         memory, pinned = self._memory, asked["pinned"]
         number = _chosen(memory.numbers[-RECENT:] if pinned else memory.pinned, asked["which"])
         if not number:
-            return Done("fail", error="there is nothing to pin yet, or to let go")
+            return Done("ok", {})  # there is nothing to pin yet, or to let go
         told = {"checkpoint": number}
         request = TagCheckpointRequest(agent_id=agent_id, checkpoint_id=number, pinned=pinned)
         if not pinned:
@@ -400,7 +399,7 @@ class CheckpointClient(SharingClient):
         """Have a recent checkpoint found good, by a validator of another session."""
         number = _chosen(self._memory.numbers[-RECENT:], which)
         if not number:
-            return Done("fail", error="there is nothing to be judged yet")
+            return Done("ok", {})  # there is nothing to be judged yet
         wanted = GetCheckpointRequest(
             agent_id=agent_id, checkpoint_id=number, without_data=True
         )
@@ -478,8 +477,8 @@ class CheckpointClient(SharingClient):
             listed = await self._read(partial(read_list, agent_id, bool(node)), node)
             found = [_shown(one) for one in listed.checkpoints]
             if not node:
-                for one in found:
-                    one |= await self._content(agent_id, one["checkpoint"])
+                for shown in found:
+                    shown.update(await self._content(agent_id, shown["checkpoint"]))
         except AgentNotFound:
             return Done("ok", {"found": []}, node=node)
         except RaftStateError as error:
@@ -499,10 +498,10 @@ class CheckpointClient(SharingClient):
 
 async def _record(request: GetCheckpointRequest, peer: Peer, patience: float) -> Whole:
     """A checkpoint without its data."""
-    answer = GetCheckpointResponse()
+    whole = Whole(ResponseHeader(), Checkpoint(), b"")
     async for answer in peer.checkpoints.GetCheckpoint(request, timeout=patience):
-        break
-    return Whole(answer.header, answer.checkpoint, b"")
+        whole = Whole(answer.header, answer.checkpoint, b"")
+    return whole
 
 
 def _chosen(numbers: Sequence[int], which: float) -> int:

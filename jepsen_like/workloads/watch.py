@@ -29,7 +29,7 @@ from jepsen_like.keyspace import put, whole_range
 from jepsen_like.protocols import Done, Generator, Op, Record, Site, Verdict, Workload
 from jepsen_like.workloads.asking import ask_all
 from raftstate.client.routing import Peer
-from raftstate.errors import RaftStateError
+from raftstate.errors import Compacted, RaftStateError
 from raftstate.v1.kv_service_pb2 import (
     CompactRequest,
     GetRequest,
@@ -208,9 +208,13 @@ class WatchClient(SharingClient):
             newest = await self._way.ask(self._newest)
         except RaftStateError as error:
             return ended(error, self._way.asked, changes=False)
-        revision = max(1, newest.header.revision - back)
+        revision = newest.header.revision - back
+        if revision < 1:
+            return answered(newest, None)  # there is no such past yet
         try:
             answer = await self._way.mutate("compact", CompactRequest(revision=revision))
+        except Compacted:
+            return answered(newest, None)  # it was forgotten before
         except RaftStateError as error:
             # It says how far it may have gone, should nobody know whether it did.
             return replace(ended(error, self._way.asked), value={"revision": revision})

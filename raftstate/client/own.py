@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -48,7 +48,7 @@ class Claim:
     holder: str
     create: bool
     timeout: float | None
-    habits: Habits
+    habits: Habits = field(default_factory=Habits)
 
 
 class Own:

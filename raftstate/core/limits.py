@@ -83,11 +83,11 @@ TAG_CHARS_MAX = 63
 VALIDATIONS_MAX = 16
 GROUP_MEMBERS_MAX = 32
 COPIED_CHECKPOINTS_MAX = 256
-COPIED_CHUNKS_MAX = 65_536
+COPIED_CHUNKS_MAX = 16_384
 # What is removed by one PruneCheckpoints, and by retention when one checkpoint is saved.
 # No other is removed after those that have named so many chunks.
 PRUNED_PER_CALL_MAX = 100
-PRUNED_CHUNKS_PER_CALL_MAX = 4_096
+PRUNED_CHUNKS_PER_CALL_MAX = 1_024
 PRUNED_PER_SAVE_MAX = 4
 PRUNED_CHUNKS_PER_SAVE_MAX = 512
 # What one CollectChunks removes; none after those that have had so many bytes.

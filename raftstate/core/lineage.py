@@ -32,6 +32,9 @@ def fork_agent(context: Context, request: ForkAgentRequest) -> ForkAgentResponse
         return found
     source, wanted = found
     chain = checkpoint_queries.chain(context.store, wanted)
+    refusal = _refuse_chunks(chain, "checkpoint_id")
+    if refusal is not None:
+        return refusal
     numbers = {each.checkpoint_id: number for number, each in enumerate(chain, 1)}
     bodies = [_body(context, each) for each in chain]
 
@@ -58,10 +61,9 @@ def copy_lineage(
         message = f"agent {source.agent_id} has more than {most} checkpoints up to there"
         return refuse_many(message, most, "up_to_checkpoint_id")
     lineage = [Checkpoint.FromString(raw) for raw in raws]
-    named = sum(each.chunk_count for each in lineage)
-    if named > limits.COPIED_CHUNKS_MAX:
-        message = f"the checkpoints of agent {source.agent_id} name {named} chunks"
-        return refuse_many(message, limits.COPIED_CHUNKS_MAX, "up_to_checkpoint_id")
+    refusal = _refuse_chunks(lineage, "up_to_checkpoint_id")
+    if refusal is not None:
+        return refusal
     bodies = [_body(context, each) for each in lineage]
 
     agent = _begin(context, request.agent_id, source, wanted, wanted.checkpoint_id)
@@ -89,6 +91,12 @@ def _source(
         return checkpoints.missing(source_id, number)
     taken = agents.refuse_taken(context, agent_id)
     return (source, wanted) if taken is None else taken
+
+
+def _refuse_chunks(originals: list[Checkpoint], field: str) -> Refusal | None:
+    """Why these are too much for one command; None if they are not."""
+    named, most = sum(each.chunk_count for each in originals), limits.COPIED_CHUNKS_MAX
+    return refuse_many(f"there are {named} chunks", most, field) if named > most else None
 
 
 def _body(context: Context, checkpoint: Checkpoint) -> CheckpointBody:

@@ -264,10 +264,7 @@ def _check_checkpoint(context: Context, request: TruncateBeforeRequest) -> Refus
     if raw is None:
         message = f"agent {request.stream_id} has no checkpoint {request.checkpoint_id}"
         return refuse(Reason.REASON_CHECKPOINT_NOT_FOUND, message, field="checkpoint_id")
-    checkpoint = Checkpoint.FromString(raw)
-    # What came from another agent reflects that one's events, and none of this one's.
-    covered = 0 if checkpoint.HasField("origin") else checkpoint.event_seq
-    if covered + 1 < request.before_seq:
+    if (covered := Checkpoint.FromString(raw).event_seq) + 1 < request.before_seq:
         message = f"checkpoint {request.checkpoint_id} reflects events up to seq {covered}"
         return _uncovered(message, "checkpoint_id")
     return None

@@ -106,7 +106,8 @@ def _compared(before: Parts, after: Parts) -> DiffCheckpointsResponse:
             values.append(content.restore_value(parts, values_max=VALUES_MAX))
         except content.ContentError as error:
             raise not_comparable(f"{field}: {error}", field) from error
-    found, truncated = content.diff(*values, limits.DIFFERENCES_MAX, SAID_CHARS_MAX)
+    old, new = values
+    found, truncated = content.diff(old, new, limits.DIFFERENCES_MAX, SAID_CHARS_MAX)
     differences = [
         Difference(path=one.path, kind=_KINDS[one.kind], before=one.before, after=one.after)
         for one in found

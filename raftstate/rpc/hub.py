@@ -217,13 +217,13 @@ class Hub:
     def _join(self, watcher: Watcher, newest: int) -> bool:
         if not self._index.watchers:
             self._walk = Walk(newest)
-        if watcher.walk.begun < self._walk.begun:
-            # The hub has been further, before the state was rebuilt.
+        if watcher.walk.done or watcher.walk.begun < self._walk.begun:
+            # The state is being rebuilt: the watch was amid a revision that is not there
+            # now, or the hub has been further.
             self._stuck[watcher] = None
             return False
         watcher.joined = True
         self._index.add(watcher)
-        self._moved.set()
         return True
 
     def progress(self, watcher: Watcher) -> Progress:

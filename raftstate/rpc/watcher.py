@@ -78,8 +78,7 @@ class Walk:
                 else:
                     self.done = at + 1
                 yield revision, changed[at], ends
-        if not self.done:
-            self.skip(last)
+        self.skip(last)
 
 
 class Watcher:

@@ -190,7 +190,8 @@ class AgentServiceServicer:
         keep their labels, but neither tags nor pins nor what validators said.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
-        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
+        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: the
+        checkpoint is made of more than 16,384 chunks).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

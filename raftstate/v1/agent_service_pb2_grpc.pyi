@@ -89,7 +89,8 @@ class AgentServiceStub:
     keep their labels, but neither tags nor pins nor what validators said.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
-    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
+    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: the
+    checkpoint is made of more than 16,384 chunks).
     """
     HaltAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.HaltAgentRequest, _agent_service_pb2.HaltAgentResponse]
     """HaltAgent ends the ownership and lets nobody acquire the agent until
@@ -175,7 +176,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     keep their labels, but neither tags nor pins nor what validators said.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
-    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
+    ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: the
+    checkpoint is made of more than 16,384 chunks).
     """
     HaltAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.HaltAgentRequest, _agent_service_pb2.HaltAgentResponse]  # type: ignore[assignment]
     """HaltAgent ends the ownership and lets nobody acquire the agent until
@@ -312,7 +314,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         keep their labels, but neither tags nor pins nor what validators said.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
-        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS).
+        ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: the
+        checkpoint is made of more than 16,384 chunks).
         """
 
     @_abc_1.abstractmethod

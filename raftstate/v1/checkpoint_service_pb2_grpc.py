@@ -196,9 +196,10 @@ class CheckpointServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PruneCheckpoints(self, request, context):
-        """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
-        newest one stays, and so do those that are pinned, tagged, known good, in a group,
-        or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+        """PruneCheckpoints removes old checkpoints, oldest first: at most 100 a call, and none
+        after those that have named 1,024 chunks. The newest one stays, and so do those that
+        are pinned, tagged, known good, in a group, or the base of one that stays. Definite
+        failures: NOT_FOUND (AGENT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,7 +212,7 @@ class CheckpointServiceServicer:
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-        are more than 256, or they name more than 65,536 chunks).
+        are more than 256, or they name more than 16,384 chunks).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

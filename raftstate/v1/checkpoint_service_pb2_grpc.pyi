@@ -86,9 +86,10 @@ class CheckpointServiceStub:
     session owns the agent), RESOURCE_EXHAUSTED (TOO_MANY: 16 validators have judged).
     """
     PruneCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneCheckpointsRequest, _checkpoint_service_pb2.PruneCheckpointsResponse]
-    """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
-    newest one stays, and so do those that are pinned, tagged, known good, in a group,
-    or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+    """PruneCheckpoints removes old checkpoints, oldest first: at most 100 a call, and none
+    after those that have named 1,024 chunks. The newest one stays, and so do those that
+    are pinned, tagged, known good, in a group, or the base of one that stays. Definite
+    failures: NOT_FOUND (AGENT_NOT_FOUND).
     """
     CopyLineage: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyLineageRequest, _checkpoint_service_pb2.CopyLineageResponse]
     """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
@@ -97,7 +98,7 @@ class CheckpointServiceStub:
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-    are more than 256, or they name more than 65,536 chunks).
+    are more than 256, or they name more than 16,384 chunks).
     """
     DiffCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DiffCheckpointsRequest, _checkpoint_service_pb2.DiffCheckpointsResponse]
     """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
@@ -183,9 +184,10 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     session owns the agent), RESOURCE_EXHAUSTED (TOO_MANY: 16 validators have judged).
     """
     PruneCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneCheckpointsRequest, _checkpoint_service_pb2.PruneCheckpointsResponse]  # type: ignore[assignment]
-    """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
-    newest one stays, and so do those that are pinned, tagged, known good, in a group,
-    or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+    """PruneCheckpoints removes old checkpoints, oldest first: at most 100 a call, and none
+    after those that have named 1,024 chunks. The newest one stays, and so do those that
+    are pinned, tagged, known good, in a group, or the base of one that stays. Definite
+    failures: NOT_FOUND (AGENT_NOT_FOUND).
     """
     CopyLineage: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyLineageRequest, _checkpoint_service_pb2.CopyLineageResponse]  # type: ignore[assignment]
     """CopyLineage makes an agent with an agent's checkpoints up to one of them, under the
@@ -194,7 +196,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-    are more than 256, or they name more than 65,536 chunks).
+    are more than 256, or they name more than 16,384 chunks).
     """
     DiffCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DiffCheckpointsRequest, _checkpoint_service_pb2.DiffCheckpointsResponse]  # type: ignore[assignment]
     """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
@@ -325,9 +327,10 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.PruneCheckpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.PruneCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.PruneCheckpointsResponse]]:
-        """PruneCheckpoints removes old checkpoints, at most 100 a call, oldest first. The
-        newest one stays, and so do those that are pinned, tagged, known good, in a group,
-        or the base of one that stays. Definite failures: NOT_FOUND (AGENT_NOT_FOUND).
+        """PruneCheckpoints removes old checkpoints, oldest first: at most 100 a call, and none
+        after those that have named 1,024 chunks. The newest one stays, and so do those that
+        are pinned, tagged, known good, in a group, or the base of one that stays. Definite
+        failures: NOT_FOUND (AGENT_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod
@@ -342,7 +345,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         ALREADY_EXISTS (AGENT_EXISTS, STREAM_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY: there
-        are more than 256, or they name more than 65,536 chunks).
+        are more than 256, or they name more than 16,384 chunks).
         """
 
     @_abc_1.abstractmethod

@@ -101,36 +101,43 @@ class ClusterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """ListMembers says who is in the cluster: the configuration that is applied.
+        """ListMembers says who is in the cluster: the configuration that is applied. Only
+        CONSISTENCY_LINEARIZABLE and CONSISTENCY_STALE; another is INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddMember(self, request, context):
-        """AddMember adds a learner: it is sent the log, and counts for nothing yet.
+        """AddMember adds a learner: it is sent the log, and counts for nothing yet. Definite
+        failures: ABORTED (CONFLICT; also where that member is at other addresses),
+        RESOURCE_EXHAUSTED (TOO_MANY).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PromoteMember(self, request, context):
-        """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
-        much of the log.
+        """PromoteMember makes a learner a voter. Definite failures: NOT_FOUND (NOT_FOUND),
+        ABORTED (CONFLICT), FAILED_PRECONDITION (NOT_CAUGHT_UP: it lacks much of the log;
+        UNHEALTHY: no majority of the voters would answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveMember(self, request, context):
-        """RemoveMember takes a member out, the leader itself included. The last voter stays.
+        """RemoveMember takes a member out, the leader itself included. Definite failures:
+        ABORTED (CONFLICT), FAILED_PRECONDITION (LAST_VOTER, which stays; UNHEALTHY: no
+        majority of the voters would answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TransferLeadership(self, request, context):
-        """TransferLeadership asks the leader to let another voter take over.
+        """TransferLeadership asks the leader to let another voter take over. Definite failures:
+        NOT_FOUND (NOT_FOUND: that is no other voter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

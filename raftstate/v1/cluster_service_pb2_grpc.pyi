@@ -47,17 +47,28 @@ class ClusterServiceStub:
     failures of its own.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.ListMembersRequest, _cluster_service_pb2.ListMembersResponse]
-    """ListMembers says who is in the cluster: the configuration that is applied."""
+    """ListMembers says who is in the cluster: the configuration that is applied. Only
+    CONSISTENCY_LINEARIZABLE and CONSISTENCY_STALE; another is INVALID_ARGUMENT.
+    """
     AddMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.AddMemberRequest, _cluster_service_pb2.AddMemberResponse]
-    """AddMember adds a learner: it is sent the log, and counts for nothing yet."""
+    """AddMember adds a learner: it is sent the log, and counts for nothing yet. Definite
+    failures: ABORTED (CONFLICT; also where that member is at other addresses),
+    RESOURCE_EXHAUSTED (TOO_MANY).
+    """
     PromoteMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.PromoteMemberRequest, _cluster_service_pb2.PromoteMemberResponse]
-    """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
-    much of the log.
+    """PromoteMember makes a learner a voter. Definite failures: NOT_FOUND (NOT_FOUND),
+    ABORTED (CONFLICT), FAILED_PRECONDITION (NOT_CAUGHT_UP: it lacks much of the log;
+    UNHEALTHY: no majority of the voters would answer).
     """
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.RemoveMemberRequest, _cluster_service_pb2.RemoveMemberResponse]
-    """RemoveMember takes a member out, the leader itself included. The last voter stays."""
+    """RemoveMember takes a member out, the leader itself included. Definite failures:
+    ABORTED (CONFLICT), FAILED_PRECONDITION (LAST_VOTER, which stays; UNHEALTHY: no
+    majority of the voters would answer).
+    """
     TransferLeadership: _grpc.UnaryUnaryMultiCallable[_cluster_service_pb2.TransferLeadershipRequest, _cluster_service_pb2.TransferLeadershipResponse]
-    """TransferLeadership asks the leader to let another voter take over."""
+    """TransferLeadership asks the leader to let another voter take over. Definite failures:
+    NOT_FOUND (NOT_FOUND: that is no other voter).
+    """
 
 @_typing.type_check_only
 class ClusterServiceAsyncStub(ClusterServiceStub):
@@ -78,17 +89,28 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     failures of its own.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.ListMembersRequest, _cluster_service_pb2.ListMembersResponse]  # type: ignore[assignment]
-    """ListMembers says who is in the cluster: the configuration that is applied."""
+    """ListMembers says who is in the cluster: the configuration that is applied. Only
+    CONSISTENCY_LINEARIZABLE and CONSISTENCY_STALE; another is INVALID_ARGUMENT.
+    """
     AddMember: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.AddMemberRequest, _cluster_service_pb2.AddMemberResponse]  # type: ignore[assignment]
-    """AddMember adds a learner: it is sent the log, and counts for nothing yet."""
+    """AddMember adds a learner: it is sent the log, and counts for nothing yet. Definite
+    failures: ABORTED (CONFLICT; also where that member is at other addresses),
+    RESOURCE_EXHAUSTED (TOO_MANY).
+    """
     PromoteMember: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.PromoteMemberRequest, _cluster_service_pb2.PromoteMemberResponse]  # type: ignore[assignment]
-    """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
-    much of the log.
+    """PromoteMember makes a learner a voter. Definite failures: NOT_FOUND (NOT_FOUND),
+    ABORTED (CONFLICT), FAILED_PRECONDITION (NOT_CAUGHT_UP: it lacks much of the log;
+    UNHEALTHY: no majority of the voters would answer).
     """
     RemoveMember: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.RemoveMemberRequest, _cluster_service_pb2.RemoveMemberResponse]  # type: ignore[assignment]
-    """RemoveMember takes a member out, the leader itself included. The last voter stays."""
+    """RemoveMember takes a member out, the leader itself included. Definite failures:
+    ABORTED (CONFLICT), FAILED_PRECONDITION (LAST_VOTER, which stays; UNHEALTHY: no
+    majority of the voters would answer).
+    """
     TransferLeadership: _aio.UnaryUnaryMultiCallable[_cluster_service_pb2.TransferLeadershipRequest, _cluster_service_pb2.TransferLeadershipResponse]  # type: ignore[assignment]
-    """TransferLeadership asks the leader to let another voter take over."""
+    """TransferLeadership asks the leader to let another voter take over. Definite failures:
+    NOT_FOUND (NOT_FOUND: that is no other voter).
+    """
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     """ClusterService tells operators and clients how the cluster is, and changes who is in it.
@@ -124,7 +146,9 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_service_pb2.ListMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_service_pb2.ListMembersResponse, _abc.Awaitable[_cluster_service_pb2.ListMembersResponse]]:
-        """ListMembers says who is in the cluster: the configuration that is applied."""
+        """ListMembers says who is in the cluster: the configuration that is applied. Only
+        CONSISTENCY_LINEARIZABLE and CONSISTENCY_STALE; another is INVALID_ARGUMENT.
+        """
 
     @_abc_1.abstractmethod
     def AddMember(
@@ -132,7 +156,10 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_service_pb2.AddMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_service_pb2.AddMemberResponse, _abc.Awaitable[_cluster_service_pb2.AddMemberResponse]]:
-        """AddMember adds a learner: it is sent the log, and counts for nothing yet."""
+        """AddMember adds a learner: it is sent the log, and counts for nothing yet. Definite
+        failures: ABORTED (CONFLICT; also where that member is at other addresses),
+        RESOURCE_EXHAUSTED (TOO_MANY).
+        """
 
     @_abc_1.abstractmethod
     def PromoteMember(
@@ -140,8 +167,9 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_service_pb2.PromoteMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_service_pb2.PromoteMemberResponse, _abc.Awaitable[_cluster_service_pb2.PromoteMemberResponse]]:
-        """PromoteMember makes a learner a voter. Refused with NOT_CAUGHT_UP while it lacks
-        much of the log.
+        """PromoteMember makes a learner a voter. Definite failures: NOT_FOUND (NOT_FOUND),
+        ABORTED (CONFLICT), FAILED_PRECONDITION (NOT_CAUGHT_UP: it lacks much of the log;
+        UNHEALTHY: no majority of the voters would answer).
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +178,10 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_service_pb2.RemoveMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_service_pb2.RemoveMemberResponse, _abc.Awaitable[_cluster_service_pb2.RemoveMemberResponse]]:
-        """RemoveMember takes a member out, the leader itself included. The last voter stays."""
+        """RemoveMember takes a member out, the leader itself included. Definite failures:
+        ABORTED (CONFLICT), FAILED_PRECONDITION (LAST_VOTER, which stays; UNHEALTHY: no
+        majority of the voters would answer).
+        """
 
     @_abc_1.abstractmethod
     def TransferLeadership(
@@ -158,6 +189,8 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_service_pb2.TransferLeadershipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_service_pb2.TransferLeadershipResponse, _abc.Awaitable[_cluster_service_pb2.TransferLeadershipResponse]]:
-        """TransferLeadership asks the leader to let another voter take over."""
+        """TransferLeadership asks the leader to let another voter take over. Definite failures:
+        NOT_FOUND (NOT_FOUND: that is no other voter).
+        """
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

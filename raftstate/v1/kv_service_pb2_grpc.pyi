@@ -55,7 +55,8 @@ class KvServiceStub:
     All compares see the state just before the transaction, and so do the reads of
     either branch. Writes take effect in order, and the last one to a key counts. That
     the compares did not hold is no failure: `succeeded` is false, and the other branch
-    was run. If any operation is refused, none is done.
+    was run. If any operation is refused, none is done. All ranges that one transaction
+    deletes have at most 1,000 keys together.
 
     Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
     FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
@@ -94,7 +95,8 @@ class KvServiceAsyncStub(KvServiceStub):
     All compares see the state just before the transaction, and so do the reads of
     either branch. Writes take effect in order, and the last one to a key counts. That
     the compares did not hold is no failure: `succeeded` is false, and the other branch
-    was run. If any operation is refused, none is done.
+    was run. If any operation is refused, none is done. All ranges that one transaction
+    deletes have at most 1,000 keys together.
 
     Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
     FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
@@ -166,7 +168,8 @@ class KvServiceServicer(metaclass=_abc_1.ABCMeta):
         All compares see the state just before the transaction, and so do the reads of
         either branch. Writes take effect in order, and the last one to a key counts. That
         the compares did not hold is no failure: `succeeded` is false, and the other branch
-        was run. If any operation is refused, none is done.
+        was run. If any operation is refused, none is done. All ranges that one transaction
+        deletes have at most 1,000 keys together.
 
         Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
         FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads

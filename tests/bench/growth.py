@@ -1,9 +1,9 @@
 """What a commit costs, and what a node holds in memory, however much is stored.
 
-Three members are founded as any are, and killed. Then each data folder is filled, by the
-same state machine and the same storage as in a node but without network and clients, up to
-the first size; the nodes are started, and a hundred agents commit steps as fast as they can.
-Then the folders are filled further, and so on. What a node uses of a core for each step is
+For each size, three members are founded as any are, and killed. Then each data folder is
+filled, by the same state machine and the same storage as in a node, but without network and
+clients; and the nodes are started again. Then a hundred agents commit steps as fast as they
+can, in one cluster after the other, in turns. What the nodes use of a core for each step is
 the figure to compare: how many steps a second come out of it depends on what else goes on.
 
 Apply alone, one small append a command and one commit of the state each, is measured by
@@ -18,10 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from raftstate.client import AgentHandle, connect
 from raftstate.core.machine import StateMachine, read_counters
@@ -35,7 +36,7 @@ from raftstate.v1.event_service_pb2 import AppendEventsRequest, NewEvent, Stream
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command, LogEntry, TrimHistory
 from tests.bench.figures import median
-from tests.bench.processes import NAMES, uses
+from tests.bench.processes import NAMES, cpu_s, uses
 
 _BATCH = 128
 _COMMANDS_PER_ENTRY = 32
@@ -46,6 +47,13 @@ _OWNERSHIP_S = 60.0
 # Nothing is snapshotted while it is measured, and no more history kept than usual.
 _QUIET = {"snapshot": {"log_bytes": 1 << 40}, "scrub": {"interval_s": 0}}
 _HISTORY = 100_000
+
+
+class _Round(NamedTuple):
+    """One cluster's turn: steps a second, and microseconds of the nodes' CPU for each."""
+
+    steps_per_s: float
+    node_us: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,28 +68,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure, print a line for each size, and answer with the figures."""
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(dir=arguments.dir, prefix="bench-") as name:
-        cluster = LocalCluster.create(Path(name), nodes=3, overrides=_QUIET)
-        cluster.start()
-        try:
-            for events in sorted(arguments.events):
-                cluster_id = _come_to_rest(cluster)
-                row: dict[str, Any] = {"events": events}
-                row |= _fill(cluster, cluster_id, events)
-                began = time.monotonic()
-                cluster.start()
-                row["start_s"] = round(time.monotonic() - began, 2)
-                row |= asyncio.run(_commit(cluster, arguments))
-                rows.append(row)
-                print(row, flush=True)
-        finally:
-            cluster.stop()
-    first = rows[0]
-    for row in rows:
-        for figure in ("apply_us", "node_us_per_step"):
-            row[f"{figure}_to_first"] = round(row[figure] / first[figure], 2)
-    return {"rows": rows}
+    sizes = sorted(arguments.events)
+    found: dict[int, dict[str, Any]] = {}
+    clusters: dict[int, LocalCluster] = {}
+    with (
+        tempfile.TemporaryDirectory(dir=arguments.dir, prefix="bench-") as name,
+        ExitStack() as stack,
+    ):
+        for events in sizes:
+            cluster = LocalCluster.create(Path(name) / str(events), nodes=3, overrides=_QUIET)
+            clusters[events] = cluster
+            stack.callback(cluster.stop)
+            cluster.start()
+            found[events] = {"events": events, **_fill(cluster, _come_to_rest(cluster), events)}
+            print(found[events], flush=True)
+        for events, cluster in clusters.items():
+            began = time.monotonic()
+            cluster.start()
+            found[events]["start_s"] = round(time.monotonic() - began, 2)
+        taken = asyncio.run(_take_turns(clusters, arguments))
+        for events, rounds in taken.items():
+            found[events] |= _figures(rounds, taken[sizes[0]])
+            used = uses(clusters[events])
+            found[events]["resident_mib"] = [one.resident >> 20 for one in used]
+            found[events]["anonymous_mib"] = [one.anonymous >> 20 for one in used]
+            print(found[events], flush=True)
+    return {"rows": list(found.values())}
+
+
+def _figures(rounds: list[_Round], first: list[_Round]) -> dict[str, Any]:
+    pairs = zip(rounds, first, strict=True)
+    dearer = sorted(one.node_us / least.node_us for one, least in pairs)
+    rates = sorted(one.steps_per_s for one in rounds)
+    return {
+        "steps_per_s": round(median(rates)),
+        "steps_per_s_rounds": [round(rates[0]), round(rates[-1])],
+        "node_us_per_step": round(median([one.node_us for one in rounds]), 1),
+        "node_us_to_first": [round(one, 2) for one in (dearer[0], median(dearer), dearer[-1])],
+    }
 
 
 def _come_to_rest(cluster: LocalCluster) -> str:
@@ -226,32 +250,32 @@ class _Filler:
 # --- live ----------------------------------------------------------------------
 
 
-async def _commit(cluster: LocalCluster, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Steps a second of many agents at once, and what the nodes take for it."""
-    rates: list[float] = []
-    async with connect(cluster.endpoints, timeout=_TIMEOUT_S) as store:
-        owns = [
-            store.own(f"grown/{at}", ttl=_OWNERSHIP_S, wait=True)
-            for at in range(arguments.agents)
-        ]
-        agents = await asyncio.gather(*(own.__aenter__() for own in owns))
-        before, steps = uses(cluster), 0
-        for _ in range(arguments.rounds):
-            began = time.monotonic()
-            until = began + arguments.seconds
-            counts = await asyncio.gather(*(_steps(agent, until) for agent in agents))
-            rates.append(sum(counts) / (time.monotonic() - began))
-            steps += sum(counts)
-        after = uses(cluster)
-        await asyncio.gather(*(own.__aexit__(None, None, None) for own in owns))
-    spent = sum(one.cpu_s for one in after) - sum(one.cpu_s for one in before)
-    return {
-        "steps_per_s": round(median(rates)),
-        "steps_per_s_rounds": [round(min(rates)), round(max(rates))],
-        "node_us_per_step": round(spent / steps * 1e6, 1),
-        "resident_mib": [round(one.resident / (1 << 20)) for one in after],
-        "anonymous_mib": [round(one.anonymous / (1 << 20)) for one in after],
-    }
+async def _take_turns(
+    clusters: dict[int, LocalCluster], arguments: argparse.Namespace
+) -> dict[int, list[_Round]]:
+    """Rounds of each cluster in turns; the others have nothing to do but heartbeats."""
+    taken: dict[int, list[_Round]] = {events: [] for events in clusters}
+    async with AsyncExitStack() as stack:
+        agents: dict[int, list[AgentHandle]] = {}
+        for events, cluster in clusters.items():
+            connected = connect(cluster.endpoints, timeout=_TIMEOUT_S)
+            store = await stack.enter_async_context(connected)
+            agents[events] = [
+                await stack.enter_async_context(store.own(f"grown/{at}", ttl=_OWNERSHIP_S))
+                for at in range(arguments.agents)
+            ]
+        for at in range(arguments.rounds):
+            order = list(clusters.items())
+            for events, cluster in order if at % 2 else reversed(order):
+                taken[events].append(await _round(cluster, agents[events], arguments.seconds))
+    return taken
+
+
+async def _round(cluster: LocalCluster, agents: list[AgentHandle], seconds: float) -> _Round:
+    before, began = cpu_s(cluster), time.monotonic()
+    counts = await asyncio.gather(*(_steps(agent, began + seconds) for agent in agents))
+    spent, steps = time.monotonic() - began, sum(counts)
+    return _Round(steps / spent, (cpu_s(cluster) - before) / steps * 1e6)
 
 
 async def _steps(agent: AgentHandle, until: float) -> int:

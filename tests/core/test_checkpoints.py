@@ -12,7 +12,7 @@ from raftstate.core.history import PastReader
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.core.types import Index
-from raftstate.v1.agent_service_pb2 import Retention, UpdateAgentRequest
+from raftstate.v1.agent_service_pb2 import ForkAgentRequest, Retention, UpdateAgentRequest
 from raftstate.v1.checkpoint_service_pb2 import (
     Checkpoint,
     ChunkRef,
@@ -31,7 +31,7 @@ from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
 from raftstate.v1.recovery_service_pb2 import PutValidatorRequest
 from raftstate.v1.store_pb2 import CollectChunks, Command, LogEntry, Outcome
 from tests.core.bench import EPOCH, TERM, Bench, event, reason
-from tests.core.checkpoint_story import chunk_ref
+from tests.core.checkpoint_story import chunk_ref, numbers
 
 MANY = 1 << 20
 # What a refused command may still change: the session's bookkeeping, and how far it is.
@@ -85,6 +85,28 @@ class Desk(Bench):
             request_id=self.request_id("v"), agent_id="a", keep_last=keep
         )
         return self.one(Command(prune_checkpoints=request))
+
+    def retain(self, retention: Retention) -> None:
+        request = UpdateAgentRequest(
+            request_id=self.request_id("v"), agent_id="a", retention=retention
+        )
+        self.one(Command(update_agent=request))
+
+    def judge(self, number: int, name: str = "p", *, valid: bool = True) -> Outcome:
+        """A validator, registered for it, says what it thinks."""
+        put = PutValidatorRequest(request_id=self.request_id("v"), name=name)
+        self.one(Command(put_validator=put))
+        found = checkpoint_queries.get_checkpoint(self.store, "a", number)
+        assert found is not None
+        request = MarkValidRequest(
+            request_id=self.request_id("v"),
+            agent_id="a",
+            checkpoint_id=number,
+            validator=name,
+            valid=valid,
+            content_hash=found.content_hash,
+        )
+        return self.one(Command(mark_valid=request))
 
     def ids(self) -> list[int]:
         found = checkpoint_queries.list_checkpoints(self.store, "a", 0, MANY).checkpoints
@@ -200,27 +222,14 @@ def test_a_checkpoint_is_judged_by_sixteen(desk: Desk) -> None:
     """
     The seventeenth validator is told so; the sixteenth may say something else.
     """
-    saved = desk.saved(NewCheckpoint(data=b"x"))
-
-    def judge(name: str, valid: bool) -> Outcome:
-        put = PutValidatorRequest(request_id=desk.request_id("v"), name=name)
-        desk.one(Command(put_validator=put))
-        request = MarkValidRequest(
-            request_id=desk.request_id("v"),
-            agent_id="a",
-            checkpoint_id=1,
-            validator=name,
-            valid=valid,
-            content_hash=saved.content_hash,
-        )
-        return desk.one(Command(mark_valid=request))
+    desk.saved(NewCheckpoint(data=b"x"))
 
     for number in range(16):
-        assert judge(f"v{number}", True).mark_valid.known_good
-    outcome = judge("one-more", True)
+        assert desk.judge(1, f"v{number}").mark_valid.known_good
+    outcome = desk.judge(1, "one-more")
 
     assert (reason(outcome), outcome.refusal.limit) == ("TOO_MANY", 16)
-    assert not judge("v15", False).mark_valid.known_good
+    assert not desk.judge(1, "v15", valid=False).mark_valid.known_good
 
 
 def test_a_prune_removes_a_hundred(desk: Desk) -> None:
@@ -261,6 +270,50 @@ def test_a_copy_has_at_most_so_much(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     assert copy(10, "c").copy_lineage.copied == 10
 
 
+def test_a_fork_has_at_most_so_much(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What counts is the whole chain.
+    """
+    chunk = desk.chunk(b"k")
+    for base in range(3):
+        desk.saved(NewCheckpoint(chunks=[chunk] * 4, base_checkpoint_id=base))
+    monkeypatch.setattr(limits, "COPIED_CHUNKS_MAX", 11)
+
+    def fork(number: int) -> Outcome:
+        request = ForkAgentRequest(
+            request_id=desk.request_id("v"),
+            source_agent_id="a",
+            agent_id="b",
+            checkpoint_id=number,
+        )
+        return desk.one(Command(fork_agent=request))
+
+    outcome = fork(3)
+    assert (reason(outcome), outcome.refusal.limit) == ("TOO_MANY", 11)
+    assert fork(2).fork_agent.agent.head.checkpoint_id == 2
+
+
+def test_a_prune_waits_until_what_is_to_be_kept_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Known good ones that are to be kept again: they are moved first, some with each call.
+    """
+    monkeypatch.setattr(limits, "PRUNED_PER_CALL_MAX", 2)
+    desk.retain(Retention(keep_known_good=1))
+    for number in range(1, 6):
+        desk.saved(NewCheckpoint())
+        desk.judge(number)
+    assert desk.agent("a").spare_known_good == 4
+    desk.retain(Retention())
+
+    said = [desk.prune().prune_checkpoints for _ in range(3)]
+
+    assert [(one.pruned, one.more) for one in said] == [(0, True), (0, False), (0, False)]
+    assert desk.ids() == [5, 4, 3, 2, 1]
+    assert desk.agent("a").spare_known_good == 0
+
+
 def test_a_collection_is_bounded_by_bytes(desk: Desk) -> None:
     """
     Large chunks go four at a time, whatever the limit; what is left goes next time.
@@ -288,14 +341,31 @@ def test_retention_gives_up_few_chunks_at_a_time(
     chunk = desk.chunk(b"k")
     for _ in range(6):
         desk.saved(NewCheckpoint(chunks=[chunk] * 4))
-    update = UpdateAgentRequest(
-        request_id=desk.request_id("v"), agent_id="a", retention=Retention(keep_last=1)
-    )
-    desk.one(Command(update_agent=update))
+    desk.retain(Retention(keep_last=1))
 
     desk.saved(NewCheckpoint())
 
     assert desk.ids() == [7, 6, 5, 4, 3]
+
+
+def test_spare_ones_are_older_than_kept_ones(desk: Desk) -> None:
+    """
+    Also while more are to be kept than one command can move: an old one that becomes known
+    good waits behind those that are newer.
+    """
+    desk.retain(Retention(keep_known_good=1))
+    for number in range(1, 9):
+        desk.saved(NewCheckpoint())
+        if number > 1:
+            desk.judge(number)
+    desk.retain(Retention())
+
+    desk.judge(1)
+
+    assert numbers(desk.store, keys.spare_good_of("a")) == [1, 2, 3]
+    assert numbers(desk.store, keys.kept_good_of("a")) == [4, 5, 6, 7, 8]
+    desk.judge(1)
+    assert numbers(desk.store, keys.spare_good_of("a")) == []
 
 
 # --- reads -------------------------------------------------------------------
@@ -462,10 +532,7 @@ def test_a_save_costs_the_same_whatever_there_is(desk: Desk) -> None:
     With retention, a thousand checkpoints and a thousand chunks in: the same reads and
     writes as with ten.
     """
-    update = UpdateAgentRequest(
-        request_id=desk.request_id("v"), agent_id="a", retention=Retention(keep_last=500)
-    )
-    desk.one(Command(update_agent=update))
+    desk.retain(Retention(keep_last=500))
     costs = []
     for count in (501, 1_000):
         for number in range(count):

@@ -57,6 +57,7 @@ def test_the_stories_that_must_be_told_are() -> None:
 
     assert names >= {"sessions", "ownership", "expiry", "force", "steps", "halting"}
     assert names >= {"checkpoints", "chunks", "retention", "validity", "groups", "forks"}
+    assert names >= {"known_good"}
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,11 @@ class KeyRules(RuleBasedStateMachine):
         assert {name: each.touched_revision for name, each in records.items()} == {
             name: each.touched for name, each in self.model.leases.items()
         }
+        # A lease that has ended leaves nothing behind.
+        assert len(list(store.scan(b"y", b"z"))) == len(self.model.leases)
+        assert len(list(store.scan(b"j", b"k"))) == sum(
+            1 for each in self.model.keys.values() if each.lease
+        )
         for lease in (1, 2):
             assert kv_queries.keys_of_lease(store, lease) == self.model.under(lease)
 
@@ -275,4 +280,4 @@ class KeyRules(RuleBasedStateMachine):
 
 
 TestKeyRules = KeyRules.TestCase
-TestKeyRules.settings = settings(max_examples=max(settings().max_examples // 2, 1))
+TestKeyRules.settings = settings(max_examples=max(settings().max_examples // 2, 30))

@@ -389,12 +389,14 @@ def check_order(
 def everything(reader: Reader, prefix: str, *, backwards: bool) -> list[Event]:
     end = stream_queries.last_position(reader)
     found: list[Event] = []
-    position = end if backwards else 1
+    position, slices = (end if backwards else 1), 0
     while 0 < position <= end:
         events, position = stream_queries.read_all(
             reader, position, 2, MANY, prefix=prefix, backwards=backwards, last=end, rows_max=3
         )
         found += events
+        slices += 1
+        assert slices <= end, "a slice does not get on"
     return found
 
 

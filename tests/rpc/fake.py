@@ -199,7 +199,7 @@ class FakeConsensus:
             return Configuration()
         return Configuration(index=5, members=[one for _, one in sorted(self.members.items())])
 
-    def _changed(self, change: MemberChange) -> Configuration:
+    def _changed(self, change: MemberChange) -> Configuration | ChangeRefused:
         assert self.members is not None, "nobody was made a member"
         name = change.member_id
         if change.kind is ChangeKind.ADD:
@@ -209,10 +209,12 @@ class FakeConsensus:
                 raft_address=change.raft_address,
                 client_address=change.client_address,
             )
+        elif change.kind is ChangeKind.PROMOTE and name not in self.members:
+            return ChangeRefused("NOT_FOUND", f"{name} is not a member")
         elif change.kind is ChangeKind.PROMOTE:
             self.members[name].learner = False
         else:
-            del self.members[name]
+            self.members.pop(name, None)
         configuration = self.configuration()
         self.state.store.put(keys.MEMBERS, configuration.SerializeToString(deterministic=True))
         return configuration

@@ -48,12 +48,14 @@ class Bench:
 
     fake: FakeConsensus
     server: RpcServer
-    bridge: Bridge
     port: int
     channel: Any
     calls: list[tuple[str, str]]
     opened_revision: int = 0
     sequence: int = 0
+    # The lowest sequence whose outcome is to be kept; zero: that of the newest request.
+    lowest: int = 0
+    bridge: Any = None
     stubs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class Bench:
         return RequestId(
             session_id=session_id,
             sequence=self.sequence,
-            lowest_unfinished=self.sequence,
+            lowest_unfinished=self.lowest or self.sequence,
             opened_revision=self.opened_revision,
         )
 
@@ -117,7 +119,7 @@ async def bench(limits: Limits | None = None) -> AsyncIterator[Bench]:
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Bench(fake, server, bridge, port, channel, calls)
+            yield Bench(fake, server, port, channel, calls, bridge=bridge)
     finally:
         await server.stop(0)
     assert not state.views_open, "a view was left open"

@@ -30,6 +30,7 @@ from raftstate.v1.lease_service_pb2 import (
     TimeToLiveRequest,
 )
 from raftstate.v1.recovery_service_pb2 import ListValidatorsRequest, PutValidatorRequest
+from raftstate.v1.watch_service_pb2 import WatchRequest, WatchStart
 from tests.rpc.harness import Bench, rest_of
 
 Story = Callable[[Bench], Awaitable[None]]
@@ -224,6 +225,23 @@ async def list_validators(b: Bench) -> None:
     assert rest.next_page_token == ""
 
 
+# --- watches -------------------------------------------------------------------------
+
+
+async def watch(b: Bench) -> None:
+    await put_key(b, b"k", b"1")
+    call = b.watches.Watch(WatchRequest(start=WatchStart.WATCH_START_SNAPSHOT))
+    snapshot = await call.read()
+    assert snapshot.snapshot
+    assert b"k" in [change.id for change in snapshot.changes]
+    revision = await put_key(b, b"k", b"2")
+    told = await call.read()
+    assert told.header.revision == revision
+    assert [change.resource.key.value for change in told.changes] == [b"2"]
+    b.server.close()  # which ends it in order
+    assert await rest_of(call) == []
+
+
 STORIES: dict[str, Story] = {
     "KvService.Get": get,
     "KvService.Range": range_of_keys,
@@ -237,6 +255,7 @@ STORIES: dict[str, Story] = {
     "LeaseService.KeepAlive": keep_alive,
     "LeaseService.TimeToLive": time_to_live,
     "LeaseService.ListLeases": list_leases,
+    "WatchService.Watch": watch,
     "RecoveryService.PutValidator": validator,
     "RecoveryService.ListValidators": list_validators,
 }

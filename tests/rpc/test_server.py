@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from raftstate.rpc.bridge import Bridge
+from raftstate.rpc.frontend import Limits, WatchLimits
 from raftstate.rpc.server import (
     CALL_TASKS,
     PortUnavailable,
@@ -398,7 +399,8 @@ def test_more_calls_than_allowed() -> None:
         bridge = Bridge(asyncio.get_running_loop())
         state = MemoryState()
         fake = FakeConsensus(bridge.deliver, state)
-        server = RpcServer(fake, state, bridge, Settings(max_concurrent=2))
+        none = Limits(watches=WatchLimits(streams=0))
+        server = RpcServer(fake, state, bridge, Settings(max_concurrent=2, limits=none))
         port = server.bind("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -20,7 +20,16 @@ from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.errors import Failure
 from raftstate.rpc.frontend import Addresses, Frontend, Limits, WatchLimits
 from raftstate.rpc.watch import Watches
-from raftstate.v1.kv_service_pb2 import CompactRequest, DeleteRequest, PutRequest
+from raftstate.v1.kv_service_pb2 import (
+    CompactRequest,
+    DeleteRequest,
+    PutRequest,
+    TxnBody,
+    TxnDelete,
+    TxnOp,
+    TxnPut,
+    TxnRequest,
+)
 from raftstate.v1.store_pb2 import Command, Outcome
 from raftstate.v1.watch_service_pb2 import (
     Change,
@@ -231,6 +240,14 @@ class Member:
         asked = DeleteRequest(request_id=self.bench.request_id(session), key=key)
         return Command(delete=asked)
 
+    def put_and_delete(self, *names: bytes, session: str = "s") -> Command:
+        """Keys that come with one revision, and one that goes as it comes."""
+        done = [TxnOp(put=TxnPut(key=name, value=b"w" * 30)) for name in names]
+        done.append(TxnOp(put=TxnPut(key=b"a/gone")))
+        done.append(TxnOp(delete=TxnDelete(key=b"a/gone")))
+        number = self.bench.request_id(session)
+        return Command(txn=TxnRequest(request_id=number, txn=TxnBody(success=done)))
+
     def compact(self, revision: int, session: str = "s") -> Command:
         number = self.bench.request_id(session)
         return Command(compact=CompactRequest(request_id=number, revision=revision))
@@ -280,6 +297,8 @@ class Stream:
         self._reading: asyncio.Task[bytes] | None = None
         self._parts: list[Change] = []
         self.sizes: list[int] = []
+        # Whether anything whole has come yet.
+        self.whole = False
 
     async def message(self, wait_s: float = WAIT_S) -> WatchResponse | None:
         """The next message; None if none comes in time. Raises what ends the stream."""
@@ -291,7 +310,9 @@ class Stream:
         reading, self._reading = self._reading, None
         raw = reading.result()
         self.sizes.append(len(raw))
-        return WatchResponse.FromString(raw)
+        message = WatchResponse.FromString(raw)
+        self.whole = self.whole or not message.continued
+        return message
 
     async def told(self, wait_s: float = WAIT_S) -> Told | None:
         """The next revision, snapshot or mark that is whole."""

@@ -1,0 +1,316 @@
+"""The data of checkpoints on its way out: checked, in pieces, and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import msgpack
+import pytest
+
+from raftstate import content
+from raftstate.core import keys
+from raftstate.rpc import diffs
+from raftstate.rpc.errors import Failure
+from raftstate.v1.agent_service_pb2 import GetAgentRequest
+from raftstate.v1.checkpoint_service_pb2 import (
+    Checkpoint,
+    DiffCheckpointsRequest,
+    GetCheckpointRequest,
+    PruneCheckpointsRequest,
+)
+from raftstate.v1.common_pb2 import Consistency
+from raftstate.v1.store_pb2 import CheckpointBody, CollectChunks, Command
+from tests.rpc.harness import Bench, bench, refused, until
+from tests.rpc.stories_of_checkpoints import MIB, digest, read, save, upload
+
+JSON = "application/json"
+
+
+def run(story: Callable[[Bench], Awaitable[None]]) -> None:
+    """Tell a story at a bench with an open session."""
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open()
+            await story(b)
+
+    asyncio.run(tell())
+
+
+def spoil_chunk(b: Bench) -> None:
+    place = keys.chunk("a", digest(b"2" * 5_000))
+    b.fake.state.store.put(place, b"3" * 5_000)
+
+
+def cut_chunk(b: Bench) -> None:
+    place = keys.chunk("a", digest(b"2" * 5_000))
+    b.fake.state.store.put(place, b"2" * 4_999)
+
+
+def lose_chunk(b: Bench) -> None:
+    b.fake.state.store.delete(keys.chunk("a", digest(b"2" * 5_000)))
+
+
+def swap_chunks(b: Bench) -> None:
+    place = keys.checkpoint_body("a", 1)
+    raw = b.fake.state.store.get(place)
+    assert raw is not None
+    body = CheckpointBody.FromString(raw)
+    swapped = CheckpointBody(chunks=list(body.chunks)[::-1])
+    b.fake.state.store.put(place, swapped.SerializeToString())
+
+
+DAMAGE: dict[str, tuple[Callable[[Bench], None], int]] = {
+    "a chunk is another": (spoil_chunk, 1),
+    "a chunk is cut": (cut_chunk, 1),
+    "a chunk is lost": (lose_chunk, 1),
+    "the chunks are in another order": (swap_chunks, 0),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_what_is_stored_is_checked_before_it_is_sent(name: str) -> None:
+    """
+    Damage is DATA_LOSS, not another state; what was sent before it was right.
+    """
+    spoil, good = DAMAGE[name]
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        await save(b, fence, chunks=await upload(b, [b"1" * 5_000, b"2" * 5_000]))
+        spoil(b)
+        call = b.checkpoints.GetCheckpoint(GetCheckpointRequest(agent_id="a"))
+        pieces = [await call.read() for _ in range(good)]
+        assert [piece.chunk for piece in pieces] == [b"1" * 5_000][:good]
+        found = await refused(call.read())
+        assert (found.code, found.reason, found.definite) == ("DATA_LOSS", "CORRUPT", False)
+        assert "a#1" in found.message
+
+    run(story)
+
+
+def test_small_data_is_checked_too() -> None:
+    """
+    Also what stands in the record of where the data is.
+    """
+
+    async def story(b: Bench) -> None:
+        await save(b, await b.own("a"), data=b"small")
+        body = CheckpointBody(data=b"smalt").SerializeToString()
+        b.fake.state.store.put(keys.checkpoint_body("a", 1), body)
+        assert (await refused(read(b))).reason == "CORRUPT"
+
+    run(story)
+
+
+async def prune(b: Bench) -> None:
+    """Remove what may be removed, and the chunks that nobody needs then."""
+    await b.checkpoints.PruneCheckpoints(
+        PruneCheckpointsRequest(request_id=b.request_id(), agent_id="a")
+    )
+    late = (1 << 63) - 1
+    b.fake.apply(Command(collect_chunks=CollectChunks(unused_since_ms=late, limit=100)))
+
+
+def test_a_checkpoint_that_is_pruned_while_it_is_sent() -> None:
+    """
+    The stream ends with COMPACTED, and never with less than all.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        # Enough that the server cannot have sent all of it before anybody reads.
+        parts = [bytes([place]) * MIB for place in range(24)]
+        await save(b, fence, chunks=await upload(b, parts))
+        call = b.checkpoints.GetCheckpoint(GetCheckpointRequest(agent_id="a"))
+        assert (await call.read()).chunk == parts[0]
+        # Nothing is held meanwhile: the member serves others, and mutations.
+        await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
+        await save(b, fence, data=b"newer")
+        await prune(b)
+
+        async def rest() -> None:
+            while (await call.read()) is not grpc.aio.EOF:
+                pass
+
+        found = await refused(rest())
+        assert (found.code, found.reason) == ("OUT_OF_RANGE", "COMPACTED")
+        assert found.metadata["subject"] == "a#1"
+
+    run(story)
+
+
+def test_a_checkpoint_that_was_there() -> None:
+    """
+    Its record is shown at the revision that had it; its data is gone, which is said.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        await save(b, fence, chunks=await upload(b, [b"1" * 5_000]))
+        revision = b.fake.machine.revision
+        await save(b, fence, data=b"newer")
+        then: dict[str, Any] = {
+            "checkpoint_id": 1,
+            "consistency": Consistency.CONSISTENCY_AT_REVISION,
+            "revision": revision,
+        }
+        (whole,) = await read(b, **then)
+        await prune(b)
+        (shown,) = await read(b, without_data=True, **then)
+        assert shown.checkpoint == whole.checkpoint
+        assert (await refused(read(b, **then))).reason == "COMPACTED"
+        gone = await refused(read(b, checkpoint_id=1))
+        assert gone.reason == "CHECKPOINT_NOT_FOUND"
+
+    run(story)
+
+
+# --- differences ---------------------------------------------------------------------
+
+
+def diff(b: Bench, before: int = 1, after: int = 2) -> Any:
+    return b.checkpoints.DiffCheckpoints(
+        DiffCheckpointsRequest(agent_id="a", from_checkpoint_id=before, to_checkpoint_id=after)
+    )
+
+
+async def save_value(b: Bench, fence: Any, value: Any, **fields: Any) -> int:
+    data = json.dumps(value).encode()
+    return await save(b, fence, data=data, content_type=JSON, **fields)
+
+
+def test_a_delta_is_compared_as_what_it_amounts_to() -> None:
+    """
+    JSON with msgpack, and a chain of deltas with the full checkpoint that it begins with.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        values = [{"n": 0, "same": [1]}, {"n": 1, "same": [1]}, {"n": 2, "same": [1]}]
+        await save_value(b, fence, values[0])
+        for base in (1, 2):
+            delta = content.make_delta(values[base - 1], values[base])
+            await save(
+                b,
+                fence,
+                data=content.encode(delta, content.DELTA_JSON),
+                content_type=content.DELTA_JSON,
+                base_checkpoint_id=base,
+            )
+        packed = msgpack.packb(values[2])
+        await save(b, fence, data=packed, content_type="application/msgpack")
+        found = await diff(b, 1, 3)
+        assert [(one.path, one.before, one.after) for one in found.differences] == [
+            ("/n", "0", "2")
+        ]
+        same = await diff(b, 3, 4)
+        assert (list(same.differences), same.truncated) == ([], False)
+
+    run(story)
+
+
+def test_what_cannot_be_compared() -> None:
+    """
+    NOT_COMPARABLE, definite, and the field says which of the two.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        await save_value(b, fence, {"fine": 1})
+        others: list[dict[str, Any]] = [
+            {"data": b"text", "content_type": "text/plain"},
+            {"data": b"{", "content_type": JSON},
+            {"data": b"\xff", "content_type": JSON},
+            {"data": b"[" * 200 + b"]" * 200, "content_type": JSON},
+            {"data": b"[" + b"0," * 260_000 + b"0]", "content_type": JSON},
+            {"data": b"[7]", "content_type": JSON, "base_checkpoint_id": 1},
+        ]
+        large = (await upload(b, [bytes(MIB)])) * 17
+        others.append({"chunks": large, "content_type": JSON})
+        for fields in others:
+            odd = await save(b, fence, **fields)
+            found = await refused(diff(b, 1, odd))
+            assert (found.code, found.reason, found.definite) == (
+                "FAILED_PRECONDITION",
+                "NOT_COMPARABLE",
+                True,
+            )
+            assert found.metadata["field"] == "to_checkpoint_id"
+            assert (await refused(diff(b, odd, 1))).metadata["field"] == "from_checkpoint_id"
+
+    run(story)
+
+
+def test_what_is_said_of_differences_is_bounded() -> None:
+    """
+    In number, and in size: a path may be as long as the key of a map.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        await save_value(b, fence, [0] * 1_100)
+        await save_value(b, fence, [1] * 1_100)
+        many = await diff(b)
+        assert (len(many.differences), many.truncated) == (1_000, True)
+        key = "k" * 50_000
+        await save_value(b, fence, {key: dict.fromkeys("abcdefghijklmnop", 0)})
+        await save_value(b, fence, {key: dict.fromkeys("abcdefghijklmnop", 1)})
+        long = await diff(b, 3, 4)
+        assert (len(long.differences), long.truncated) == (10, True)
+        assert long.ByteSize() < MIB
+
+    run(story)
+
+
+def test_one_pair_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A member compares one pair; who waits no longer for its turn, or for the answer,
+    leaves the next to have it only when the thread is done.
+    """
+    release, under_way, most = asyncio.Event(), [0], [0]
+    compared = diffs._compared
+
+    async def story(b: Bench) -> None:
+        loop = asyncio.get_running_loop()
+
+        def slow(*parts: Any) -> Any:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+            under_way[0] -= 1
+            return compared(*parts)
+
+        monkeypatch.setattr(diffs, "_compared", slow)
+        fence = await b.own("a")
+        await save_value(b, fence, 1)
+        await save_value(b, fence, 2)
+        calls = [diff(b) for _ in range(3)]
+        waiting = [asyncio.ensure_future(call) for call in calls[1:]]
+        await until(lambda: under_way[0] == 1, "the first is compared")
+        calls[0].cancel()
+        calls[1].cancel()
+        await asyncio.sleep(0)
+        release.set()
+        answer = await waiting[1]
+        assert [one.after for one in answer.differences] == ["2"]
+        assert (await diff(b)).differences == answer.differences
+        assert most[0] == 1
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(story)
+
+
+def test_a_look_at_the_records_is_enough_to_refuse() -> None:
+    """
+    What is too large is not read first.
+    """
+    large = Checkpoint(agent_id="a", checkpoint_id=1, content_type=JSON, size_bytes=1 << 34)
+
+    with pytest.raises(Failure) as caught:
+        diffs._check("to_checkpoint_id", [large])
+    assert caught.value.reason == "NOT_COMPARABLE"
