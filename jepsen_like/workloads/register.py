@@ -48,7 +48,7 @@ from jepsen_like.workloads.asking import ask_all
 from raftstate.client.calls import deadline_in, remaining
 from raftstate.client.errors import from_rpc
 from raftstate.client.routing import Peer
-from raftstate.errors import AgentNotFound, Conflict, RaftStateError
+from raftstate.errors import AgentNotFound, CheckpointNotFound, Conflict, RaftStateError
 from raftstate.v1.common_pb2 import ResponseHeader
 
 NAME: Final = "register"
@@ -228,7 +228,7 @@ async def _checkpointed(agent_id: str, stale: bool, peer: Peer, patience: float)
     try:
         found = await newest_checkpoint(peer, agent_id, patience, stale=stale)
     except grpc.aio.AioRpcError as error:
-        if isinstance(from_rpc(error), AgentNotFound):
+        if isinstance(from_rpc(error), AgentNotFound | CheckpointNotFound):
             return None
         raise
     return Held(found.header, found.checkpoint.step, found.chunk.decode())

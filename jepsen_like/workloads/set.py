@@ -41,7 +41,7 @@ from jepsen_like.protocols import (
 )
 from jepsen_like.workloads.asking import ask_all
 from raftstate.client.routing import Peer
-from raftstate.errors import AgentNotFound, RaftStateError
+from raftstate.errors import RaftStateError, StreamNotFound
 from raftstate.v1.event_service_pb2 import ReadEventsResponse
 
 NAME: Final = "set"
@@ -127,7 +127,7 @@ class SetClient(SharingClient):
     async def _read(self) -> Done:
         try:
             answer = await self._way.ask(partial(_elements, self._agent_id, False), _READ_S)
-        except AgentNotFound as error:
+        except StreamNotFound as error:
             return _nothing(error, self._way.asked)
         except RaftStateError as error:
             return ended(error, self._way.asked, changes=False)
@@ -137,7 +137,7 @@ class SetClient(SharingClient):
         attempt = partial(_elements, self._agent_id, True)
         try:
             answer = await self._shared.once(node, attempt, timeout=_READ_S)
-        except AgentNotFound as error:
+        except StreamNotFound as error:
             return _nothing(error, node)
         except RaftStateError as error:
             await asyncio.sleep(PAUSE_S)  # it is asked again
@@ -156,8 +156,8 @@ def _ids(answer: ReadEventsResponse) -> list[str]:
     return [json.loads(event.data)["id"] for event in answer.events]
 
 
-def _nothing(error: AgentNotFound, node: str) -> Done:
-    """An agent that nobody has made yet has no elements."""
+def _nothing(error: StreamNotFound, node: str) -> Done:
+    """A stream that nobody has written to yet has no elements."""
     if not error.definite:
         return ended(error, node, changes=False)
     return Done("ok", {"ids": []}, node=node)

@@ -63,7 +63,7 @@ class Membership:
     ) -> list[Member]:
         """Add a learner, which is sent the log and counts for nothing yet; the answer is
         who is in the cluster then. Raises Conflict if it is a member at other addresses,
-        TooManyMembers, InvalidRequest (definite)."""
+        TooMany, InvalidRequest (definite)."""
         request = AddMemberRequest(
             member_id=member_id, raft_address=raft_address, client_address=client_address
         )

@@ -29,6 +29,7 @@ from raftstate.v1 import (
     event_service_pb2_grpc,
     session_service_pb2_grpc,
     step_service_pb2_grpc,
+    watch_service_pb2_grpc,
 )
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipResponse,
@@ -317,13 +318,15 @@ class Member:
 
 
 @asynccontextmanager
-async def members(count: int, credentials: Any = None) -> AsyncIterator[list[Member]]:
+async def members(
+    count: int, credentials: Any = None, kind: Callable[[], Member] = Member
+) -> AsyncIterator[list[Any]]:
     """So many members, served on free ports, over TLS if there are credentials."""
     async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(_served(Member(), credentials))
-            for _ in range(count)
-        ]
+        made = [kind() for _ in range(count)]
+        for member in made:
+            await stack.enter_async_context(_served(member, credentials))
+        yield made
 
 
 @asynccontextmanager
@@ -340,6 +343,7 @@ async def _served(member: Member, credentials: Any) -> AsyncIterator[Member]:
         cluster_service_pb2_grpc.add_ClusterServiceServicer_to_server,
         event_service_pb2_grpc.add_EventServiceServicer_to_server,
         step_service_pb2_grpc.add_StepServiceServicer_to_server,
+        watch_service_pb2_grpc.add_WatchServiceServicer_to_server,
     ):
         untyped: Any = register
         untyped(_Partial(member), server)

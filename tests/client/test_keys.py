@@ -230,15 +230,14 @@ async def test_a_lease_that_somebody_ends_is_lost() -> None:
     """
     When it is revoked, the holder's next renewal says so; the block goes on and may ask.
     """
-    async with stores(2) as (_, (store, other)):
-        async with store.lease(0.6) as lease:
+    async with stores(2) as (_, (store, other)), store.lease(0.6) as lease:
+        await store.keys.put("k", "v", lease=lease)
+        gone = await other.revoke_lease(lease.lease_id)
+        async with asyncio.timeout(5):
+            await lease.wait_lost()
+        assert lease.lost
+        with pytest.raises(LeaseNotFound):
             await store.keys.put("k", "v", lease=lease)
-            gone = await other.revoke_lease(lease.lease_id)
-            async with asyncio.timeout(5):
-                await lease.wait_lost()
-            assert lease.lost
-            with pytest.raises(LeaseNotFound):
-                await store.keys.put("k", "v", lease=lease)
 
     assert gone == 1
 
@@ -249,15 +248,14 @@ async def test_a_lease_is_not_believed_in_longer_than_it_stands() -> None:
     Without answers the holder gives it up no later than its ttl after the last request
     that was answered, which is before the store does.
     """
-    async with stores(1) as (served, (store,)):
-        async with store.lease(0.5) as lease:
-            assert not lease.lost
-            served.fake.failing = Unavailable("NO_QUORUM", definite=True)
-            began = now()
-            async with asyncio.timeout(5):
-                await lease.wait_lost()
-            took = now() - began
-            served.fake.failing = None
+    async with stores(1) as (served, (store,)), store.lease(0.5) as lease:
+        assert not lease.lost
+        served.fake.failing = Unavailable("NO_QUORUM", definite=True)
+        began = now()
+        async with asyncio.timeout(5):
+            await lease.wait_lost()
+        took = now() - began
+        served.fake.failing = None
 
     assert took <= 0.55
 

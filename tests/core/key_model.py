@@ -118,7 +118,7 @@ class KeyModel:
         sign = Comparison.Name(compare.comparison).removeprefix("COMPARISON_")
         if target == "fence":
             owned = self.fences.get(wanted.agent_id) == wanted.fence.revision
-            return owned == (sign != "NOT_EQUAL")
+            return bool(owned == (sign != "NOT_EQUAL"))
         found = self.keys.get(compare.key)
         if target == "value" and found is None:
             return False
@@ -130,10 +130,11 @@ class KeyModel:
             "lease_id": "lease",
         }
         there: Any = getattr(found, names[target]) if found else 0
-        return {
+        said: dict[str, bool] = {
             "UNSPECIFIED": there == wanted,
             "EQUAL": there == wanted,
             "NOT_EQUAL": there != wanted,
             "GREATER": there > wanted,
             "LESS": there < wanted,
-        }[sign]
+        }
+        return said[sign]

@@ -99,6 +99,7 @@ def operation(text: str) -> TxnOp:
 
 def _nested(words: list[str]) -> TxnBody:
     clauses: dict[str, list[str]] = {"if": [], "then": [], "else": []}
+    current: list[str] = []
     for word in words:
         if word in clauses:
             current = clauses[word]
@@ -198,7 +199,10 @@ def _result(result: TxnResult) -> str:
 
 def _op_result(result: TxnOpResult) -> str:
     kind = str(result.WhichOneof("result"))
-    shown = {**SAID, "save_projection": lambda said: f"saved at {said.position}"}
+    shown: dict[str, Callable[[Any], str]] = {
+        **SAID,
+        "save_projection": lambda said: f"saved at {said.position}",
+    }
     if kind == "txn":
         return _result(result.txn)
     return str(shown.get(kind, lambda _: kind)(getattr(result, kind)))

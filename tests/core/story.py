@@ -52,7 +52,7 @@ class Line:
 
     def __init__(self, text: str) -> None:
         self.verb, *words = shlex.split(text)
-        self.name = words.pop(0) if words and "=" not in words[0] else ""
+        self.name: str = words.pop(0) if words and "=" not in words[0] else ""
         self._options = [word.split("=", 1) for word in words]
         self._used: set[str] = {"at"}
 

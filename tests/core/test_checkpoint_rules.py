@@ -61,13 +61,12 @@ def chunk(data: bytes, named: bytes) -> PutChunkRequest:
 
 
 def tag(**given: Any) -> TagCheckpointRequest:
-    return TagCheckpointRequest(
-        **({"request_id": RID, "agent_id": "a", "checkpoint_id": 1} | given)
-    )
+    usual: dict[str, Any] = {"request_id": RID, "agent_id": "a", "checkpoint_id": 1}
+    return TagCheckpointRequest(**(usual | given))
 
 
 def valid(**given: Any) -> MarkValidRequest:
-    usual = {
+    usual: dict[str, Any] = {
         "request_id": RID,
         "agent_id": "a",
         "checkpoint_id": 1,
@@ -88,7 +87,11 @@ def group(count: int) -> PutGroupCheckpointRequest:
 
 
 def diff(**given: Any) -> DiffCheckpointsRequest:
-    usual = {"agent_id": "a", "from_checkpoint_id": 1, "to_checkpoint_id": 2}
+    usual: dict[str, Any] = {
+        "agent_id": "a",
+        "from_checkpoint_id": 1,
+        "to_checkpoint_id": 2,
+    }
     return DiffCheckpointsRequest(**(usual | given))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from raftstate.core import history, keys, limits, stream_queries
+from raftstate.core.events import event_hash
 from raftstate.core.hashing import full_hash
 from raftstate.core.history import PastReader
 from raftstate.core.memory import MemoryStore
@@ -344,7 +345,7 @@ def test_a_head_that_is_not_the_last_events_is_found(bench: Bench) -> None:
     append(bench, "f", plain(*"ab"))
     last = stored(bench, 2)
     last.data = b"other"
-    last.hash = stream_queries.event_hash(stored(bench, 1).hash, last)
+    last.hash = event_hash(stored(bench, 1).hash, last)
     bench.store.put(keys.event("f", 2), last.SerializeToString())
 
     assert stream_queries.verify(bench.store, "f", 1, MANY, MANY).broken_seq == 2

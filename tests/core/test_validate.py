@@ -9,7 +9,8 @@ import pytest
 from google.protobuf.message import Message
 
 from raftstate.core import limits
-from raftstate.core.validate import _RULES, Violation, violations
+from raftstate.core.parts import Violation
+from raftstate.core.validate import _RULES, violations
 from raftstate.v1 import (
     agent_service_pb2,
     checkpoint_service_pb2,

@@ -125,7 +125,7 @@ def select(**fields: object) -> Message:
 
 
 def validator(**fields: str) -> Message:
-    return PutValidatorRequest(request_id=RID, **{"name": "v", **fields})  # type: ignore[arg-type]
+    return PutValidatorRequest(request_id=RID, **{"name": "v", **fields})
 
 
 TABLE = [

@@ -110,7 +110,7 @@ from raftstate.v1.session_service_pb2 import (
 )
 from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
 from raftstate.v1.store_pb2 import Command, Sweep
-from raftstate.v1.watch_service_pb2 import Selector, WatchRequest, WatchStart
+from raftstate.v1.watch_service_pb2 import ResourceType, Selector, WatchRequest, WatchStart
 from tests.rpc.harness import Bench
 from tests.rpc.stories_of_checkpoints import digest, group, save, upload
 from tests.rpc.stories_of_events import append, saved
@@ -362,7 +362,7 @@ ROWS: dict[str, Callable[[Bench], Message]] = {
     "WatchService.Watch": _read(
         WatchRequest,
         start=WatchStart.WATCH_START_SNAPSHOT,
-        selector=Selector(types=[1], prefix=b"a", labels=[]),
+        selector=Selector(types=[ResourceType.RESOURCE_TYPE_AGENT], prefix=b"a"),
     ),
     "ClusterService.Status": _read(StatusRequest),
     "ClusterService.GetLimits": _read(GetLimitsRequest),
@@ -550,8 +550,8 @@ def wrong_for(message: str, field: str, reads: bool) -> Wrong:
     KeyError if nothing was ever said of it."""
     if reads and field == "revision":
         return REVISION
-    own = WRONG.get(f"{message}.{field}", ())
-    return _BY_NAME[field] if own == () else own
+    name = f"{message}.{field}"
+    return WRONG[name] if name in WRONG else _BY_NAME[field]
 
 
 # Fields without which a request is refused.

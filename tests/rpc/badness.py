@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from raftstate.core import limits
@@ -63,14 +63,17 @@ def is_repeated(field: Any) -> bool:
     return bool(field.is_repeated)
 
 
-def places(kind: Descriptor, path: Path = (), seen: tuple[str, ...] = ()) -> Iterator[Place]:
+def places(kind: Any, path: Path = (), seen: tuple[str, ...] = ()) -> Iterator[Place]:
     """Every field of a request, and of what is in it. A type within itself is gone into
-    once; the mutations of a batch are requests themselves."""
+    once, and of fields of one type the first; the mutations of a batch are requests
+    themselves."""
+    gone = {"Mutation"}
     for field in kind.fields:
         yield Place(path, field)
         inner = field.message_type
-        if inner is None or inner.name == "Mutation" or seen.count(inner.name) == 2:
+        if inner is None or inner.name in gone or seen.count(inner.name) == 2:
             continue
+        gone.add(inner.name)
         yield from places(inner, (*path, field.name), (*seen, inner.name))
 
 

@@ -29,7 +29,8 @@ class Failures(NamedTuple):
     codes: frozenset[str]
     reasons: frozenset[str]
 
-    def __or__(self, other: Failures) -> Failures:  # type: ignore[override]
+    def __or__(self, other: Failures) -> Failures:
+        """These and others."""
         return Failures(self.codes | other.codes, self.reasons | other.reasons)
 
 

@@ -269,38 +269,43 @@ def test_what_is_said_of_differences_is_bounded() -> None:
 
 def test_one_pair_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A member compares one pair; who waits no longer for its turn, or for the answer,
-    leaves the next to have it only when the thread is done.
+    A member compares one pair. Who waits no longer leaves the next its turn only when the
+    thread is done; until then nothing is read for it.
     """
-    release, under_way, most = asyncio.Event(), [0], [0]
-    compared = diffs._compared
+    release, at_it, read_for = asyncio.Event(), [0], [0]
+    compared, pieces = diffs._compared, diffs.pieces
 
     async def story(b: Bench) -> None:
         loop = asyncio.get_running_loop()
 
         def slow(*parts: Any) -> Any:
-            under_way[0] += 1
-            most[0] = max(most[0], under_way[0])
+            at_it[0] += 1
             asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
-            under_way[0] -= 1
             return compared(*parts)
 
+        def counted(*of: Any) -> Any:
+            read_for[0] += 1
+            return pieces(*of)
+
         monkeypatch.setattr(diffs, "_compared", slow)
+        monkeypatch.setattr(diffs, "pieces", counted)
         fence = await b.own("a")
         await save_value(b, fence, 1)
         await save_value(b, fence, 2)
-        calls = [diff(b) for _ in range(3)]
-        waiting = [asyncio.ensure_future(call) for call in calls[1:]]
-        await until(lambda: under_way[0] == 1, "the first is compared")
-        calls[0].cancel()
-        calls[1].cancel()
-        await asyncio.sleep(0)
+        calls = [diff(b)]
+        await until(lambda: at_it[0] == 1, "the first is compared")
+        calls += [diff(b), diff(b)]
+        await until(lambda: b.fake.read_points >= 3, "the others have come")
+        for call in calls[:2]:
+            call.cancel()
+        ended = ("/raftstate.v1.CheckpointService/DiffCheckpoints", "CANCELLED")
+        await until(lambda: b.calls.count(ended) == 2, "the server has noticed")
+        await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
+        assert (at_it[0], read_for[0]) == (1, 2)
         release.set()
-        answer = await waiting[1]
+        answer = await calls[2]
         assert [one.after for one in answer.differences] == ["2"]
         assert (await diff(b)).differences == answer.differences
-        assert most[0] == 1
-        await asyncio.gather(*waiting, return_exceptions=True)
 
     run(story)
 

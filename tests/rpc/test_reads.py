@@ -449,7 +449,7 @@ def test_all_pages_show_one_revision(name: str) -> None:
         whole = listed.rows(await listed.read(b))
         revision = b.fake.machine.revision
         page = await listed.read(b, page_size=1)
-        found = listed.rows(page)
+        found, token = listed.rows(page), ""
         for place in (0, 2, 4, 6, 8):
             if page.next_page_token:
                 await listed.make(b, f"r{place + 10 if name == 'ListLeases' else place}")
@@ -506,12 +506,23 @@ def test_a_page_of_another_member() -> None:
 # --- sessions ------------------------------------------------------------------------
 
 
-def test_a_keep_alive_of_an_earlier_session_of_that_id() -> None:
+def test_a_keep_alive_of_an_earlier_session_of_that_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
-    Whoever keeps alive the session that it opened learns that the id is another's now.
+    Whoever keeps alive the session that it opened learns that the id is another's now,
+    and has not kept that one alive.
     """
 
     async def story(b: Bench) -> None:
+        kept: list[str] = []
+        keep = b.fake.keep_session
+
+        def counted(session_id: str, ticket: object) -> None:
+            kept.append(session_id)
+            keep(session_id, ticket)
+
+        monkeypatch.setattr(b.fake, "keep_session", counted)
         first = b.opened_revision
         await b.sessions.CloseSession(CloseSessionRequest(session_id="s1"))
         await b.open()
@@ -520,6 +531,7 @@ def test_a_keep_alive_of_an_earlier_session_of_that_id() -> None:
             request = KeepAliveRequest(session_id="s1", opened_revision=opened)
             found = await refused(all_of(b.sessions.KeepAlive(iter([request]))))
             assert (found.reason, found.definite) == ("SESSION_EXPIRED", True)
+            assert kept == ([] if opened == first else ["s1"])
         call = b.sessions.KeepAlive()
         await call.write(KeepAliveRequest(session_id="s1", opened_revision=b.opened_revision))
         assert (await call.read()).ttl_ms == 10_000

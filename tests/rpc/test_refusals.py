@@ -653,9 +653,7 @@ def test_a_cancelled_call_leaves_its_proposal_alone() -> None:
 
 
 def test_a_bug_is_an_indefinite_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    What nobody foresaw is told as INTERNAL, may have happened, and is logged here.
-    """
+    """What nobody foresaw is told as INTERNAL, may have happened, and is logged here."""
 
     async def tell() -> None:
         async with bench() as b:
@@ -685,11 +683,9 @@ def test_a_waiter_that_goes_away_is_taken_out_of_the_queue() -> None:
             await b.open("s2")
             first, second = (
                 b.agents.AcquireOwnership(
-                    AcquireOwnershipRequest(
-                        request_id=b.request_id("s2"), agent_id="a", mode=ACQUIRE_MODE_WAIT
-                    )
+                    AcquireOwnershipRequest(request_id=one, agent_id="a", mode=ACQUIRE_MODE_WAIT)
                 )
-                for _ in range(2)
+                for one in (b.request_id("s2"), b.request_id("s2"))
             )
             await until(lambda: len(b.fake.waiting) == 2, "both wait")
             first.cancel()

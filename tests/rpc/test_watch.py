@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from raftstate.v1.event_service_pb2 import AppendEventsRequest, StreamAppend
 from raftstate.v1.kv_service_pb2 import PutRequest
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.store_pb2 import Command
-from raftstate.v1.watch_service_pb2 import ResourceType, Selector, WatchRequest
+from raftstate.v1.watch_service_pb2 import ResourceType, Selector, WatchRequest, WatchResponse
 from tests.core.bench import event, open_session
 from tests.jepsen.virtual import VirtualLoop
 from tests.rpc.harness import bench
@@ -28,7 +28,7 @@ KEYS = Selector(types=[ResourceType.RESOURCE_TYPE_KEY])
 TINY = WatchLimits(slice_rows=3, message_bytes=200, queue_changes=8, queue_bytes=2_000)
 
 
-def in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """A test that is a coroutine function, on a loop where waiting takes no time."""
 
     @functools.wraps(test)
@@ -236,7 +236,7 @@ async def test_a_snapshot_is_of_one_revision_while_writes_go_on() -> None:
     append(served, 4)
     begin = served.revision
     stream = served.watch(start="WATCH_START_SNAPSHOT")
-    parts = []
+    parts: list[WatchResponse] = []
     while not parts or parts[-1].continued:
         message = await stream.message()
         assert message is not None
@@ -366,7 +366,8 @@ async def test_a_large_revision_comes_in_messages_that_are_not() -> None:
 
 
 @in_virtual_time
-async def test_a_watch_that_comes_amid_a_revision_is_told_it_whole() -> None:
+@pytest.mark.parametrize("seen", [1, 2])
+async def test_a_watch_that_comes_amid_a_revision_is_told_it_whole(seen: int) -> None:
     """
     The hub has told of a part of a revision when the state begins again before it, and
     another watch comes: neither is told any of it twice, and no mark comes between the
@@ -377,10 +378,10 @@ async def test_a_watch_that_comes_amid_a_revision_is_told_it_whole() -> None:
     assert await first.told()
     assert await first.message(0.01) is None
     # Two commands are refused and change nothing; the next changes much.
-    served.write(served.compact(99), show=False)
+    served.write(*(served.compact(99) for _ in range(seen)), show=False)
     before = served.bench.store.copy()
-    many = served.put_and_delete(*(b"k%d" % at for at in range(20)))
-    served.write(served.compact(99), many)
+    served.write(*(served.compact(99) for _ in range(2 - seen)), show=False)
+    served.write(served.put_and_delete(*(b"k%d" % at for at in range(20))))
     part = await first.message()
     assert part is not None
     served.show(before)
@@ -389,10 +390,8 @@ async def test_a_watch_that_comes_amid_a_revision_is_told_it_whole() -> None:
     while (message := await first.message(1.0)) is not None:
         parts.append(message)
     # It waits to join.
-    assert [told.revision for told in [await second.told(), await second.told()] if told] == [
-        6,
-        6,
-    ]
+    marks = [await second.told(), await second.told()]
+    assert [told.revision for told in marks if told] == [5 + seen, 5 + seen]
     served.show()
     while parts[-1].continued:
         message = await first.message()
@@ -429,7 +428,8 @@ async def test_a_state_that_begins_again_tells_nothing_twice() -> None:
     assert begin is not None
     assert mark is not None
     assert (begin.revision, mark.revision) == (11, 21)
-    assert await new.told(), "it does not wait to join"
+    assert await new.told()
+    assert await new.message(0.01) is None, "it does not wait to join"
     clock = asyncio.get_running_loop().time
     shown = clock()
     served.write(served.put(b"last"))
@@ -438,6 +438,33 @@ async def test_a_state_that_begins_again_tells_nothing_twice() -> None:
     assert clock() == shown, "somebody was not woken"
     for stream in (old, new):
         await stream.end()
+
+
+@in_virtual_time
+async def test_a_state_begins_again_while_a_watch_reads_a_revision_by_itself() -> None:
+    """
+    It has read a part of the revision that is not there any more. It does not join the
+    hub before it has read all of it.
+    """
+    served = member(TINY, puts=4)
+    before = served.bench.store.copy()
+    served.write(served.put_and_delete(*(b"k%d" % at for at in range(20))))
+    stream = served.watch(KEYS, start="WATCH_START_REVISION", revision=6, progress_ms=100)
+    other = served.watch(KEYS)
+    assert await stream.told()
+    assert await other.told()
+    parts = [await stream.message()]
+    served.show(before)
+    assert await other.message(0.01) is None
+    while (message := await stream.message(0.5)) is not None:
+        parts.append(message)
+    served.write(served.put(b"last"))
+    while (message := await stream.message(0.01)) is not None:
+        parts.append(message)
+    found = [(part.header.revision, one.id) for part in parts if part for one in part.changes]
+    assert sorted(found) == [*sorted((6, b"k%d" % at) for at in range(20)), (7, b"last")]
+    for one in (stream, other):
+        await one.end()
 
 
 @in_virtual_time

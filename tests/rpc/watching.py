@@ -101,7 +101,7 @@ def difference(before: Everything, after: Everything) -> list[Change]:
             continue
         found.append(
             Change(
-                type=ResourceType.ValueType(kind),
+                type=ResourceType.Name(kind),
                 id=about,
                 number=number,
                 resource=new,

@@ -460,8 +460,8 @@ def test_a_log_of_another_format_is_refused(
     The message names the format found and the one wanted.
     """
     open_and_close(tmp_path)
-    monkeypatch.setattr(identities, "FORMAT", 2)
-    with pytest.raises(WrongStore, match="belongs to format 1; wanted is format 2"):
+    monkeypatch.setattr(identities, "FORMAT", 3)
+    with pytest.raises(WrongStore, match="belongs to format 2; wanted is format 3"):
         open_lmdb_log(tmp_path)
 
 

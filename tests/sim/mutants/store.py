@@ -150,6 +150,16 @@ def look_for_no_event_ids(patch: Patch) -> None:
     patch.replace(streams, "_known", known)
 
 
+@mutant(expects="truncated_was_covered", known=1, store=True)
+def truncate_what_nothing_covers(patch: Patch) -> None:
+    """Events go, whether a projection has passed them or not."""
+
+    def check(context: Context, request: Any, row: Any) -> None:
+        return None
+
+    patch.replace(streams, "_check_projection", check)
+
+
 @mutant(expects="no_change_is_missing change_is_right past_is_kept", known=1, store=True)
 def sweep_one_revision_too_much(patch: Patch) -> None:
     """The history of the oldest revision's successor goes too."""

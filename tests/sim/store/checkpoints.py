@@ -215,9 +215,9 @@ class Archivist(StoreClient):
 
     # -- what others do --
 
-    def some(self) -> Generator[Wait, None, Checkpoint | None]:
-        """Some checkpoint of the agent."""
-        agent_id, share = self.agent_id, self.rng.random()
+    def some(self, agent_id: str = "") -> Generator[Wait, None, Checkpoint | None]:
+        """Some checkpoint of the agent, or of another."""
+        agent_id, share = agent_id or self.agent_id, self.rng.random()
 
         def look(reader: Reader) -> Checkpoint | None:
             rows = list(reader.scan(*keys.checkpoints(agent_id, 0)))
@@ -245,25 +245,23 @@ class Archivist(StoreClient):
         yield from self.do(Command(tag_checkpoint=request))
 
     def judge(self) -> Script:
-        """Say of some checkpoint that it is good, or is not: as another session, or none
-        that may."""
+        """Say of some checkpoint that it is good, or is not: mostly of the agent that
+        somebody else owns, for its owner may not."""
         name = f"validator-{self.rng.randrange(2)}"
-        found = yield from self.some()
+        others = [f"{PREFIX}{number}" for number in range(OWNED)]
+        agent_id = self.rng.choice([*(one for one in others if one != self.agent_id), *others])
+        found = yield from self.some(agent_id)
         if found is None:
             return
         if self.rng.random() < 0.3:
             registered = PutValidatorRequest(name=name, agent_prefix=PREFIX)
             yield from self.do(Command(put_validator=registered))
-        # An owner may not judge its own agent, so it judges the other one.
-        agent_id = f"{PREFIX}{self.rng.randrange(OWNED)}"
         request = MarkValidRequest(
             agent_id=agent_id,
             checkpoint_id=found.checkpoint_id,
             validator=name,
-            valid=self.rng.random() < 0.8,
-            content_hash=self.common.saved.get(
-                (agent_id, found.checkpoint_id), found.content_hash
-            ),
+            valid=self.rng.random() < 0.9,
+            content_hash=found.content_hash,
         )
         yield from self.do(Command(mark_valid=request))
 

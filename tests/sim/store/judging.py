@@ -14,7 +14,7 @@ from raftstate.core.history import HistoryMark
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
-from raftstate.v1.event_service_pb2 import Event
+from raftstate.v1.event_service_pb2 import Event, Projection, StreamInfo
 from raftstate.v1.kv_service_pb2 import KeyValue
 from raftstate.v1.lease_service_pb2 import Lease
 from raftstate.v1.store_pb2 import CheckpointBody, ExpireLease, Outcome
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.sim.store.chronicle import Change, Chronicle, Group
 
 _AGENT, _CHECKPOINT, _EVENT = b"a", b"c", b"e"
-_KEY, _LEASE = b"k", b"l"
+_KEY, _LEASE, _STREAM = b"k", b"l", b"q"
 
 # --- every revision ----------------------------------------------------------
 
@@ -42,6 +42,8 @@ def group_is_sound(chronicle: Chronicle, revision: int, group: Group) -> None:
         elif table == _CHECKPOINT and change.after is None:
             assert change.before is not None, "what goes was there"
             removed_checkpoint_was_free(chronicle, group, Checkpoint.FromString(change.before))
+        elif table == _STREAM:
+            truncated_was_covered(chronicle, change)
     for key, change in group.items():
         if key[:1] == _LEASE:
             lease_counts_its_keys(chronicle, revision, key, change)
@@ -120,6 +122,31 @@ def removed_checkpoint_was_free(
     must(
         not checkpoint.known_good or agent.retention.keep_known_good > 0,
         f"{who}, and was known good",
+    )
+
+
+def truncated_was_covered(chronicle: Chronicle, change: Change) -> None:
+    """Events: what is truncated a checkpoint of the agent covers, or some projection has
+    passed."""
+    must(change.after is not None, "a stream is gone")
+    info = StreamInfo.FromString(change.after or b"")
+    before = StreamInfo.FromString(change.before or b"")
+    if info.first_seq <= max(before.first_seq, 1):
+        return
+    store, last = chronicle.witness.below, info.first_seq - 1
+    if info.agent:
+        rows = store.scan(*keys.checkpoints(info.stream_id, 0))
+        covered = max((Checkpoint.FromString(raw).event_seq for _, raw in rows), default=0)
+    else:
+        rows = store.scan(*keys.projections(""))
+        passed = max((Projection.FromString(raw).position for _, raw in rows), default=0)
+        covered = last if chronicle.events[info.stream_id, last].position <= passed else 0
+    must(
+        covered >= last, f"{info.stream_id}: event {last} was truncated, and nothing covers it"
+    )
+    must(
+        info.base_hash == chronicle.events[info.stream_id, last].hash,
+        f"{info.stream_id}: what is left is not chained to event {last}",
     )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from raftstate.core import history, keys, queries
+from raftstate.core import changes, history, keys, queries
 from raftstate.core.history import PastReader
 from raftstate.core.ports import Reader
 from raftstate.core.types import MemberId
+from raftstate.v1.event_service_pb2 import StreamInfo
+from raftstate.v1.watch_service_pb2 import Resource
 from tests.sim.store import judging
 from tests.sim.store.chronicle import Change, digest
 
@@ -57,20 +59,12 @@ class Follower:
         judging.no_change_is_missing(self.who, [each for each, _ in told], happened)
         for at, changed in told:
             judging.changes_are_told(self.who, at, changed, truth[at])
-            before, after = PastReader(reader, at - 1), PastReader(reader, at)
             for key in changed:
-                self.compare(at, key, before, after, oldest)
+                seen = change_at(reader, at, key, truth[at][key])
+                whole = at - 1 >= oldest
+                judging.change_is_right(self.who, at, key, seen, truth[at][key], whole=whole)
         self.common.counts["changes_followed"] += len(told)
         self.at = revision
-
-    def compare(self, at: int, key: bytes, before: Reader, after: Reader, oldest: int) -> None:
-        """One change, with what was before it. An event may have been removed since."""
-        truth = self.common.chronicle.changes[at][key]
-        seen = Change(before.get(key), after.get(key))
-        if key[:1] in keys.TOLD:
-            seen = Change(None, seen.after or truth.after)
-        whole = at - 1 >= oldest
-        judging.change_is_right(self.who, at, key, seen, truth, whole=whole)
 
     def look_back(self, reader: Reader, oldest: int, revision: int) -> None:
         """The whole state at an earlier revision that somebody remembers."""
@@ -81,6 +75,40 @@ class Follower:
             shown = digest(PastReader(reader, chosen))
             judging.past_is_kept(self.who, chosen, shown, digests[chosen])
             self.common.counts["pasts_read"] += 1
+
+
+def change_at(reader: Reader, revision: int, key: bytes, truth: Change) -> Change:
+    """What a watch tells of one key, as it is stored."""
+    about = changes.subject(key)
+    if about is None:
+        before, after = PastReader(reader, revision - 1), PastReader(reader, revision)
+        return Change(before.get(key), after.get(key))
+    told = changes.Move(reader, revision, key, about).change(with_previous=True)
+    was, now = (_stored(one) for one in (told.previous, told.resource))
+    if key[:1] in keys.TOLD:  # it may have been removed since
+        now = now or truth.after
+    elif key == keys.stream(about.id.decode("latin-1")):
+        was, now = _of_its_record(was, truth.before), _of_its_record(now, truth.after)
+    return Change(was, now)
+
+
+def _stored(resource: Resource) -> bytes | None:
+    kind = resource.WhichOneof("kind")
+    if kind is None:
+        return None
+    raw: bytes = getattr(resource, kind).SerializeToString(deterministic=True)
+    return raw
+
+
+def _of_its_record(seen: bytes | None, truth: bytes | None) -> bytes | None:
+    """What is told of a stream, without what is not of its record: where an agent's stream
+    ends, the agent says."""
+    if seen is None or truth is None:
+        return seen
+    info, stored = StreamInfo.FromString(seen), StreamInfo.FromString(truth)
+    if info.agent:
+        info.last_seq, info.last_hash = stored.last_seq, stored.last_hash
+    return info.SerializeToString(deterministic=True)
 
 
 def follow_all(common: Common, followers: dict[MemberId, Follower]) -> None:
