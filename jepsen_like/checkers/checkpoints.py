@@ -150,8 +150,11 @@ def _saves(seed: int, asked: Sequence[Pair]) -> dict[str, Save]:
 def _marked(pair: Pair, by_number: Mapping[tuple[str, int], Save]) -> None:
     """A pin that was set or taken away, or a validator's word."""
     told = pair.completion.value if pair.completion is not None else None
+    if pair.outcome == "info" and (not isinstance(told, dict) or "checkpoint" not in told):
+        for one in by_number.values():  # nobody knows whose pin it may have taken away
+            one.loosed |= {"pin"} if one.agent == pair.invoke.value["agent"] else set()
     if not isinstance(told, dict) or "checkpoint" not in told:
-        return  # nothing was sent
+        return
     save = by_number.get((pair.invoke.value["agent"], told["checkpoint"]))
     if save is None:
         return

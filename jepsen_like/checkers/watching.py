@@ -219,6 +219,7 @@ class _Bounds:
             if pair.invoke.f == "compact"
             and pair.completion is not None
             and isinstance(pair.completion.value, dict)
+            and "revision" in pair.completion.value
         ]
 
     def oldest(self, time: float) -> int | None:

@@ -9,6 +9,7 @@ from raftstate.client.ownership import AgentHandle, Step
 from raftstate.client.store import Store, connect
 from raftstate.client.streams import Append, event
 from raftstate.client.values import decode
+from raftstate.client.watch import Watch, WatchBatch
 
 __all__ = [
     "AgentHandle",
@@ -20,6 +21,8 @@ __all__ = [
     "Step",
     "Store",
     "Tls",
+    "Watch",
+    "WatchBatch",
     "connect",
     "decode",
     "event",

@@ -1,21 +1,24 @@
-"""What differs between two checkpoints: read here, decoded and compared on a thread.
+"""What differs between two checkpoints: read here, decoded and compared in a process of
+its own (`comparing`).
 
-Content may be hostile and comparing it is slow, so all of it is bounded: how many bytes
-are read, how many values they may hold, how much is said of them; and a member compares
-one pair at a time. Who waits for a turn holds nothing yet.
+All of it is bounded: how many bytes are read, how many values they may hold, how much is
+said of them, how long it takes; and a member compares one pair at a time. Who waits for a
+turn holds nothing yet, and what is read goes on at once, a chunk at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from functools import partial
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from raftstate import content
 from raftstate.core import limits
 from raftstate.rpc.contents import pieces
-from raftstate.rpc.errors import not_comparable
+from raftstate.rpc.errors import Failure, not_comparable
 from raftstate.rpc.frontend import Frontend
 from raftstate.v1.checkpoint_service_pb2 import (
     Checkpoint,
@@ -28,6 +31,8 @@ from raftstate.v1.checkpoint_service_pb2 import (
 VALUES_MAX = 250_000
 # Of all that is said, together.
 SAID_CHARS_MAX = 512 << 10
+# From when it is its turn.
+PATIENCE_S = 30.0
 
 _KINDS = {
     "added": DifferenceKind.DIFFERENCE_KIND_ADDED,
@@ -35,9 +40,17 @@ _KINDS = {
     "changed": DifferenceKind.DIFFERENCE_KIND_CHANGED,
 }
 _FIELDS = ("from_checkpoint_id", "to_checkpoint_id")
+_LIMITS = {
+    "values_max": VALUES_MAX,
+    "differences": limits.DIFFERENCES_MAX,
+    "chars": SAID_CHARS_MAX,
+}
+# It finds modules where we do, and nowhere else.
+_START = (
+    "import sys; sys.path[:] = sys.argv[1:]; from raftstate.rpc.comparing import main; main()"
+)
 
-# The data and type of a full checkpoint, and of the deltas that lead on from it.
-Parts = list[tuple[bytes, str]]
+Chain = list[Checkpoint]
 
 
 class Diffs:
@@ -46,48 +59,59 @@ class Diffs:
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
         self._turn = asyncio.Semaphore(1)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diffs")
 
     async def between(
-        self, before: list[Checkpoint], after: list[Checkpoint], at: int | None, revision: int
+        self, before: Chain, after: Chain, at: int | None, revision: int
     ) -> DiffCheckpointsResponse:
         """What differs between what two chains amount to, which were found in a view of
         `at` that showed `revision`. Raises Failure."""
-        for field, chain in zip(_FIELDS, (before, after), strict=True):
+        chains = (before, after)
+        for field, chain in zip(_FIELDS, chains, strict=True):
             _check(field, chain)
-        await self._turn.acquire()
-        work: asyncio.Future[DiffCheckpointsResponse] | None = None
-        try:
-            old, new = [await self._read(chain, at, revision) for chain in (before, after)]
-            work = asyncio.get_running_loop().run_in_executor(
-                self._thread, partial(_compared, old, new)
-            )
-            return await asyncio.shield(work)
-        finally:
-            # Nobody may wait any more, and the thread still be at it.
-            if work is None or work.done():
-                self._turn.release()
-            else:
-                work.add_done_callback(self._ended)
+        async with self._turn:
+            try:
+                async with asyncio.timeout(PATIENCE_S), _process() as process:
+                    await self._send(process, chains, at, revision)
+                    return _answer(*await process.communicate(), process.returncode)
+            except TimeoutError:
+                raise _too_much() from None
 
-    def _ended(self, work: asyncio.Future[DiffCheckpointsResponse]) -> None:
-        if not work.cancelled():
-            work.exception()
-        self._turn.release()
-
-    async def _read(self, chain: list[Checkpoint], at: int | None, revision: int) -> Parts:
-        parts = []
-        for checkpoint in chain:
-            found = []
+    async def _send(
+        self, process: Process, chains: tuple[Chain, Chain], at: int | None, revision: int
+    ) -> None:
+        """Hand over what is to be compared. A process that does not take it has a reason,
+        which it says, or its end does."""
+        assert process.stdin is not None, "the process takes nothing"
+        sizes = [[(one.size_bytes, one.content_type) for one in chain] for chain in chains]
+        task = {"chains": sizes, "limits": _LIMITS}
+        process.stdin.write(json.dumps(task).encode() + b"\n")
+        for checkpoint in (one for chain in chains for one in chain):
             async with aclosing(pieces(self._frontend, checkpoint, at, revision)) as data:
                 async for piece in data:
-                    found.append(piece)
-                    await asyncio.sleep(0)  # others have their turn
-            parts.append((b"".join(found), checkpoint.content_type))
-        return parts
+                    process.stdin.write(piece)
+                    with suppress(ConnectionError):
+                        await process.stdin.drain()
 
 
-def _check(field: str, chain: list[Checkpoint]) -> None:
+@asynccontextmanager
+async def _process() -> AsyncIterator[Process]:
+    """A process to compare in, which is gone afterwards."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-c", _START, *sys.path, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+    except OSError as error:
+        words = f"no process can be started: {error.strerror}"
+        raise Failure("OVERLOADED", words, definite=True) from error
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _check(field: str, chain: Chain) -> None:
     """Raise Failure if a look at the records shows that nothing can be compared."""
     wanted, kind = chain[-1], chain[0].content_type
     name = f"checkpoint {wanted.agent_id}#{wanted.checkpoint_id}"
@@ -98,18 +122,23 @@ def _check(field: str, chain: list[Checkpoint]) -> None:
         raise not_comparable(f"{words} (limit: {limits.DIFF_BYTES_MAX})", field)
 
 
-def _compared(before: Parts, after: Parts) -> DiffCheckpointsResponse:
-    """What differs; on the thread. Raises Failure."""
-    values = []
-    for field, parts in zip(_FIELDS, (before, after), strict=True):
-        try:
-            values.append(content.restore_value(parts, values_max=VALUES_MAX))
-        except content.ContentError as error:
-            raise not_comparable(f"{field}: {error}", field) from error
-    old, new = values
-    found, truncated = content.diff(old, new, limits.DIFFERENCES_MAX, SAID_CHARS_MAX)
+def _answer(said: bytes, complaint: bytes, code: int | None) -> DiffCheckpointsResponse:
+    """What the process has said. Raises Failure."""
+    if code is not None and code < 0:
+        raise _too_much()  # it was killed: for its time, or for memory
+    if code:
+        words = complaint.decode(errors="replace")[-1_000:]
+        raise RuntimeError(f"comparing ended with {code}: {words}")
+    answer = json.loads(said)
+    if "wrong" in answer:
+        field = _FIELDS[answer["wrong"]]
+        raise not_comparable(f"{field}: {answer['why']}", field)
     differences = [
-        Difference(path=one.path, kind=_KINDS[one.kind], before=one.before, after=one.after)
-        for one in found
+        Difference(path=path, kind=_KINDS[kind], before=before, after=after)
+        for path, kind, before, after in answer["found"]
     ]
-    return DiffCheckpointsResponse(differences=differences, truncated=truncated)
+    return DiffCheckpointsResponse(differences=differences, truncated=answer["truncated"])
+
+
+def _too_much() -> Failure:
+    return not_comparable("to compare them takes too long, or too much memory", _FIELDS[0])

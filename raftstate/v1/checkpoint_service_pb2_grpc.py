@@ -222,8 +222,9 @@ class CheckpointServiceServicer:
         """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
         msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-        says, or has, with what it builds on, more than 16 MiB or 250,000 values),
-        OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
+        says, or has, with what it builds on, more than 16 MiB or 250,000 values; or it takes
+        more than 30 seconds), OUT_OF_RANGE (COMPACTED: also where one has been pruned
+        since), DATA_LOSS (CORRUPT). A member compares one pair at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -104,8 +104,9 @@ class CheckpointServiceStub:
     """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
     msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-    says, or has, with what it builds on, more than 16 MiB or 250,000 values),
-    OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
+    says, or has, with what it builds on, more than 16 MiB or 250,000 values; or it takes
+    more than 30 seconds), OUT_OF_RANGE (COMPACTED: also where one has been pruned
+    since), DATA_LOSS (CORRUPT). A member compares one pair at a time.
     """
     PutGroupCheckpoint: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutGroupCheckpointRequest, _checkpoint_service_pb2.PutGroupCheckpointResponse]
     """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
@@ -202,8 +203,9 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
     msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-    says, or has, with what it builds on, more than 16 MiB or 250,000 values),
-    OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
+    says, or has, with what it builds on, more than 16 MiB or 250,000 values; or it takes
+    more than 30 seconds), OUT_OF_RANGE (COMPACTED: also where one has been pruned
+    since), DATA_LOSS (CORRUPT). A member compares one pair at a time.
     """
     PutGroupCheckpoint: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PutGroupCheckpointRequest, _checkpoint_service_pb2.PutGroupCheckpointResponse]  # type: ignore[assignment]
     """PutGroupCheckpoint notes one checkpoint of each of several agents, at one revision:
@@ -357,8 +359,9 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         """DiffCheckpoints compares the content of two checkpoints, which must be JSON or
         msgpack. Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_COMPARABLE: one is of another type, is not of the type it
-        says, or has, with what it builds on, more than 16 MiB or 250,000 values),
-        OUT_OF_RANGE (COMPACTED: also where one has been pruned since), DATA_LOSS (CORRUPT).
+        says, or has, with what it builds on, more than 16 MiB or 250,000 values; or it takes
+        more than 30 seconds), OUT_OF_RANGE (COMPACTED: also where one has been pruned
+        since), DATA_LOSS (CORRUPT). A member compares one pair at a time.
         """
 
     @_abc_1.abstractmethod

@@ -225,6 +225,8 @@ def test_what_nobody_knows_forces_nothing() -> None:
     assert judged(unknown).validity == "valid"
     loosed = [*without("c3"), mark(3, 27.0, pinned=False)._replace(type="info")]
     assert judged(loosed).validity == "valid"
+    unsaid = loosed[-1]._replace(end=None)
+    assert judged([*without("c3"), unsaid]).validity == "valid"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tests.checkers.brute import serializable
 from tests.checkers.simulated import Asked, events_of, record
 
 OPS_PER_SECOND_MIN = 8_000
+OUTCOMES: tuple[Outcome, ...] = ("ok", "ok", "ok", "info", "fail")
 
 
 def r(key: str, *seen: int) -> Micro:
@@ -224,7 +225,7 @@ def tiny(draw: st.DrawFn) -> list[Transaction]:
     element = 0
     for number in range(count):
         micros = []
-        base, outcome = dict(lists), draw(st.sampled_from(["ok", "ok", "ok", "info", "fail"]))
+        base, outcome = dict(lists), draw(st.sampled_from(OUTCOMES))
         for f, key in draw(
             st.lists(
                 st.tuples(st.sampled_from("ra"), st.sampled_from("xy")), min_size=1, max_size=3
@@ -313,7 +314,7 @@ def asked(
 ) -> Asked:
     value = {"id": f"a{number}", "ops": ops}
     told = None if answer is None else {"ops": answer, "failed_compares": number % 2}
-    outcome = "info" if answer is None else "ok"
+    outcome: Outcome = "info" if answer is None else "ok"
     end = None if answer is None else began + 0.5
     return Asked(number, "txn", "", value, began, end, outcome, told, revision, "a")
 
@@ -425,7 +426,8 @@ def test_what_is_no_transaction_is_refused() -> None:
 
 def long(count: int) -> list[Transaction]:
     """A sound history, ten at a time, of lists that are left before they are long."""
-    draws, lists, done, element = random.Random(3), {}, [], 0
+    lists: dict[str, tuple[int, ...]] = {}
+    draws, done, element = random.Random(3), [], 0
     for number in range(count):
         micros = []
         for _ in range(draws.randint(1, 4)):

@@ -106,7 +106,9 @@ def enough() -> list[Asked]:
     slow = segment("now", 5, message(10), end="WATCH_TOO_SLOW")
     gone = segment("past", 1, end="COMPACTED", details={"oldest_revision": "12"})
     compact = Asked(800, "compact", "", {"back": 9}, 75.0, 75.5, "ok", {"revision": 11}, 60)
-    return [*whole()[:-1], *more, compact, watch(80.0, slow), watch(81.0, gone), log()]
+    # What failed is written down with what it was asked with.
+    failed = compact._replace(process=801, type="fail", answer={"back": 9}, revision=0)
+    return [*whole()[:-1], *more, compact, failed, watch(80.0, slow), watch(81.0, gone), log()]
 
 
 def judged(run: list[Asked], **changes: Any) -> Verdict:

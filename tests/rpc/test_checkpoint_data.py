@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ import pytest
 
 from raftstate import content
 from raftstate.core import keys
-from raftstate.rpc import diffs
+from raftstate.rpc import comparing, diffs
 from raftstate.rpc.errors import Failure
 from raftstate.v1.agent_service_pb2 import GetAgentRequest
 from raftstate.v1.checkpoint_service_pb2 import (
@@ -269,45 +270,95 @@ def test_what_is_said_of_differences_is_bounded() -> None:
 
 def test_one_pair_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A member compares one pair. Who waits no longer leaves the next its turn only when the
-    thread is done; until then nothing is read for it.
+    A member compares one pair, and reads nothing for the next before that; who waits no
+    longer makes room, and takes the process along.
     """
-    release, at_it, read_for = asyncio.Event(), [0], [0]
-    compared, pieces = diffs._compared, diffs.pieces
+    under_way, most, made = [0], [0], list[Any]()
+    process = diffs._process
+
+    @asynccontextmanager
+    async def counted() -> AsyncIterator[Any]:
+        async with process() as one:
+            made.append(one)
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            try:
+                yield one
+            finally:
+                under_way[0] -= 1
 
     async def story(b: Bench) -> None:
-        loop = asyncio.get_running_loop()
-
-        def slow(*parts: Any) -> Any:
-            at_it[0] += 1
-            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
-            return compared(*parts)
-
-        def counted(*of: Any) -> Any:
-            read_for[0] += 1
-            return pieces(*of)
-
-        monkeypatch.setattr(diffs, "_compared", slow)
-        monkeypatch.setattr(diffs, "pieces", counted)
+        monkeypatch.setattr(diffs, "_process", counted)
         fence = await b.own("a")
         await save_value(b, fence, 1)
         await save_value(b, fence, 2)
-        calls = [diff(b)]
-        await until(lambda: at_it[0] == 1, "the first is compared")
-        calls += [diff(b), diff(b)]
-        await until(lambda: b.fake.read_points >= 3, "the others have come")
-        for call in calls[:2]:
-            call.cancel()
-        ended = ("/raftstate.v1.CheckpointService/DiffCheckpoints", "CANCELLED")
-        await until(lambda: b.calls.count(ended) == 2, "the server has noticed")
+        with monkeypatch.context() as patched:
+            patched.setattr(diffs, "_START", "import time; time.sleep(60)")
+            calls = [diff(b) for _ in range(3)]
+            await until(lambda: under_way[0] == 1, "the first is compared")
         await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
-        assert (at_it[0], read_for[0]) == (1, 2)
-        release.set()
-        answer = await calls[2]
-        assert [one.after for one in answer.differences] == ["2"]
-        assert (await diff(b)).differences == answer.differences
+        assert len(made) == 1
+        for call in calls:
+            call.cancel()
+        await until(lambda: made[0].returncode is not None, "it is gone")
+        answers = await asyncio.gather(*(diff(b) for _ in range(3)))
+        assert [[one.after for one in answer.differences] for answer in answers] == [["2"]] * 3
+        assert most[0] == 1
 
     run(story)
+
+
+ENDS: dict[str, tuple[str, str, str]] = {
+    "it takes too long": (
+        "import sys, time; sys.stdin.read(); time.sleep(60)",
+        "FAILED_PRECONDITION",
+        "NOT_COMPARABLE",
+    ),
+    "it is killed": (
+        "import os; os.kill(os.getpid(), 9)",
+        "FAILED_PRECONDITION",
+        "NOT_COMPARABLE",
+    ),
+    "it takes nothing, and fails": ("raise SystemExit(3)", "INTERNAL", "INTERNAL"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_comparison_that_does_not_come_to_an_end(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Too much for the process is too much to compare; what it does of itself is a bug. The
+    next one is compared as ever.
+    """
+    start, code, reason = ENDS[name]
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        for text in ("x" * 500_000, "y" * 500_000):
+            await save_value(b, fence, text)
+        with monkeypatch.context() as patched:
+            patched.setattr(diffs, "_START", start)
+            if "sleep" in start:
+                patched.setattr(diffs, "PATIENCE_S", 0.3)
+            found = await refused(diff(b))
+            assert (found.code, found.reason) == (code, reason)
+        assert len((await diff(b)).differences) == 1
+
+    run(story)
+
+
+def test_what_takes_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The process says so of the one that it was at.
+    """
+
+    def too_much(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(content, "restore_value", too_much)
+    said = comparing.compared([[], []], 1, 1, 1)
+    assert said == {"wrong": 0, "why": "it takes too much memory"}
 
 
 def test_a_look_at_the_records_is_enough_to_refuse() -> None:
