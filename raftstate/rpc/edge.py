@@ -131,6 +131,10 @@ def _driven(generator: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Handl
     async def driven(request: Any, context: Any) -> None:
         async with aclosing(generator(request, context)) as responses:
             async for response in responses:
-                await context.write(response)
+                try:
+                    await context.write(response)
+                except grpc.aio.InternalError as error:
+                    # The connection is gone, and grpc has not told us yet.
+                    raise asyncio.CancelledError("the client has gone") from error
 
     return driven

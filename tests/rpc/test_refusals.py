@@ -683,7 +683,9 @@ def test_a_waiter_that_goes_away_is_taken_out_of_the_queue() -> None:
             await b.open("s2")
             first, second = (
                 b.agents.AcquireOwnership(
-                    AcquireOwnershipRequest(request_id=one, agent_id="a", mode=ACQUIRE_MODE_WAIT)
+                    AcquireOwnershipRequest(
+                        request_id=one, agent_id="a", mode=ACQUIRE_MODE_WAIT
+                    )
                 )
                 for one in (b.request_id("s2"), b.request_id("s2"))
             )

@@ -285,6 +285,34 @@ def test_a_call_under_which_the_server_stops_is_no_failure(
     assert caplog.records == []
 
 
+def test_a_stream_to_a_client_that_has_gone_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    What cannot be written any more ends the call, before grpc has told of the client's end.
+    """
+    counted: list[str] = []
+    edge = Edge(lambda _, code, __: counted.append(code))
+
+    async def write(_: Any) -> None:
+        raise grpc.aio.InternalError("the connection is gone")
+
+    async def behaviour(_: Any, __: Any) -> AsyncIterator[int]:
+        yield 1
+
+    async def continuation(_: Any) -> Any:
+        return grpc.unary_stream_rpc_method_handler(behaviour)
+
+    async def tell() -> None:
+        wrapped = await edge.intercept_service(continuation, SimpleNamespace(method="/x"))
+        with pytest.raises(asyncio.CancelledError):
+            await wrapped.unary_stream(None, SimpleNamespace(write=write))
+
+    asyncio.run(tell())
+    assert counted == ["CANCELLED"]
+    assert caplog.records == []
+
+
 # --- how much is under way -----------------------------------------------------------
 
 
