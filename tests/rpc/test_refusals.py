@@ -679,13 +679,11 @@ def test_a_waiter_that_goes_away_is_taken_out_of_the_queue() -> None:
         async with bench() as b:
             await b.open()
             await b.own("a")
-            owner, opened = b.request_id(), b.opened_revision
+            owner, opened, wait = b.request_id(), b.opened_revision, ACQUIRE_MODE_WAIT
             await b.open("s2")
             first, second = (
                 b.agents.AcquireOwnership(
-                    AcquireOwnershipRequest(
-                        request_id=one, agent_id="a", mode=ACQUIRE_MODE_WAIT
-                    )
+                    AcquireOwnershipRequest(request_id=one, agent_id="a", mode=wait)
                 )
                 for one in (b.request_id("s2"), b.request_id("s2"))
             )

@@ -313,6 +313,47 @@ def test_a_stream_to_a_client_that_has_gone_is_no_failure(
     assert caplog.records == []
 
 
+def test_a_message_that_cannot_be_sent_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    The client has gone: the generator is closed at once, and the call is counted as
+    cancelled.
+    """
+    counted: list[str] = []
+    closed: list[bool] = []
+    edge = Edge(lambda _, code, __: counted.append(code))
+
+    class Broken(grpc.aio.InternalError):  # type: ignore[misc]  # grpc is untyped
+        pass
+
+    class Gone:
+        async def write(self, _: Any) -> None:
+            raise Broken
+
+    async def behaviour(_: Any, __: Any) -> Any:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    handler = grpc.unary_stream_rpc_method_handler(behaviour)
+
+    async def continuation(_: Any) -> Any:
+        return handler
+
+    async def tell() -> None:
+        wrapped = await edge.intercept_service(continuation, SimpleNamespace(method="/x"))
+        with pytest.raises(asyncio.CancelledError):
+            await wrapped.unary_stream(None, Gone())
+
+    asyncio.run(tell())
+    assert counted == ["CANCELLED"]
+    assert closed == [True]
+    assert caplog.records == []
+
+
 # --- how much is under way -----------------------------------------------------------
 
 
