@@ -49,7 +49,7 @@ _FORMAT = 1
 _DELTA_DEPTH_MAX = 2 * DEPTH_MAX + 4
 _MSGPACK_TYPES = frozenset({MSGPACK, "application/x-msgpack", "application/vnd.msgpack"})
 # A text, or one that nobody has ended: so there is no second look at any byte.
-_STRING = re.compile(rb'''"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)''', re.DOTALL)
+_STRING = re.compile(rb""""[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)""", re.DOTALL)
 # What may leave half a character behind, which no encoding can hold.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SCALARS = (type(None), bool, int, float, str, bytes)
