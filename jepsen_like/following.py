@@ -109,14 +109,15 @@ class Following:
         self._start = start
         self._segments: list[dict[str, Any]] = []
         self._token = ""
-        self._revision = 0  # of the message that the token came with
+        self._revision = 0  # up to which the token says that all was told
         self._over = False
         self._error = ""
 
     def go_on_from(self, before: Following) -> None:
         """Begin with the token that another one came to; from now, if it has none."""
-        self._token, self._revision = before._token, before._revision
-        if not self._token:
+        if before._token:
+            self._token, self._revision = before._token, before._revision
+        else:
             self._start = Start("now")
 
     async def until(self, end: float, node: str) -> None:
@@ -204,6 +205,9 @@ class Following:
             progress_ms=PROGRESS_MS,
             with_previous=self.previous,
         )
+        if how == "future":
+            # A mark may name an earlier revision; what a token begins with is this one.
+            self._revision = revision - 1
         segment = {"node": node, "start": how, "revision": revision, "messages": []}
         self._segments.append(segment)
         return request, segment
@@ -233,7 +237,8 @@ class Following:
             return False
         segment["messages"].append(_told(answer, self._root))
         if answer.resume_token:
-            self._token, self._revision = answer.resume_token, answer.header.revision
+            self._token = answer.resume_token
+            self._revision = max(self._revision, answer.header.revision)
         return True
 
     def _ended(self, segment: dict[str, Any], error: RaftStateError) -> None:

@@ -14,7 +14,7 @@ newest checkpoint. Their work is
     w = events x r                r: seconds to replay one event, as `restore` measured;
     w = seconds since then        if nothing was measured: to do them took no less
 
-and with u = w / steps, the work of one more step, a checkpoint is due when
+and with u, the work of one more step (the mean of those taken), a checkpoint is due when
 
     w + u > target
 
@@ -45,12 +45,16 @@ _WEIGHT: Final = 0.25
 
 
 class Since(NamedTuple):
-    """What has happened since the newest checkpoint, the step at hand included."""
+    """What has happened since the newest checkpoint, the step at hand included.
+
+    `inherited` of the events are the last owner's; steps and seconds are all this one's.
+    """
 
     steps: int
     events: int
     bytes: int
     seconds: float
+    inherited: int = 0
 
 
 @dataclass(slots=True)
@@ -137,10 +141,11 @@ class ForRpo:
     def due(self, since: Since, costs: Costs) -> bool:
         assert self.target is not None
         if costs.replay_event is None:
-            work = since.seconds
+            work = own = since.seconds
         else:
             work = since.events * costs.replay_event
-        if work + work / since.steps > self.target:
+            own = (since.events - since.inherited) * costs.replay_event
+        if work + own / since.steps > self.target:
             return True
         if self.mtbf is None or costs.checkpoint is None:
             return False
@@ -162,7 +167,7 @@ class Autosave:
         self._policy = policy
         self._clock = clock
         self._steps = 0
-        self._events = events
+        self._events = self._inherited = events
         self._bytes = size
         self._at = clock()
 
@@ -174,7 +179,11 @@ class Autosave:
     def due(self, events: int, size: int) -> bool:
         """Whether a step of so many events and bytes should carry a checkpoint."""
         since = Since(
-            self._steps + 1, self._events + events, self._bytes + size, self._clock() - self._at
+            steps=self._steps + 1,
+            events=self._events + events,
+            bytes=self._bytes + size,
+            seconds=self._clock() - self._at,
+            inherited=self._inherited,
         )
         return self._policy is not None and self._policy.due(since, self.costs)
 
@@ -187,7 +196,7 @@ class Autosave:
 
     def saved(self, began: float) -> None:
         """A checkpoint was committed, of which the work began then."""
-        self._steps = self._events = self._bytes = 0
+        self._steps = self._events = self._bytes = self._inherited = 0
         self._at = self._clock()
         self.costs.saved(self._at - began)
 

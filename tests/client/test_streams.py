@@ -320,18 +320,19 @@ async def test_only_one_consumer_of_a_name_goes_on() -> None:
     """
     async with stores(2) as (_, (store, other)):
         await some(store, "s", 3)
-        proceed = asyncio.Event()
+        began, proceed = asyncio.Event(), asyncio.Event()
 
         async def slowly(_: Event) -> None:
+            began.set()
             await proceed.wait()
 
         second = asyncio.create_task(other.projection("p", slowly).catch_up())
-        await asyncio.sleep(0)
+        await began.wait()
         first = store.projection("p", lambda _: None)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(first.catch_up()).add_done_callback(lambda _: proceed.set())
-            with pytest.raises(Conflict) as refused:
-                await second
+        await first.catch_up()
+        proceed.set()
+        with pytest.raises(Conflict) as refused:
+            await second
         await some(store, "t", 1)
         await first.catch_up()
         saved = await store.get_projection("p")

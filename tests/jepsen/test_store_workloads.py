@@ -15,6 +15,8 @@ import pytest
 
 from jepsen_like import keyspace
 from jepsen_like.checkers.checkpoints import Recipe, parts_of
+from jepsen_like.clients import Shared
+from jepsen_like.following import Following, Start
 from jepsen_like.keyspace import Value, guarded
 from jepsen_like.protocols import PENDING, Context, Generator, Op, Record, Workload
 from jepsen_like.protocols import Site as RunSite
@@ -187,6 +189,37 @@ def test_a_compare_that_fails_is_tried_again_with_what_was_read() -> None:
     assert known[b"k"].data == b"v20+"
     lost, way, _ = asyncio.run(tried(99))
     assert (lost.answer, lost.failed, len(way.compared)) == (None, keyspace.TRIES, 5)
+
+
+# --- following ---------------------------------------------------------------------
+
+
+def test_a_token_of_a_watch_from_the_future_begins_there(tmp_path: Path) -> None:
+    """
+    Whatever its marks say of how far its member is: what comes before is not its own.
+    """
+
+    @asynchronous
+    async def run() -> None:
+        async with bench() as served:
+            site = RunSite({"n1": f"127.0.0.1:{served.port}"}, "run", 3, tmp_path)
+            shared = Shared(site, "watch")
+            await shared.open(shared)
+            try:
+                loop = asyncio.get_running_loop()
+                ahead = Following(shared, b"run/", "", False, Start("future", ahead=50))
+                await ahead.until(loop.time() + 0.4, "n1")
+                again = Following(shared, b"run/", "", False, Start("resume"))
+                again.go_on_from(ahead)
+                await again.until(loop.time() + 0.4, "n1")
+                first, last = (one.done("n1").value["segments"][0] for one in (ahead, again))
+            finally:
+                await shared.close(shared)
+        assert (first["start"], last["start"]) == ("future", "resume")
+        assert first["messages"][-1][0] < first["revision"]
+        assert last["revision"] == first["revision"] - 1
+
+    run()
 
 
 # --- the whole of it -----------------------------------------------------------

@@ -231,6 +231,7 @@ class World:
             and all(node.is_up or self._was_replaced(node) for node in self.members())
             and not any(node.unanswered for node in self.nodes.values())
             and invariants.converged(node.status for node in self.members() if node.is_up)
+            and self.store.is_swept
         )
 
     def _was_replaced(self, node: SimNode) -> bool:
@@ -253,7 +254,8 @@ class World:
             for node in self.members()
         ]
         busy = sum(not task.done for task in self.fleet.tasks)
-        return f"not at rest {SETTLE_S} s after the heal: {busy} clients busy; {nodes}"
+        left = "" if self.store.is_swept else "; garbage is left"
+        return f"not at rest {SETTLE_S} s after the heal: {busy} clients busy; {nodes}{left}"
 
     def judge(self) -> None:
         """Compare what the members hold with what the clients were told."""

@@ -86,6 +86,12 @@ class Traffic:
         place = self.common.fleet.place
         place.after(self.common.habits.watch_s, self._follow)
 
+    @property
+    def is_swept(self) -> bool:
+        """Whether all that was given up is gone, as far as is committed. The leader sees to
+        that when nothing else is to do."""
+        return not history.read_mark(self.common.chronicle.witness).has_work
+
     def judge(self, nodes: Iterable[SimNode]) -> None:
         """What clients were told against what happened, and what members hold."""
         common = self.common
