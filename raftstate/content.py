@@ -109,11 +109,14 @@ def encode(value: Any, content_type: str) -> bytes:
     """A plain value as data of a type. Raises ContentError."""
     kind = family(content_type)
     try:
+        _check(value, _DELTA_DEPTH_MAX, (str,) if kind == "json" else _KEYS)
         if kind == "json":
             return _json(value).encode()
         if kind == "msgpack":
             packed: bytes = msgpack.packb(value, use_bin_type=True, strict_types=True)
             return packed
+    except ContentError:
+        raise
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ContentError(f"not a value of {content_type}: {error}") from error
     raise ContentError(f"{content_type!r} has no structure known here")
@@ -211,7 +214,7 @@ def _too_deep(depth_max: int) -> ContentError:
     return ContentError(f"more than {depth_max} levels")
 
 
-def _check(value: Any, depth_max: int) -> None:
+def _check(value: Any, depth_max: int, keys: tuple[type, ...] = _KEYS) -> None:
     """Raise ContentError unless a value is plain, and not too deep."""
     level, depth = [value], 0
     while level:
@@ -220,8 +223,8 @@ def _check(value: Any, depth_max: int) -> None:
         below: list[Any] = []
         for one in level:
             if type(one) is dict:
-                if not all(type(key) in _KEYS for key in one):
-                    raise ContentError("a key is neither a text nor bytes nor an integer")
+                if not all(type(key) in keys for key in one):
+                    raise ContentError("a key is not of a type that keys may be of")
                 below.extend(one.values())
             elif type(one) is list:
                 below.extend(one)

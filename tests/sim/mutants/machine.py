@@ -82,7 +82,7 @@ def _remember_nothing(patch: Patch) -> None:
     patch.replace(sessions, "once", once)
 
 
-@mutant(expects="same_answer", known=1)
+@mutant(expects="same_answer", known=3)
 def remember_no_outcome(patch: Patch) -> None:
     """The machine carries out every retry again: two answers to one request differ."""
     _remember_nothing(patch)

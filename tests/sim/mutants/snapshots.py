@@ -29,7 +29,7 @@ def forget_the_session_table_in_the_snapshot(patch: Patch) -> None:
     patch.replace(disk, "decode_map", decode_map)
 
 
-@mutant(expects="snapshot_is_of_the_log", known=1)
+@mutant(expects="snapshot_is_of_the_log", known=2)
 def cut_the_log_before_the_snapshot_is_durable(patch: Patch) -> None:
     """The log is cut when a copy begins: if the copy fails, or the power does, nothing
     holds what was cut. Found when it is cut."""
