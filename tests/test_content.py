@@ -172,7 +172,9 @@ PACKED = values(
 )
 
 
-@pytest.mark.parametrize(("kind", "source"), [(JSON, TEXTS), (MSGPACK, PACKED)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "source"), [(JSON, TEXTS), (MSGPACK, PACKED)], ids=["json", "msgpack"]
+)
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_delta_leads_exactly_to_where_it_should(

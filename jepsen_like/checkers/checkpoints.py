@@ -18,6 +18,7 @@ checker makes them again. Every save has an id that no other has, and carries it
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,16 +46,27 @@ class Recipe(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def part(seed: int, agent: str, place: int, number: int, size: int) -> bytes:
-    """One part of a state."""
-    return random.Random(f"{seed}/{agent}/{place}/{number}").randbytes(size)
+def part(seed: int, agent: str, place: int, number: int, size: int) -> str:
+    """One part of a state: a text."""
+    return random.Random(f"{seed}/{agent}/{place}/{number}").randbytes(size // 2).hex()
 
 
-def parts_of(recipe: Recipe) -> list[bytes]:
-    """A state, part by part."""
+def parts_of(recipe: Recipe) -> list[str]:
+    """The parts of a state."""
     return [
         part(recipe.seed, recipe.agent, place, number, recipe.size)
         for place, number in enumerate(recipe.parts)
+    ]
+
+
+def pieces_of(recipe: Recipe) -> list[bytes]:
+    """A state, which is its parts as a list in JSON, cut so that a part that stays the
+    same is a piece that does."""
+    texts = parts_of(recipe)
+    last = len(texts) - 1
+    return [
+        f"{',' if place else '['}{json.dumps(text)}{']' if place == last else ''}".encode()
+        for place, text in enumerate(texts)
     ]
 
 
@@ -67,7 +79,7 @@ def digest(data: bytes) -> str:
 def digest_of(recipe: Recipe) -> str:
     """The digest of the state that a recipe makes."""
     whole = hashlib.blake2b(digest_size=16)
-    for one in parts_of(recipe):
+    for one in pieces_of(recipe):
         whole.update(one)
     return whole.hexdigest()
 

@@ -20,7 +20,14 @@ from typing import Any, Final
 
 from jepsen_like import generator as gen
 from jepsen_like.checkers import checkpoints
-from jepsen_like.checkers.checkpoints import KEEP_LAST, LABEL, Recipe, digest, parts_of
+from jepsen_like.checkers.checkpoints import (
+    KEEP_LAST,
+    LABEL,
+    Recipe,
+    digest,
+    parts_of,
+    pieces_of,
+)
 from jepsen_like.clients import (
     PAUSE_S,
     TIMEOUT_S,
@@ -84,10 +91,12 @@ SIZES: Final = (200, 2_000, 10_000, 30_000)
 LARGE: Final = 270_000
 LARGE_EVERY: Final = 12
 WHOLE_MAX: Final = 1 << 20  # of what is sent in one piece
-DELTA: Final = 0.4
+DELTAS: Final = 0.4
 CHUNKED: Final = 0.4
 CHAIN_MAX: Final = 6
 TAG: Final = "marked"
+JSON: Final = "application/json"
+DELTA: Final = "application/vnd.raftstate.delta+json"
 RECENT: Final = 4
 READ_S: Final = 3.0
 _GONE: Final = (AgentNotFound, CheckpointNotFound)
@@ -107,7 +116,7 @@ def operation(thread: str, draws: random.Random, count: int) -> Op:
             "id": f"c{number}-{count}",
             "parts": _numbers(count // LARGE_EVERY if large else count),
             "size": LARGE if large else SIZES[number],
-            "delta": draws.random() < DELTA,
+            "delta": draws.random() < DELTAS,
             "chunked": draws.random() < CHUNKED,
             "tag": draws.random() < 0.15,
             "pinned": draws.random() < 0.05,
@@ -148,21 +157,34 @@ def final(seed: int, nodes: tuple[str, ...]) -> Generator:
 
 
 def as_delta(recipe: Recipe, base: Sequence[int]) -> bytes:
-    """What leads from a state to another one of parts as large."""
-    changed = [place for place in range(PARTS) if recipe.parts[place] != base[place]]
-    parts = parts_of(recipe)
-    head = json.dumps({"size": recipe.size, "places": changed}).encode()
-    return head + b"\n" + b"".join(parts[place] for place in changed)
+    """What leads from a state to another one of as many parts, as the SDK writes it: who
+    takes over from us reads it."""
+    edits: list[Any] = []
+    for number, before, text in zip(recipe.parts, base, parts_of(recipe), strict=True):
+        if number != before:
+            edits.append(["=", text])
+        elif edits and isinstance(edits[-1], int):
+            edits[-1] += 1
+        else:
+            edits.append(1)
+    node = None if tuple(base) == recipe.parts else ["l", edits]
+    return _json([1, node])
 
 
 def apply_delta(state: bytes, delta: bytes) -> bytes:
     """The state that a delta leads to."""
-    head, _, data = delta.partition(b"\n")
-    told = json.loads(head)
-    size, made = told["size"], bytearray(state)
-    for at, place in enumerate(told["places"]):
-        made[place * size : (place + 1) * size] = data[at * size : (at + 1) * size]
-    return bytes(made)
+    before, (_, node) = json.loads(state), json.loads(delta)
+    if node is None:
+        return state
+    after: list[str] = []
+    for edit in node[1]:
+        kept = isinstance(edit, int)
+        after += before[len(after) : len(after) + edit] if kept else [edit[1]]
+    return _json(after)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +351,7 @@ class CheckpointClient(SharingClient):
         base, size = self._memory.base, recipe.size * PARTS
         new = NewCheckpoint(
             labels=[Label(name=LABEL, value=asked["id"])],
-            content_type="application/octet-stream",
+            content_type=JSON,
             tags=[TAG] if asked["tag"] else [],
             pinned=asked["pinned"],
         )
@@ -337,13 +359,13 @@ class CheckpointClient(SharingClient):
         alike = base is not None and base[2] == recipe.size
         if asked["delta"] and base is not None and alike and self._memory.chain < CHAIN_MAX:
             new.base_checkpoint_id = base[0]
-            new.data = as_delta(recipe, base[1])
+            new.data, new.content_type = as_delta(recipe, base[1]), DELTA
             told["delta"] = True
         elif asked["chunked"] or size > WHOLE_MAX:
-            told["uploaded"] = await self._upload(agent_id, parts_of(recipe), new)
+            told["uploaded"] = await self._upload(agent_id, pieces_of(recipe), new)
             told["chunks"] = len(new.chunks)
         else:
-            new.data = b"".join(parts_of(recipe))
+            new.data = b"".join(pieces_of(recipe))
         return new, told
 
     async def _upload(self, agent_id: str, parts: Sequence[bytes], new: NewCheckpoint) -> int:

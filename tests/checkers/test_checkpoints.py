@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from jepsen_like.checkers.checkpoints import (
     digest,
     digest_of,
     parts_of,
+    pieces_of,
 )
 from jepsen_like.checkers.history import MalformedHistory
 from jepsen_like.protocols import Record, Verdict
@@ -255,10 +257,11 @@ def test_a_recipe_says_every_byte() -> None:
     one = recipe(6)
     other = one._replace(parts=(6, 4))
 
-    assert digest_of(one) == digest(b"".join(parts_of(one)))
+    assert digest_of(one) == digest(b"".join(pieces_of(one)))
     assert digest_of(one) != digest_of(other)
     assert parts_of(one)[0] == parts_of(other)[0]
     assert parts_of(one)[0] != parts_of(one)[1]
+    assert json.loads(b"".join(pieces_of(one))) == parts_of(one)
 
 
 def test_what_is_no_save_is_refused() -> None:

@@ -21,7 +21,15 @@ from raftstate.errors import (
     ProjectionNotFound,
     StreamNotFound,
 )
-from raftstate.v1.event_service_pb2 import Event, NewEvent, ReadAllResponse, ReadEventsResponse
+from raftstate.v1.event_service_pb2 import (
+    AuditEnd,
+    Event,
+    ExportAuditResponse,
+    NewEvent,
+    ReadAllResponse,
+    ReadEventsResponse,
+    StreamInfo,
+)
 from raftstate.v1.kv_service_pb2 import TxnOp
 from tests.client.scripted import Drop, Member, asynchronous, members, store_of
 from tests.client.test_end_to_end import stores
@@ -232,6 +240,54 @@ async def test_a_read_that_breaks_goes_on(everything: bool, backwards: bool, mos
     order = [7, 6, 5, 4, 3, 2, 1] if backwards else [1, 2, 3, 4, 5, 6, 7]
     assert found == order[: most or None]
     assert again == [7, 6, 5, 4, 3, 2, 1]
+
+
+class Exporting(Member):
+    """A member whose export breaks after so many messages, and which cuts it otherwise
+    each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaks = [1, 4]
+        self.revisions: list[int] = []
+
+    async def ExportAudit(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.revisions.append(request.revision)
+        size = 2 + len(self.breaks)
+        streams = [StreamInfo(stream_id=f"s{n}") for n in range(5)]
+        events = [Event(stream_id="s0", seq=n) for n in range(9)]
+        header = self.header()
+        header.revision = 7
+        messages = [
+            ExportAuditResponse(header=header, streams=streams[at : at + size])
+            for at in range(0, 5, size)
+        ]
+        messages += [
+            ExportAuditResponse(header=header, events=events[at : at + size])
+            for at in range(0, 9, size)
+        ]
+        stop = self.breaks.pop(0) if self.breaks else 99
+        for sent, message in enumerate(messages):
+            if sent == stop:
+                await self.act(Drop(), context)
+            yield message
+        yield ExportAuditResponse(header=header, end=AuditEnd(streams=5, events=9))
+
+
+@asynchronous
+async def test_an_export_that_breaks_goes_on() -> None:
+    """
+    At the revision that it began with, without a gap and with nothing twice.
+    """
+    async with members(1, kind=Exporting) as (member,), store_of(member) as store:
+        answers = [one async for one in store.export_audit()]
+
+    assert [info.stream_id for one in answers for info in one.streams] == [
+        f"s{n}" for n in range(5)
+    ]
+    assert [event.seq for one in answers for event in one.events] == list(range(9))
+    assert [one.HasField("end") for one in answers].count(True) == 1
+    assert member.revisions == [0, 7, 7]
 
 
 # --- projections -------------------------------------------------------------

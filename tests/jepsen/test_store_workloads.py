@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from jepsen_like import keyspace
-from jepsen_like.checkers.checkpoints import Recipe, parts_of
+from jepsen_like.checkers.checkpoints import Recipe, pieces_of
 from jepsen_like.clients import Shared
 from jepsen_like.following import Following, Start
 from jepsen_like.keyspace import Value, guarded
 from jepsen_like.protocols import PENDING, Context, Generator, Op, Record, Workload
 from jepsen_like.protocols import Site as RunSite
 from jepsen_like.workloads import append, bank, checkpoints, watch
+from raftstate import content
 from raftstate.v1.kv_service_pb2 import (
     GetResponse,
     KeyValue,
@@ -121,17 +122,21 @@ def test_every_kind_of_watch_and_write_is_drawn() -> None:
 
 def test_a_delta_leads_from_one_state_to_another() -> None:
     """
-    Over several of them, and whatever parts have changed.
+    Over several of them, whatever parts have changed; and the SDK reads it alike.
     """
     draws = random.Random(1)
     states = [
-        Recipe(1, "0", tuple(draws.randrange(3) for _ in range(checkpoints.PARTS)), 40)
-        for _ in range(8)
+        Recipe(1, "0", tuple(draws.randrange(2) for _ in range(checkpoints.PARTS)), 40)
+        for _ in range(12)
     ]
-    made = b"".join(parts_of(states[0]))
+    made = b"".join(pieces_of(states[0]))
+    chain = [(made, checkpoints.JSON)]
     for before, after in pairwise(states):
-        made = checkpoints.apply_delta(made, checkpoints.as_delta(after, before.parts))
-        assert made == b"".join(parts_of(after))
+        delta = checkpoints.as_delta(after, before.parts)
+        made = checkpoints.apply_delta(made, delta)
+        chain.append((delta, checkpoints.DELTA))
+        assert made == b"".join(pieces_of(after))
+        assert content.restore(chain) == (made, checkpoints.JSON)
 
 
 def test_large_states_change_little_from_one_to_the_next() -> None:
@@ -247,6 +252,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Record:
     patch.setattr(watch, "CATCH_UP_S", 0.5)
     patch.setattr(watch, "SETTLE_S", 0.1)
     patch.setattr(watch, "FLOOD", 3)
+    patch.setattr(watch, "STALL_S", 1.0)
     run()
     patch.undo()
     return found[0]
