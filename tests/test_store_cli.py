@@ -38,9 +38,9 @@ class Served:
 
         return _on(self._loop, done())
 
-    def run(self, *arguments: str, data: bytes = b"") -> Result:
+    def run(self, *arguments: str, data: bytes = b"", timeout: float = 10.0) -> Result:
         """Run a command against it."""
-        asked = [*arguments, "--endpoints", self.endpoint, "--timeout", "0.7"]
+        asked = [*arguments, "--endpoints", self.endpoint, "--timeout", str(timeout)]
         return CliRunner().invoke(cli, asked, input=data)
 
 
@@ -124,10 +124,10 @@ def test_the_exit_status_says_whether_it_happened(served: Served) -> None:
         propose(command, ticket)
 
     served.fake.propose = forgetful  # type: ignore[method-assign]
-    unknown = served.run("kv", "put", "a", "x")
+    unknown = served.run("kv", "put", "a", "x", timeout=1.0)
     served.fake.forgetful = False
     served.fake.failing = Unavailable("NO_QUORUM", definite=True)
-    failed = served.run("kv", "get", "a")
+    failed = served.run("kv", "get", "a", timeout=0.5)
     served.fake.failing = None
 
     found = [one.exit_code for one in (wrong, refused, unknown, failed)]
@@ -190,7 +190,7 @@ def test_an_export_that_fails_leaves_nothing(served: Served, tmp_path: Path) -> 
     The file appears when it is whole, or not at all.
     """
     served.fake.failing = Unavailable("NO_QUORUM", definite=True)
-    failed = served.run("audit", "export", str(tmp_path / "audit"))
+    failed = served.run("audit", "export", str(tmp_path / "audit"), timeout=0.5)
     served.fake.failing = None
 
     assert failed.exit_code == 1

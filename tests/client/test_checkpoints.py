@@ -28,8 +28,9 @@ from raftstate.errors import (
 )
 from raftstate.v1.agent_service_pb2 import Retention
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
+from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.store_pb2 import CollectChunks, Command
-from tests.client.scripted import asynchronous, until
+from tests.client.scripted import Member, asynchronous, members, store_of, until
 from tests.client.test_end_to_end import stores
 from tests.rpc.harness import Bench
 
@@ -312,6 +313,32 @@ async def test_large_deltas_go_in_chunks_too() -> None:
 
     assert restored == state
     assert (newest.chain_length, newest.chunk_count > 1) == (4, True)
+
+
+class Truncated(Member):
+    """A member whose agent's old events are gone, and whose bundle has room for none."""
+
+    async def AcquireOwnership(self, request: Any, context: Any) -> Any:  # noqa: N802
+        granted = await super().AcquireOwnership(request, context)
+        granted.bundle.checkpoint.checkpoint_id = 1
+        granted.bundle.checkpoint.event_seq = 5
+        granted.bundle.more_events = True
+        return granted
+
+
+@asynchronous
+async def test_only_events_after_the_checkpoint_are_fetched() -> None:
+    """
+    What the bundle had no room for begins behind the checkpoint, also where it had room
+    for nothing: the events before may be truncated.
+    """
+    async with members(1, kind=Truncated) as (member,), store_of(member) as store:
+        member.events = [Event(stream_id="a", seq=n) for n in range(1, 8)]
+        async with store.own("a") as agent:
+            found = [event.seq for event in agent.events_since]
+
+    assert found == [6, 7]
+    assert [one for one in member.asked if "read" in one] == ["read from 6"]
 
 
 # --- what is damaged, and what is read ---------------------------------------
