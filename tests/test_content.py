@@ -244,6 +244,27 @@ def test_a_delta_is_as_large_as_the_change() -> None:
     assert content.make_delta(deep, [deep]) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([[1], 5], [[True], 5]),
+        ([[0.0], 5], [[-0.0], 5]),
+        ({"k": {"a": 1, "b": 2}, "l": 1}, {"k": {"b": 2, "a": 1}, "l": 1}),
+        ({"a": 1, "b": 2, "c": 3}, {"c": 3, "d": 4, "a": 1}),
+        ([1, 2, 1, 2, 1], [2, 1, 2, 1, 2]),
+        ([{}, [], ""], [[], "", {}]),
+    ],
+    ids=str,
+)
+def test_what_looks_alike_is_told_apart(before: Any, after: Any) -> None:
+    """
+    Types inside of values count, signs of zero, and the order of keys.
+    """
+    delta = content.make_delta([before, "same"], [after, "same"])
+
+    assert repr(content.apply_delta([before, "same"], delta)) == repr([after, "same"])
+
+
 BASE = {"a": 1, "l": [1, 2]}
 
 

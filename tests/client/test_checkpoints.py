@@ -280,6 +280,9 @@ async def test_a_delta_is_saved_only_where_it_is_worth_it() -> None:
         (pretty.replace(b"99", b"98"), "application/json"),
         ([noise(3_000, n).hex() for n in range(9)], ""),
         ([noise(3_000, n).hex() for n in range(10, 19)], ""),
+        ({"same": 1, "rest": noise(3_000, 20).hex()}, ""),
+        ({"same": 1, "rest": noise(3_000, 21).hex()}, ""),
+        (json.dumps(journal(100)).encode(), "application/vnd.acme+json"),
         (journal(100), ""),
         (journal(101), ""),
     ]
@@ -288,12 +291,18 @@ async def test_a_delta_is_saved_only_where_it_is_worth_it() -> None:
             for state, content_type in cases:
                 await agent.checkpoint(state, content_type=content_type)
         kept = [one async for one in store.list_checkpoints("a")][::-1]
-        found = [raftstate.decode(await store.get_checkpoint("a", n + 1)) for n in range(11)]
+        stored = [await store.get_checkpoint("a", n + 1) for n in range(len(cases))]
+        found = [raftstate.decode(one) for one in stored]
 
-    assert [one.chain_length for one in kept] == [0] * 10 + [1]
+    assert [one.chain_length for one in kept] == [0] * 13 + [1]
+    assert [one.content_type for one in stored[-3:]] == [
+        "application/vnd.acme+json",
+        "application/json",
+        "application/json",
+    ]
     assert found[3] == cases[3][0]
     assert found[5] == json.loads(pretty)
-    assert found[10] == journal(101)
+    assert found[-1] == journal(101)
 
 
 @asynchronous
