@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 
 from raftstate.client.errors import unreachable
 from raftstate.client.options import BACKOFF_MAX_S, BACKOFF_MIN_S, Options
-from raftstate.errors import ClusterMismatch, Overloaded, RaftStateError
+from raftstate.errors import (
+    ClusterMismatch,
+    NoQuorum,
+    NotLeader,
+    Quarantined,
+    RaftStateError,
+)
 from raftstate.v1.agent_service_pb2_grpc import AgentServiceStub
 from raftstate.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
@@ -91,7 +97,9 @@ class Peer:
             await asyncio.wait({self._connecting})
 
 
-_FAILED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+# Another member may do at once what these say that this one does not.
+_ELSEWHERE: Final = (NotLeader, NoQuorum, Quarantined)
+_FAILED: Final = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 
 
 class Router:
@@ -163,9 +171,10 @@ class Router:
     def follow(self, address: str, error: RaftStateError) -> None:
         """An attempt at `address` failed: go where it points, or to the next endpoint.
 
-        The target stays if somebody else's failure has already moved it."""
+        The target stays if somebody else's failure has already moved it, and where a
+        member has said itself what came of it."""
         self.heed(error)
-        if address != self._target or isinstance(error, Overloaded):
+        if address != self._target or (error.definite and not isinstance(error, _ELSEWHERE)):
             return
         if error.details.get("unreachable") == address:
             self._unreachable.add(address)

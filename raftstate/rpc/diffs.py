@@ -98,7 +98,10 @@ async def _process() -> AsyncIterator[Process]:
     """A process to compare in, which is gone afterwards."""
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-c", _START, *sys.path, stdin=PIPE, stdout=PIPE, stderr=PIPE
+            *(sys.executable, "-I", "-B", "-c", _START, *sys.path),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
         )
     except OSError as error:
         words = f"no process can be started: {error.strerror}"

@@ -159,6 +159,21 @@ async def test_refusals_are_not_retried() -> None:
 
 
 @asynchronous
+async def test_who_refuses_is_asked_next_too() -> None:
+    """
+    A leader that refuses leads still: nothing that comes next is taken to another member.
+    """
+    async with members(2) as (leader, other):
+        other.always = other.office = not_leader(leader.address)
+        leader.script.append(Refuse("CONFLICT"))
+        async with store_of(leader, other) as store:
+            await store.remove_member("n9")
+
+    assert leader.asked == ["remove n9"] * 2
+    assert other.asked == []
+
+
+@asynchronous
 async def test_another_cluster_is_refused() -> None:
     """
     An answer from a cluster with another id is an error, and not a definite one.
