@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from raftstate.client.errors import Ledger, from_rpc, unanswered
+from raftstate.client.options import ATTEMPT_MIN_S
 from raftstate.client.routing import Peer, Router
 from raftstate.errors import RaftStateError
 
@@ -138,7 +139,7 @@ class Calls:
         if self._router.closed:
             raise ledger.closed()
         pause = 0.0 if ledger.points_on(error) else self._router.backoff(ledger.failures)
-        if remaining(deadline) <= pause:
+        if remaining(deadline) <= pause + ATTEMPT_MIN_S:
             raise ledger.overdue()
         await asyncio.sleep(pause)
 

@@ -86,12 +86,12 @@ class _Consumer:
                 await self._take(list(answer.events))
                 if answer.next_position:
                     await self._pass(answer.next_position - 1)
+            await self._ended(failed=False)
         except BaseException:
             with contextlib.suppress(RaftStateError):
                 await self._ended(failed=True)
             self._saved = None  # where it is now is for the store to say
             raise
-        await self._ended(failed=False)
         return came
 
     async def _load(self) -> int:

@@ -19,7 +19,7 @@ from raftstate.client import values
 from raftstate.client.calls import remaining
 from raftstate.client.engine import Engine
 from raftstate.client.errors import Ledger, from_rpc, unanswered
-from raftstate.client.options import milliseconds, positive
+from raftstate.client.options import ATTEMPT_MIN_S, milliseconds, positive
 from raftstate.errors import (
     Closed,
     Compacted,
@@ -235,7 +235,7 @@ class Watch:
             at = endpoints.index(self._address) if self._address in endpoints else -1
             self._address = endpoints[(at + 1) % len(endpoints)]
         pause = router.backoff(ledger.failures) if ledger.failures > 1 else 0.0
-        if remaining(deadline) <= pause:
+        if remaining(deadline) <= pause + ATTEMPT_MIN_S:
             raise ledger.overdue()
         await asyncio.sleep(pause)
 

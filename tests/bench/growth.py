@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             cluster.start()
             found[events] = {"events": events, **_fill(cluster, _come_to_rest(cluster), events)}
             print(found[events], flush=True)
+        os.sync()  # what the filling wrote is not for the first rounds to wait for
         for events, cluster in clusters.items():
             began = time.monotonic()
             cluster.start()
