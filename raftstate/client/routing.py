@@ -38,6 +38,9 @@ from raftstate.v1.watch_service_pb2_grpc import WatchServiceStub
 
 # A cluster has nine members at most.
 LEARNED_MAX = 32
+# Another member may do at once what these say that this one does not.
+_ELSEWHERE: Final = (NotLeader, NoQuorum, Quarantined)
+_FAILED: Final = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 
 
 class Peer:
@@ -95,11 +98,6 @@ class Peer:
         await self.channel.close()
         if self._connecting is not None:
             await asyncio.wait({self._connecting})
-
-
-# Another member may do at once what these say that this one does not.
-_ELSEWHERE: Final = (NotLeader, NoQuorum, Quarantined)
-_FAILED: Final = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 
 
 class Router:
@@ -174,7 +172,7 @@ class Router:
         The target stays if somebody else's failure has already moved it, and where a
         member has said itself what came of it."""
         self.heed(error)
-        if address != self._target or (error.definite and not isinstance(error, _ELSEWHERE)):
+        if address != self._target or _answers(error):
             return
         if error.details.get("unreachable") == address:
             self._unreachable.add(address)
@@ -240,6 +238,12 @@ class Router:
         self.closed = True
         for peer in self._peers.values():
             await peer.close()
+
+
+def _answers(error: RaftStateError) -> bool:
+    """Whether a member said itself what came of it, rather than that it cannot."""
+    known = type(error) is not RaftStateError  # gRPC's own words, and those of tomorrow
+    return error.definite and known and not isinstance(error, _ELSEWHERE)
 
 
 def _channel(address: str, options: Options) -> Any:

@@ -87,8 +87,13 @@ def await_equal(cluster: LocalCluster) -> None:
 
 @pytest.mark.parametrize(
     ("role", "file"),
-    [("leader", state_of), ("follower", state_of), ("leader", log_of), ("follower", log_of)],
-    ids=["leader-state", "follower-state", "leader-log", "follower-log"],
+    [
+        pytest.param("leader", state_of, id="leader-state"),
+        pytest.param("follower", log_of, id="follower-log"),
+        # The other two halves of these two.
+        pytest.param("follower", state_of, id="follower-state", marks=pytest.mark.slow),
+        pytest.param("leader", log_of, id="leader-log", marks=pytest.mark.slow),
+    ],
 )
 def test_damage_under_a_running_node_is_found_and_healed(
     tmp_path: Path, role: str, file: Callable[[Path], Path]

@@ -214,6 +214,7 @@ def test_a_port_in_use_is_named_with_its_member(tmp_path: Path, port: str) -> No
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_cluster_beside_another_on_its_ports_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
