@@ -1,7 +1,7 @@
 """The documents keep their word.
 
-Commands, scripts, tests, metrics and alarms that they name exist; links lead somewhere;
-the table of errors has every error, with what the code says about it.
+Commands, scripts, tests, planted bugs, metrics and alarms that they name exist; links lead
+somewhere; the table of errors has every error, with what the code says about it.
 """
 
 import ast
@@ -17,10 +17,16 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import generate_latest
 
+from jepsen_like.workloads.catalogue import WORKLOADS
 from raftstate import cli
 from raftstate.client.errors import from_status
+from raftstate.config import CheckpointConfig, HistoryConfig
+from raftstate.core.limits import INLINE_BYTES_MAX
 from raftstate.errors import BY_REASON, DOMAIN, RaftStateError
 from raftstate.metrics import Metrics
+from raftstate.rpc.frontend import WatchLimits
+from tests.bench.__main__ import COMMANDS
+from tests.sim.mutants.catalogue import mutants
 from tests.test_metrics import STATUS
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +46,8 @@ COMMAND = re.compile(
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
 TEST = re.compile(r"\btests/[\w/.-]*\w(?:::\w+)*")
 ALARM_ROW = re.compile(r"^  //   ([A-Z]+(?:_[A-Z]+)*)  ", re.MULTILINE)
+MUTANT = re.compile(r"test_a_planted_bug_is_found`\s+\(([^):]*)")
+BENCH = re.compile(r"scripts/bench ([a-z-]+)")
 METRIC = re.compile(r"\braftstate_[a-z_]+")
 GUARANTEES = ROOT / "raftstate" / "docs" / "GUARANTEES.md"
 ARCHITECTURE = ROOT / "raftstate" / "docs" / "ARCHITECTURE.md"
@@ -228,6 +236,48 @@ def test_every_promise_names_its_tests() -> None:
         named = [one for one in TEST.findall(text) if not one.startswith("tests/testdata/")]
         assert named, text
         assert [one for one in named if "::" not in one] == [], text
+
+
+@pytest.mark.parametrize("document", [GUARANTEES, ARCHITECTURE], ids=lambda path: path.name)
+def test_every_bug_that_a_promise_names_is_planted(document: Path) -> None:
+    """
+    Wherever the test of planted bugs stands for a promise, it is said which of them.
+    """
+    text = document.read_text()
+    named = MUTANT.findall(text)
+
+    assert len(named) == text.count("test_a_planted_bug_is_found") > 5
+    names = {name for one in named for name in re.split(r",\s+", one)}
+    assert names - {mutant.name for mutant in mutants()} == set()
+
+
+def test_what_can_be_measured_and_broken_is_told() -> None:
+    """
+    The README has every measurement; the architecture names each workload of the harness.
+    """
+    found = {name for path in DOCUMENTS for name in BENCH.findall(path.read_text())}
+    rest = set(re.findall(r"`([a-z-]+-latency)`", (ROOT / "README.md").read_text()))
+    assert found | rest == set(COMMANDS)
+
+    harness = section(ARCHITECTURE, "The harness").partition("**Workloads.**")[2]
+    assert re.findall(r"\*([a-z-]+)\*:", harness.partition("\n\n")[0]) == list(WORKLOADS)
+
+
+def test_the_bounds_of_the_runbook_are_those_of_the_code() -> None:
+    """
+    What holds for watches, and the defaults of what can be set.
+    """
+    bounds, told = WatchLimits(), section(RUNBOOK, "Watches")
+    assert f"{bounds.streams:,} watches" in told
+    assert f"{bounds.queue_changes:,} changes or {bounds.queue_bytes >> 20} MiB" in told
+    assert f"{bounds.queued_bytes >> 20} MiB that wait for all" in told
+
+    assert f"`[history] keep_revisions` ({HistoryConfig().keep_revisions:,} by default" in (
+        section(RUNBOOK, "How much of the past")
+    )
+    space = section(RUNBOOK, "Space of checkpoints")
+    assert f"`[checkpoint] unused_chunk_s` ({CheckpointConfig().unused_chunk_s})" in space
+    assert f"Data above {INLINE_BYTES_MAX >> 10} KiB" in space
 
 
 def test_every_error_is_in_the_table() -> None:

@@ -1,4 +1,7 @@
-"""The README's agent is a program: it runs as printed, against a real cluster."""
+"""The README's agent is a program: it runs as printed, against a real cluster.
+
+The other examples are in `tests/test_readme.py`.
+"""
 
 import asyncio
 import json
@@ -17,8 +20,10 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def agent_of_the_readme() -> str:
-    """The only Python block of the README, without the line that runs it."""
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """The first Python block of the README, without the line that runs it."""
+    block, *_ = re.findall(
+        r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+    )
     program, started = re.subn(r"^asyncio\.run\(.*\n", "", block, flags=re.MULTILINE)
     assert started == 1
     return str(program)

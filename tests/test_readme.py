@@ -1,0 +1,181 @@
+"""The README's examples are programs: each runs as printed, against the real state machine.
+
+The agent at its beginning runs against a real cluster: see `tests/cluster/test_readme.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import raftstate
+from raftstate.cli import cli
+from raftstate.client import Store
+from tests.client.scripted import until
+from tests.client.test_end_to_end import stores
+from tests.test_docs import DOCUMENTS
+from tests.test_store_cli import Served, served  # noqa: F401  # a fixture
+
+README = Path(__file__).parents[1] / "README.md"
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+AUDIT = re.compile(r"^\.venv/bin/raftstate (audit .*)$", re.MULTILINE)
+
+Scene = Callable[[Store, Callable[..., Any]], Awaitable[None]]
+
+
+def examples() -> list[str]:
+    """The Python blocks of the README but the first, which runs elsewhere."""
+    return PYTHON.findall(README.read_text(encoding="utf-8"))[1:]
+
+
+def printed() -> dict[str, Any]:
+    """What the examples define, one after the other, in one program."""
+    namespace: dict[str, Any] = {"raftstate": raftstate}
+    for block in examples():
+        exec(compile(block, "README.md", "exec"), namespace)
+    return namespace
+
+
+async def configure(store: Store, example: Callable[..., Any]) -> None:
+    """The transaction is done by the owner, and the past is as it was."""
+    assert await example(store) == (True, b"10", [b"config/by", b"config/limit"])
+    limit = await store.keys.get("config/limit")
+    assert limit is not None
+    assert limit.value == b"20"
+
+
+async def follow(store: Store, example: Callable[..., Any]) -> None:
+    """The copy has what there was, and what comes; a second follower goes on from a
+    token, and a third one, away for too long, begins anew."""
+    saved: list[tuple[dict[bytes, bytes], str]] = []
+
+    async def catch_up(copy: dict[bytes, bytes], token: str | None, want: Any) -> None:
+        def save(copy: dict[bytes, bytes], token: str) -> None:
+            saved.append((dict(copy), token))
+
+        task = asyncio.create_task(example(store, copy, save, token))
+        await until(lambda: copy == want or task.done(), f"the copy is {want}")
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+
+    await store.keys.put("config/a", "1")
+    await store.keys.put("other", "1")
+    copy: dict[bytes, bytes] = {}
+    await catch_up(copy, None, {b"config/a": b"1"})
+    token = saved[-1][1]
+    await store.keys.put("config/b", "2")
+    await store.keys.delete("config/a")
+    await catch_up(copy, token, {b"config/b": b"2"})
+    assert [copy for copy, _ in saved] == [
+        {b"config/a": b"1"},
+        {b"config/a": b"1", b"config/b": b"2"},
+        {b"config/b": b"2"},
+    ]
+    newest = await store.keys.put("config/c", "3")
+    await store.keys.compact(newest.header.revision)
+    old = {b"config/old": b""}
+    await catch_up(old, token, {b"config/b": b"2", b"config/c": b"3"})
+
+
+async def announce(store: Store, example: Callable[..., Any]) -> None:
+    """The key is there while the block runs, under its lease, and gone afterwards."""
+
+    async def serve() -> None:
+        found = await store.keys.get("workers/7")
+        assert found is not None
+        assert found.lease_id
+
+    await example(store, serve)
+    assert await store.keys.get("workers/7") is None
+
+
+async def sell(store: Store, example: Callable[..., Any]) -> None:
+    """The event is there once, and so is what the read model wrote."""
+    assert await example(store) == [{"item": "pen"}]
+    sales = [(kv.key, kv.value) async for kv in store.keys.range(prefix="sales/")]
+    assert sales == [(b"sales/shop/eu/1", b'{"item":"pen"}')]
+
+
+async def work(store: Store, example: Callable[..., Any]) -> None:
+    """Items are charged once over two runs, each with a checkpoint after twenty of them."""
+    items = [f"item {number}" for number in range(50)]
+    await example(store, items[:30])
+    await example(store, items)
+    charged = [raftstate.decode(e)["item"] async for e in store.read_events("billing/monthly")]
+    done = [
+        raftstate.decode(await store.get_checkpoint("billing/monthly", one.checkpoint_id))
+        async for one in store.list_checkpoints("billing/monthly")
+    ]
+    assert charged == items
+    assert done == [{"done": 50}, {"done": 20}]
+
+
+async def keep(store: Store, example: Callable[..., Any]) -> None:
+    """The newest checkpoint is known good, and the fork begins with it."""
+    async with store.own("billing/monthly") as agent:
+        await agent.checkpoint({"done": 1})
+    await example(store)
+    newest = await store.get_checkpoint("billing/monthly")
+    assert newest.known_good
+    forked = await store.get_checkpoint("billing/what-if")
+    assert raftstate.decode(forked) == {"done": 1}
+
+
+SCENES: dict[str, Scene] = {
+    scene.__name__: scene for scene in (configure, follow, announce, sell, work, keep)
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_an_example_runs_as_printed(name: str) -> None:
+    """
+    And does what it says.
+    """
+
+    async def run() -> None:
+        async with asyncio.timeout(30), stores(1) as (_, (store,)):
+            await SCENES[name](store, printed()[name])
+
+    asyncio.run(run())
+
+
+def test_every_example_is_run() -> None:
+    """
+    Whatever an example defines has its scene, and no other document has Python in it.
+    """
+    tops = [node for block in examples() for node in ast.parse(block).body]
+    functions = [node.name for node in tops if isinstance(node, ast.AsyncFunctionDef)]
+    rest = [node for node in tops if not isinstance(node, ast.AsyncFunctionDef)]
+
+    assert functions == list(SCENES)
+    assert all(isinstance(node, ast.ImportFrom) for node in rest)
+    assert [path for path in DOCUMENTS if "```py" in path.read_text() and path != README] == []
+
+
+def test_the_audit_runs_as_printed(
+    served: Served,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The commands of the README, but for the endpoint: what is exported is intact.
+    """
+    export, verify = AUDIT.findall(README.read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    served.do(printed()["sell"])
+    asked, endpoints, _ = export.partition(" --endpoints ")
+    exported = served.run(*asked.split())
+    verified = CliRunner().invoke(cli, verify.split())
+
+    assert endpoints
+    assert exported.exit_code == 0, exported.output
+    assert verified.exit_code == 0, verified.output
+    assert "intact: 1 streams, 1 events" in verified.output
