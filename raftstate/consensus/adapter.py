@@ -77,7 +77,6 @@ PRIVATE = (
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 ROLES = {FOLLOWER: "follower", CANDIDATE: "candidate", LEADER: "leader"}
 
-
 FOUND_VERSION = importlib.metadata.version("pysyncobj")
 if FOUND_VERSION != UPSTREAM_VERSION:
     raise ImportError(
@@ -367,14 +366,15 @@ class Engine(upstream.SyncObj):  # type: ignore[misc]  # pysyncobj is untyped
         last = self.commit_index
         if self.applied_index >= last:
             return False
-        first = Index(self.applied_index + 1)
-        for entry in self.log.read(first, self.config.apply_bytes_max):
+        for entry in self.log.read(Index(self.applied_index + 1), self.config.apply_bytes_max):
             if entry.index > last:
                 break
-            self._host.apply(entry)
+            heavy = self._host.apply(entry)
             self._SyncObj__raftLastApplied = entry.index
             if (configuration := membership.decode(entry)) is not None:
                 self._configuration_applied(configuration)
+            if heavy:
+                break
         return False
 
     # --- membership ---------------------------------------------------------

@@ -16,8 +16,8 @@ class Host(Protocol):
         """Let a message leave, at once or after the next commit of the log."""
         ...
 
-    def apply(self, entry: Entry) -> None:
-        """Apply one committed entry, in order of index."""
+    def apply(self, entry: Entry) -> bool:
+        """Apply one committed entry, in order of index; whether that may have taken long."""
         ...
 
     def installed(self, manifest: SnapshotManifest) -> None:

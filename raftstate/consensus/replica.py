@@ -26,6 +26,7 @@ from raftstate.consensus.hashes import Marks
 from raftstate.consensus.membership import decode, founding
 from raftstate.core import queries
 from raftstate.core.growth import grows
+from raftstate.core.heavy import is_heavy
 from raftstate.core.machine import Applied, StateMachine
 from raftstate.core.poison import PoisonEntry, entry_digest
 from raftstate.core.ports import (
@@ -466,7 +467,7 @@ class Replica:
         self._append_all(batch)
 
     def _append_all(self, commands: list[tuple[Command, object]]) -> None:
-        """Append commands in order, in entries of bounded size."""
+        """Append commands in order, in entries of bounded size and work."""
         batch: list[tuple[Command, object]] = []
         size = 0
         for command, ticket in commands:
@@ -475,6 +476,9 @@ class Replica:
                 self._append(batch)
                 batch, size = [], command.ByteSize()
             batch.append((command, ticket))
+            if is_heavy(command):
+                self._append(batch)
+                batch, size = [], 0
         if batch:
             self._append(batch)
 
@@ -513,23 +517,25 @@ class Replica:
         else:
             self._send(peer, envelope)
 
-    def apply(self, entry: Entry) -> None:
-        """Apply an entry to the machine, and note what its proposers are told."""
-        self._apply(entry)
+    def apply(self, entry: Entry) -> bool:
+        """Apply an entry to the machine, and note what its proposers are told; whether it
+        was a heavy one."""
+        heavy = self._apply(entry)
         if Marks.due(entry.index):
             machine = self._machine
             self.engine.marks.note(entry.index, machine.revision, machine.state_hash)
+        return heavy
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: Entry) -> bool:
         wanted = self._skipped.get(entry.index)
         if entry.data[:1] == NO_OP_KIND or (wanted and wanted == entry_digest(entry)):
             self._machine.skip(entry.index, entry.term)
             self._applied.append(Applied([], set(), set()))
-            return
+            return False
         try:
             if (configuration := decode(entry)) is not None:
                 self._configure(entry, configuration)
-                return
+                return False
             if entry.data[:1] != COMMANDS:
                 # Of a later version. Passing over it would be to hold another state.
                 raise ValueError(f"entries of kind {entry.data[:1]!r} are not known")
@@ -541,6 +547,10 @@ class Replica:
             raise PoisonEntry(entry, error) from error
         self._applied.append(applied)
         self._note_stamp(decoded.log_time_ms)
+        self._answer(entry, applied)
+        return any(is_heavy(command) for command in decoded.commands[-1:])
+
+    def _answer(self, entry: Entry, applied: Applied) -> None:
         proposed = self._proposed.pop(entry.index, None)
         if proposed is None:
             return

@@ -10,7 +10,7 @@ costs no look at the state; what labels there are, one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from raftstate.core import agents, keys
@@ -94,11 +94,14 @@ def _subject(table: _Table, key: bytes) -> Subject:
     return Subject(table.kind, key[1:], 0)
 
 
+_Labels = frozenset[tuple[str, str]]
+
+
 class Move:
     """What one revision did to one key. It reads when it is asked, from the reader that
     it was made with."""
 
-    __slots__ = ("_before", "_known", "_old", "_past", "key", "now", "subject")
+    __slots__ = ("_before", "_known", "_labels", "_old", "_past", "key", "now", "subject")
 
     def __init__(self, reader: Reader, revision: int, key: bytes, about: Subject) -> None:
         self.key = key
@@ -110,6 +113,7 @@ class Move:
         self._old = None if about.kind == _EVENT else self._past.get(key)
         self._before: Resource | None = None
         self._known = False
+        self._labels: tuple[_Labels, _Labels] | None = None
 
     @property
     def nothing(self) -> bool:
@@ -127,6 +131,14 @@ class Move:
         if not self._known:
             self._before, self._known = _resource(self._past, self.key, self._old), True
         return self._before
+
+    @property
+    def labels(self) -> tuple[_Labels, _Labels]:
+        """Which the resource has after the change, and before: looked up once, however
+        many filters ask."""
+        if self._labels is None:
+            self._labels = _labels(self.now), _labels(self.before)
+        return self._labels
 
     def change(self, with_previous: bool) -> Change:
         """As it is told."""
@@ -154,6 +166,14 @@ def _resource(reader: PastReader, key: bytes, raw: bytes | None) -> Resource | N
             stored.last_seq, stored.last_hash = agent.head.event_seq, agent.head.event_hash
     fields: dict[str, Any] = {table.field: stored}
     return Resource(**fields)
+
+
+def _labels(resource: Resource | None) -> _Labels:
+    """The labels of a resource, if it has any."""
+    if resource is None:
+        return frozenset()
+    shown = resource.agent if resource.HasField("agent") else resource.checkpoint
+    return frozenset((label.name, label.value) for label in shown.labels)
 
 
 class Filter:
@@ -184,17 +204,11 @@ class Filter:
 
     def takes(self, move: Move) -> bool:
         """Whether a change of something that it names has the labels, now or before."""
-        return not self.labels or self._labelled(move.now) or self._labelled(move.before)
+        return not self.labels or any(self.labels <= found for found in move.labels)
 
     def shows(self, resource: Resource) -> bool:
         """Whether a resource of something that it names has the labels."""
-        return not self.labels or self._labelled(resource)
-
-    def _labelled(self, resource: Resource | None) -> bool:
-        if resource is None:
-            return False
-        shown = resource.agent if resource.HasField("agent") else resource.checkpoint
-        return self.labels <= {(label.name, label.value) for label in shown.labels}
+        return not self.labels or self.labels <= _labels(resource)
 
     def span(self, letter: bytes, numbered: bool) -> Span:
         """Where the keys are that it can name, in the table of a letter."""
@@ -237,9 +251,12 @@ class Slice(NamedTuple):
     next: Cursor | None
 
 
-def snapshot(reader: PastReader, wanted: Filter, cursor: Cursor, rows: int, size: int) -> Slice:
-    """All that a selector names at the reader's revision, a slice at a time: of at most
-    `rows` rows looked at, and about `size` bytes found.
+def snapshot(
+    reader: PastReader, wanted: Filter, cursor: Cursor, spend: Callable[[int], bool]
+) -> Slice:
+    """All that a selector names at the reader's revision, a slice at a time. `spend` is
+    told of each row that is looked at how many bytes were found in it, and says whether
+    another may be.
 
     Events that were truncated since may be missing; so may nothing else."""
     found: list[Change] = []
@@ -252,9 +269,7 @@ def snapshot(reader: PastReader, wanted: Filter, cursor: Cursor, rows: int, size
             change = shown.change(wanted, table, key, raw)
             if change is not None:
                 found.append(change)
-                size -= change.ByteSize()
-            rows -= 1
-            if rows <= 0 or size <= 0:
+            if not spend(0 if change is None else change.ByteSize()):
                 return Slice(found, Cursor(at, key))
     return Slice(found, None)
 

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
 
-from raftstate.core import agents, keys, limits
+from raftstate.core import agents, keys, limits, pages
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.checkpoint_service_pb2 import (
@@ -109,16 +109,16 @@ def list_checkpoints(
 ) -> CheckpointPage:
     """Up to `limit` of an agent's checkpoints with ids below `before` (zero: all) that
     hold to the filters of `wanted`, without data. It looks at no more than `scanned_max`,
-    so what it gives may be less, and nothing, before the end."""
+    and about `pages.PAGE_BYTES`, so what it gives may be less, and nothing, before the end."""
     if not limits.AGENT_ID.fullmatch(agent_id):
         return CheckpointPage([], 0)
     found: list[Checkpoint] = []
-    last = scanned = 0
+    last = scanned = size = 0
     for _, raw in reader.scan_back(*keys.checkpoints(agent_id, before)):
-        if len(found) == limit or scanned == scanned_max:
+        if len(found) == limit or scanned == scanned_max or size > pages.PAGE_BYTES:
             return CheckpointPage(found, last)
         checkpoint = Checkpoint.FromString(raw)
-        last, scanned = checkpoint.checkpoint_id, scanned + 1
+        last, scanned, size = checkpoint.checkpoint_id, scanned + 1, size + len(raw)
         if wanted is None or matches(checkpoint, wanted):
             found.append(checkpoint)
     return CheckpointPage(found, 0)
@@ -200,12 +200,15 @@ def get_group(reader: Reader, group_id: str) -> GroupCheckpoint | None:
     return None if raw is None else GroupCheckpoint.FromString(raw)
 
 
-def list_groups(reader: Reader, prefix: str, after: str, limit: int) -> list[GroupCheckpoint]:
-    """Up to `limit` groups whose id starts with `prefix`, behind `after`, by id."""
+def list_groups(
+    reader: Reader, prefix: str, after: str, limit: int, bytes_max: int | None = None
+) -> list[GroupCheckpoint]:
+    """Up to `limit` groups whose id starts with `prefix`, behind `after`, by id; fewer
+    where `bytes_max` says so (see `pages`)."""
     if len(prefix) > limits.AGENT_ID_CHARS_MAX:
         return []
     found = reader.scan(*keys.groups(prefix, after))
-    return [GroupCheckpoint.FromString(raw) for _, raw in islice(found, limit)]
+    return [GroupCheckpoint.FromString(raw) for raw in pages.looked_at(found, limit, bytes_max)]
 
 
 def get_validator(reader: Reader, name: str) -> Validator | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from raftstate.core import limits
 from raftstate.core.history import HistoryMark, RecordedStore
 from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
 from raftstate.v1.common_pb2 import StepHead
@@ -26,6 +27,10 @@ class Context:
     revision: int
     last_position: int
     history: HistoryMark
+    # How much the commands of the entry may still remove of what others gave up, and by how
+    # many rows they have removed more than each might: a revision goes whole.
+    sweep_bytes: int = limits.SWEEP_BYTES_MAX
+    sweep_owed: int = 0
     # Whose session record or ownership may have changed.
     sessions: set[str] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)

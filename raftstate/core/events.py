@@ -67,8 +67,10 @@ def append(context: Context, stream_id: str, head: StepHead, new: Iterable[NewEv
         )
         event.hash = head.event_hash = event_hash(head.event_hash, event)
         key = keys.event(stream_id, event.seq)
-        context.store.put(key, event.SerializeToString(deterministic=True))
-        context.store.put(keys.position(event.position), keys.event_reference(key))
+        # Both numbers are new, so nothing is there.
+        context.store.replace(key, None, event.SerializeToString(deterministic=True))
+        place = keys.position(event.position)
+        context.store.replace(place, None, keys.event_reference(key))
         if event.event_id:
             named = keys.event_id(stream_id, event.event_id)
             context.store.put(named, keys.number(event.seq))

@@ -81,12 +81,15 @@ class HashedStore:
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; say whether it was there."""
+        return self.take(key) is not None
+
+    def take(self, key: bytes) -> bytes | None:
+        """Remove a key; say what it had."""
         assert key != keys.APPLIED, "the hash does not cover the hash"
         old = self.get(key)
-        if old is None:
-            return False
-        self._remove(key, old)
-        return True
+        if old is not None:
+            self._remove(key, old)
+        return old
 
     def _remove(self, key: bytes, old: bytes) -> None:
         self.total -= pair_hash(key, old)
@@ -94,7 +97,7 @@ class HashedStore:
 
     def delete_span(self, span: keys.Span) -> list[bytes]:
         """Remove every pair of a range; say which keys there were."""
-        found = [key for key, _ in self._store.scan(*span)]
-        for key in found:
-            self.delete(key)
-        return found
+        found = list(self._store.scan(*span))
+        for key, old in found:
+            self._remove(key, old)
+        return [key for key, _ in found]

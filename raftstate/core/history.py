@@ -115,21 +115,18 @@ class RecordedStore(HashedStore):
         self._replace(key, old, value)
 
     def replace(self, key: bytes, old: bytes | None, value: bytes) -> None:
-        """As `put`, by one who has just read what is there, in a table without a past."""
+        """As `put`, by one who knows what is there, in a table without a past."""
         table = key[:1]
-        assert table not in keys.HISTORIED and table not in keys.TOLD, f"{table!r} has a past"
+        assert table not in keys.HISTORIED, f"{table!r} has a past"
+        if table in keys.TOLD:
+            self._changed[key] = None
         if old != value:
             self._replace(key, old, value)
 
-    def delete(self, key: bytes) -> bool:
-        """Remove a key; say whether it was there."""
-        old = self.get(key)
-        if old is None:
-            return False
+    def _remove(self, key: bytes, old: bytes) -> None:
         if key[:1] in keys.HISTORIED:
             self._note(key, old)
-        self._remove(key, old)
-        return True
+        super()._remove(key, old)
 
     def _note(self, key: bytes, old: bytes | None) -> None:
         if key in self._changed:
@@ -184,10 +181,14 @@ class PastReader:
 
     def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < stop, in reverse order of key."""
+        return _present(self.scan_back_all(start, stop))
+
+    def scan_back_all(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        """As `scan_all`, in reverse order of key."""
         now = self._reader.scan_back(start, stop)
         if start[:1] not in keys.HISTORIED:
             return now
-        return _present(_merged(now, self._undone_back(start, stop), backwards=True))
+        return _merged(now, self._undone_back(start, stop), backwards=True)
 
     def _before(self, key: bytes) -> bytes | None:
         """What was noted of a key at the first change after the revision, if any."""

@@ -36,7 +36,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     v key' revision               what a key had before a revision changed it
     w agent_id 0 tag              checkpoint_id                                H
     x agent_id 0 checkpoint_id    empty: retention may remove that checkpoint
-    y lease_id                    revision of the lease's newest command
+    y lease_id                    bytes that the lease has, revision of its newest command
     z number                      GarbageJob
 
 H: what a key had at earlier revisions is kept (see `history`). T: only that it came.
@@ -382,7 +382,7 @@ def leases(after: int) -> Span:
 
 
 def lease_touch(lease_id: int) -> bytes:
-    """Where the revision of a lease's newest command is."""
+    """Where it stands what many commands change of a lease."""
     return _LEASE_TOUCH + number(lease_id)
 
 

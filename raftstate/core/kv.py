@@ -7,9 +7,6 @@ nothing. Then it writes what each key has in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-
 from raftstate.core import keys, leases, limits
 from raftstate.core.context import Context, refuse_many
 from raftstate.core.ports import Reader
@@ -51,11 +48,12 @@ def put(context: Context, request: PutRequest) -> PutResponse | Refusal:
     return said
 
 
-def delete(context: Context, request: DeleteRequest) -> DeleteResponse:
+def delete(context: Context, request: DeleteRequest) -> DeleteResponse | Refusal:
     """Remove a key. One that is not there is no failure."""
     plan = Plan(context)
     said = plan.delete(request.key)
-    plan.write()
+    if isinstance(said, DeleteResponse):
+        plan.write()
     return said
 
 
@@ -80,18 +78,20 @@ class Plan:
         self._context = context
         # What each key will have; None: it will be gone.
         self._after: dict[bytes, KeyValue | None] = {}
-        # How many keys each lease will have, and which leases the command names.
-        self._held: dict[int, int] = {}
+        # Leases as they are, what each will have, and which of them the command names.
+        self._leases: dict[int, leases.LeaseRecord] = {}
+        self._held: dict[int, leases.Held] = {}
         self._named: dict[int, None] = {}
+        # How many keys ranges will remove, and how many bytes will be history.
         self._removed = 0
+        self._replaced = 0
 
     def put(self, name: bytes, value: bytes, lease_id: int) -> PutResponse | Refusal:
         """Set a key."""
         before = self._find(name)
-        old_lease = before.lease_id if before is not None else 0
-        if lease_id and (refusal := self._name(lease_id, new=lease_id != old_lease)):
+        refusal = self._replace(name, before)
+        if refusal is not None:
             return refusal
-        self._move(old_lease, lease_id)
         revision = self._context.revision
         after = KeyValue(
             key=name,
@@ -101,37 +101,58 @@ class Plan:
             version=1 if before is None else before.version + 1,
             lease_id=lease_id,
         )
+        if lease_id and (refusal := self._refuse_lease(before, after)) is not None:
+            return refusal
+        self._move(before, after)
         self._after[name] = after
         return PutResponse(version=after.version, create_revision=after.create_revision)
 
-    def delete(self, name: bytes) -> DeleteResponse:
+    def delete(self, name: bytes) -> DeleteResponse | Refusal:
         """Remove a key."""
         before = self._find(name)
-        if before is not None:
-            self._move(before.lease_id, 0)
-            self._after[name] = None
+        refusal = self._replace(name, before)
+        if refusal is not None:
+            return refusal
+        self._remove(name, before)
         return DeleteResponse(deleted=before is not None)
 
     def delete_range(self, wanted: KeyRange) -> DeleteRangeResponse | Refusal:
-        """Remove every key of a range. All ranges of a command are bounded together."""
-        room = limits.RANGE_KEYS_MAX - self._removed
-        names = list(islice(self._names(span_of(wanted)), room + 1))
-        if len(names) > room:
-            most = limits.RANGE_KEYS_MAX
+        """Remove every key of a range. All ranges of a command are bounded together, in
+        what they look at, so that to go over the same keys again counts again."""
+        span = span_of(wanted)
+        names = []
+        for stored, raw in self._context.store.scan(*span):
+            if (name := keys.user_key(stored)) not in self._after:
+                names.append(name)
+            self._replaced += len(raw)
+            if self._replaced > limits.RANGE_BYTES_MAX:
+                return _too_many_bytes("range")
+            if self._removed + len(names) > limits.RANGE_KEYS_MAX:
+                break
+        names += [
+            name
+            for name, after in self._after.items()
+            if after is not None and span.start <= keys.key(name) < span.stop
+        ]
+        self._removed += len(names)
+        if self._removed > (most := limits.RANGE_KEYS_MAX):
             return refuse_many(f"there are more than {most} keys to remove", most, "range")
         for name in names:
-            self.delete(name)
-        self._removed += len(names)
+            self._remove(name, self._find(name))
         return DeleteRangeResponse(deleted=len(names))
+
+    def _remove(self, name: bytes, before: KeyValue | None) -> None:
+        if before is not None:
+            self._move(before, None)
+            self._after[name] = None
 
     def write(self) -> None:
         """Do what was planned."""
         for name, after in self._after.items():
             self._write(name, after)
         for lease_id, held in self._held.items():
-            leases.count(self._context, lease_id, held)
-        for lease_id in self._named:
-            leases.touch(self._context, lease_id)
+            found, named = self._leases[lease_id], lease_id in self._named
+            leases.count(self._context, found, held, named=named)
 
     def _write(self, name: bytes, after: KeyValue | None) -> None:
         context = self._context
@@ -155,39 +176,54 @@ class Plan:
             return self._after[name]
         return load(self._context.store, name)
 
-    def _names(self, span: keys.Span) -> Iterator[bytes]:
-        """The keys that a range will have, in no particular order."""
-        for stored, _ in self._context.store.scan(*span):
-            if (name := keys.user_key(stored)) not in self._after:
-                yield name
-        for name, after in self._after.items():
-            if after is not None and span.start <= keys.key(name) < span.stop:
-                yield name
+    def _replace(self, name: bytes, before: KeyValue | None) -> Refusal | None:
+        """Count what a key has, which goes into history; why that is too much, if it is."""
+        if before is None or name in self._after:
+            return None
+        self._replaced += before.ByteSize()
+        return _too_many_bytes("key") if self._replaced > limits.RANGE_BYTES_MAX else None
 
-    def _name(self, lease_id: int, *, new: bool) -> Refusal | None:
-        """Why a key cannot be put under a lease; None if it can."""
-        if new:
-            held = self._count(lease_id)
-            if held is None:
-                return leases.missing(lease_id)
-            if held >= limits.RANGE_KEYS_MAX:
-                words = f"lease {lease_id} has {held} keys"
-                return refuse_many(words, limits.RANGE_KEYS_MAX, "lease_id")
+    def _refuse_lease(self, before: KeyValue | None, after: KeyValue) -> Refusal | None:
+        """Why a key cannot be put under its lease; None if it can."""
+        lease_id = after.lease_id
+        held = self._count(lease_id)
+        if held is None:
+            return leases.missing(lease_id)
+        new, size = True, held.size + _size(after)
+        if before is not None and before.lease_id == lease_id:
+            new, size = False, size - _size(before)
+        if new and held.keys >= (most := limits.RANGE_KEYS_MAX):
+            return refuse_many(f"lease {lease_id} has {held.keys} keys", most, "lease_id")
+        if size > (most := limits.RANGE_BYTES_MAX):
+            words = f"lease {lease_id} would have {size} bytes"
+            return refuse_many(words, most, "lease_id")
         self._named[lease_id] = None
         return None
 
-    def _count(self, lease_id: int) -> int | None:
+    def _count(self, lease_id: int) -> leases.Held | None:
         if lease_id in self._held:
             return self._held[lease_id]
-        lease = leases.load(self._context.store, lease_id)
-        return None if lease is None else lease.keys
+        found = leases.record(self._context.store, lease_id)
+        if found is None:
+            return None
+        self._leases[lease_id] = found
+        return found.held
 
-    def _move(self, old_lease: int, new_lease: int) -> None:
-        """Count a key that goes from one lease to another; zero is none."""
-        if old_lease == new_lease:
-            return
-        for lease_id, more in ((old_lease, -1), (new_lease, 1)):
-            if lease_id:
-                held = self._count(lease_id)
-                assert held is not None, f"lease {lease_id} does not exist"
-                self._held[lease_id] = held + more
+    def _move(self, before: KeyValue | None, after: KeyValue | None) -> None:
+        """Count a key that goes from one lease to another, or stays in one."""
+        for found, sign in ((before, -1), (after, 1)):
+            if found is not None and found.lease_id:
+                held = self._count(found.lease_id)
+                assert held is not None, f"lease {found.lease_id} does not exist"
+                size = held.size + sign * _size(found)
+                self._held[found.lease_id] = leases.Held(held.keys + sign, size)
+
+
+def _size(found: KeyValue) -> int:
+    """What a key counts for at its lease."""
+    return len(found.key) + len(found.value)
+
+
+def _too_many_bytes(field: str) -> Refusal:
+    most = limits.RANGE_BYTES_MAX
+    return refuse_many(f"more than {most} bytes would be removed or replaced", most, field)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from raftstate.core import keys, kv, leases, limits
 from raftstate.core.leases import LeaseRecord
 from raftstate.core.ports import Reader
-from raftstate.v1.kv_service_pb2 import KeyRange, KeyValue, TxnBody, TxnResult
+from raftstate.v1.kv_service_pb2 import KeyRange, KeyValue, TxnBody, TxnOp, TxnResult
 from raftstate.v1.lease_service_pb2 import Lease
 
 _LEASE_ID_MAX = (1 << 64) - 1
+# What goes around a key in an answer, at most.
+_FRAME_BYTES = 6
 
 
 # --- keys --------------------------------------------------------------------
@@ -38,7 +41,8 @@ def read_range(
     backwards: bool = False,
 ) -> list[KeyValue]:
     """Keys of a range in order, behind `after` if it is given: at most `limit`, and at
-    least one if there is one, and no more than fit into `bytes_max` as shown."""
+    least one if there is one, and no more than fit into `bytes_max` as shown, or than
+    `LOOKED_BYTES_MAX` are looked at for."""
     start, stop = kv.span_of(wanted)
     if after and backwards:
         stop = min(stop, keys.key(after))
@@ -52,51 +56,79 @@ def read_range(
 
 
 def _shown(raws: Iterator[bytes], bytes_max: int, keys_only: bool) -> Iterator[KeyValue]:
-    total = 0
+    total = looked = 0
     for raw in raws:
-        found = KeyValue.FromString(raw)
-        if keys_only:
-            found.ClearField("value")
+        found = _as_shown(raw, keys_only)
         size = found.ByteSize()
-        if total and total + size > bytes_max:
+        looked += len(raw)
+        if total and (total + size > bytes_max or looked > limits.LOOKED_BYTES_MAX):
             return
         total += size
         yield found
 
 
-def fill_reads(reader: Reader, body: TxnBody, result: TxnResult, bytes_max: int) -> bool:
+def _as_shown(raw: bytes, keys_only: bool) -> KeyValue:
+    found = KeyValue.FromString(raw)
+    if keys_only:
+        found.ClearField("value")
+    return found
+
+
+# --- reads of transactions ---------------------------------------------------
+
+
+class Size(NamedTuple):
+    """What reads add to an answer, and how much is looked at for that, in bytes."""
+
+    shown: int
+    looked: int
+
+
+def size_of_read(reader: Reader, op: TxnOp, most: Size) -> Size:
+    """What one read of a transaction comes to; if that is more than `most`, as far as it
+    was followed."""
+    if op.HasField("get"):
+        raw = reader.get(keys.key(op.get.key))
+        raws = iter(() if raw is None else (raw,))
+    else:
+        rows = reader.scan(*kv.span_of(op.range.range))
+        raws = (raw for _, raw in islice(rows, _limit(op)))
+    keys_only = op.range.keys_only
+    shown = looked = 0
+    for raw in raws:
+        shown += _FRAME_BYTES
+        shown += _as_shown(raw, keys_only).ByteSize() if keys_only else len(raw)
+        looked += len(raw)
+        if shown > most.shown or looked > most.looked:
+            break
+    return Size(shown, looked)
+
+
+def fill_reads(reader: Reader, body: TxnBody, result: TxnResult) -> None:
     """Put what the reads of a transaction saw into its result. `reader` shows the state
-    just before it. Says whether all of it fits into `bytes_max`; if not, the result is
-    of no use."""
-    return _filled(reader, body, result, bytes_max) >= 0
-
-
-def _filled(reader: Reader, body: TxnBody, result: TxnResult, room: int) -> int:
-    """How much room the reads leave; negative if they do not fit."""
+    just before it. That it fits was seen to when the transaction was applied."""
     for op, said in zip(
         body.success if result.succeeded else body.failure, result.results, strict=True
     ):
-        if room < 0:
-            break
         kind = op.WhichOneof("op")
         if kind == "txn":
-            room = _filled(reader, op.txn, said.txn, room)
+            fill_reads(reader, op.txn, said.txn)
         elif kind == "get":
             if (found := get_key(reader, op.get.key)) is not None:
                 said.get.kv.CopyFrom(found)
-            room -= said.get.ByteSize()
         elif kind == "range":
             kvs = read_range(
                 reader,
                 op.range.range,
-                limit=op.range.limit or limits.PAGE_SIZE_DEFAULT,
-                # More than there is room for, so that what is too much shows.
-                bytes_max=room + limits.REQUEST_BYTES_MAX,
+                limit=_limit(op),
+                bytes_max=limits.TXN_READ_BYTES_MAX,
                 keys_only=op.range.keys_only,
             )
             said.range.kvs.extend(kvs)
-            room -= said.range.ByteSize()
-    return room
+
+
+def _limit(op: TxnOp) -> int:
+    return op.range.limit or limits.PAGE_SIZE_DEFAULT
 
 
 # --- leases ------------------------------------------------------------------

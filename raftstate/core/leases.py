@@ -5,12 +5,13 @@ command naming the lease that the leader saw: a grant, or a put under it. No tim
 ever compared here. Its keys go at the revision of its end.
 
 Kept beside the leases is an index of which lease has which keys, so that the end of a
-lease costs what it has, and the lease counts them, so that a put costs the same however
-many there are.
+lease costs what it has. How many there are, and how large, is counted, so that a put costs
+the same however many there are, and a lease never has more than its end may remove.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from raftstate.core import keys
@@ -25,12 +26,27 @@ from raftstate.v1.lease_service_pb2 import (
 )
 from raftstate.v1.store_pb2 import Done, ExpireLease, Reason, Refusal
 
+_TOUCH = struct.Struct(">QQ")
+
+
+class Held(NamedTuple):
+    """What a lease has: how many keys, and how many bytes they and their values are."""
+
+    keys: int
+    size: int
+
 
 class LeaseRecord(NamedTuple):
-    """A live lease, and the revision of the newest command that named it."""
+    """A live lease, the bytes it has, and the revision of the newest command that named it."""
 
     lease: Lease
+    size: int
     touched_revision: int
+
+    @property
+    def held(self) -> Held:
+        """What it has."""
+        return Held(self.lease.keys, self.size)
 
 
 def load(reader: Reader, lease_id: int) -> Lease | None:
@@ -40,13 +56,13 @@ def load(reader: Reader, lease_id: int) -> Lease | None:
 
 
 def record(reader: Reader, lease_id: int) -> LeaseRecord | None:
-    """A live lease, and when it was touched."""
+    """A live lease, what it has, and when it was touched."""
     lease = load(reader, lease_id)
     if lease is None:
         return None
     touch = reader.get(keys.lease_touch(lease_id))
     assert touch is not None, f"lease {lease_id} has no touch"
-    return LeaseRecord(lease, keys.to_number(touch))
+    return LeaseRecord(lease, *_TOUCH.unpack(touch))
 
 
 def missing(lease_id: int) -> Refusal:
@@ -66,7 +82,7 @@ def grant(context: Context, request: GrantRequest) -> GrantResponse | Refusal:
         return refuse(Reason.REASON_LEASE_EXISTS, message, field="lease_id")
     lease = Lease(lease_id=lease_id, ttl_ms=request.ttl_ms, granted_revision=context.revision)
     _save(context, lease)
-    touch(context, lease_id)
+    _save_touch(context, lease_id, 0, context.revision)
     return GrantResponse(lease=lease)
 
 
@@ -108,14 +124,12 @@ def _save(context: Context, lease: Lease) -> None:
     context.store.put(keys.lease(lease.lease_id), raw)
 
 
-# --- which keys it has -------------------------------------------------------
-
-
-def touch(context: Context, lease_id: int) -> None:
-    """Note that a command names a live lease: expiries that do not know it come to
-    nothing."""
+def _save_touch(context: Context, lease_id: int, size: int, touched_revision: int) -> None:
     context.leases.add(lease_id)
-    context.store.put(keys.lease_touch(lease_id), keys.number(context.revision))
+    context.store.put(keys.lease_touch(lease_id), _TOUCH.pack(size, touched_revision))
+
+
+# --- which keys it has -------------------------------------------------------
 
 
 def attach(context: Context, lease_id: int, name: bytes) -> None:
@@ -128,9 +142,11 @@ def detach(context: Context, lease_id: int, name: bytes) -> None:
     context.store.delete(keys.leased(lease_id, name))
 
 
-def count(context: Context, lease_id: int, held: int) -> None:
-    """Note how many keys a live lease has."""
-    lease = load(context.store, lease_id)
-    assert lease is not None, f"lease {lease_id} has keys, and does not exist"
-    lease.keys = held
-    _save(context, lease)
+def count(context: Context, found: LeaseRecord, held: Held, *, named: bool) -> None:
+    """Note what a live lease has, of which nothing was written since it was found. If the
+    command has named it, expiries that do not know of that come to nothing."""
+    if found.lease.keys != held.keys:
+        found.lease.keys = held.keys
+        _save(context, found.lease)
+    touched_revision = context.revision if named else found.touched_revision
+    _save_touch(context, found.lease.lease_id, held.size, touched_revision)

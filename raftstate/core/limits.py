@@ -62,7 +62,14 @@ DIFF_BYTES_MAX = 16 << 20
 
 USER_KEY_BYTES_MAX = 480  # a zero byte counts twice
 TXN_OPERATIONS_MAX = 128  # compares and operations, nested ones included
-RANGE_KEYS_MAX = 1_000  # what one command removes, and what one lease holds
+# What one command removes, and what one lease holds: so many keys, of so many bytes.
+RANGE_KEYS_MAX = 1_000
+RANGE_BYTES_MAX = 16 << 20
+# What the reads of one transaction show. With this much an answer, and one more of a
+# stream, stay below what clients receive by default (4 MiB).
+TXN_READ_BYTES_MAX = 1 << 21
+# What they look at for that, and a page of keys: more, where values are not shown.
+LOOKED_BYTES_MAX = 8 << 20
 LEASE_TTL_MS_MIN = 500
 LEASE_TTL_MS_MAX = 86_400_000
 
@@ -100,6 +107,8 @@ TARGET_MS_MAX = 86_400_000
 # What every command removes beside as many rows as it has added, and a Sweep at most.
 SWEEP_ROWS_EXTRA = 4
 SWEEP_ROWS_MAX = 1_000
+# What all commands of one entry remove of it: nothing more once they have so many bytes.
+SWEEP_BYTES_MAX = 4 << 20
 
 # --- watches -----------------------------------------------------------------
 
@@ -123,12 +132,15 @@ TOLD = {
     "lease.ttl_ms.min": LEASE_TTL_MS_MIN,
     "lease.ttl_ms.max": LEASE_TTL_MS_MAX,
     "lease.keys": RANGE_KEYS_MAX,
+    "lease.bytes": RANGE_BYTES_MAX,
     "step.events": EVENTS_PER_STEP_MAX,
     "append.events": EVENTS_PER_APPEND_MAX,
     "append.streams": STREAMS_PER_APPEND_MAX,
     "key.bytes": USER_KEY_BYTES_MAX,
     "delete_range.keys": RANGE_KEYS_MAX,
+    "delete_range.bytes": RANGE_BYTES_MAX,
     "txn.operations": TXN_OPERATIONS_MAX,
+    "txn.read.bytes": TXN_READ_BYTES_MAX,
     "checkpoint.inline.bytes": CHECKPOINT_BYTES_MAX,
     "checkpoint.chunk.bytes": CHUNK_BYTES_MAX,
     "checkpoint.chunks": CHUNKS_PER_CHECKPOINT_MAX,

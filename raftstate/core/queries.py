@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from itertools import islice
 
-from raftstate.core import agents, checkpoint_queries, keys, limits, sessions, stream_queries
+from raftstate.core import (
+    agents,
+    checkpoint_queries,
+    keys,
+    limits,
+    pages,
+    sessions,
+    stream_queries,
+)
 from raftstate.core.machine import read_counters, read_mark
 from raftstate.core.ports import Reader
 from raftstate.core.sessions import SessionRecord
@@ -64,12 +72,15 @@ def get_agent(reader: Reader, agent_id: str) -> Agent | None:
     return agents.load(reader, agent_id) if limits.AGENT_ID.fullmatch(agent_id) else None
 
 
-def list_agents(reader: Reader, prefix: str, after: str, limit: int) -> list[Agent]:
-    """Up to `limit` agents whose id starts with `prefix`, behind `after`, by id."""
+def list_agents(
+    reader: Reader, prefix: str, after: str, limit: int, bytes_max: int | None = None
+) -> list[Agent]:
+    """Up to `limit` agents whose id starts with `prefix`, behind `after`, by id; fewer
+    where `bytes_max` says so (see `pages`)."""
     if len(prefix) > limits.AGENT_ID_CHARS_MAX:
         return []
     found = reader.scan(*keys.agents(prefix, after))
-    return [Agent.FromString(raw) for _, raw in islice(found, limit)]
+    return [Agent.FromString(raw) for raw in pages.looked_at(found, limit, bytes_max)]
 
 
 def owned_agents(reader: Reader) -> list[Agent]:
@@ -139,7 +150,7 @@ def takeover_bundle(
     reader: Reader, agent_id: str, bytes_max: int = limits.BUNDLE_EVENT_BYTES_MAX
 ) -> TakeoverBundle | None:
     """All that a successor needs to go on: the newest checkpoint, with its data if it is
-    full and small, and the events after it, up to about `bytes_max` of them."""
+    full and of one piece, and the events after it, up to about `bytes_max` of them."""
     agent = get_agent(reader, agent_id)
     if agent is None:
         return None
@@ -160,7 +171,11 @@ def takeover_bundle(
 
 
 def _bundled_data(reader: Reader, checkpoint: Checkpoint) -> bytes | None:
-    """A checkpoint's data, unless it is a delta or too much for a bundle."""
-    if checkpoint.base_checkpoint_id or checkpoint.size_bytes > limits.BUNDLE_DATA_BYTES_MAX:
+    """A checkpoint's data, if it is full, of one piece, and what was saved. Whatever else
+    is read piece by piece, each of which is checked, or is told to be damaged."""
+    if checkpoint.base_checkpoint_id or checkpoint.chunk_count > 1:
         return None
-    return checkpoint_queries.read_data(reader, checkpoint)
+    data = checkpoint_queries.read_data(reader, checkpoint)
+    if data is None or checkpoint_queries.digest(data) != checkpoint.content_hash:
+        return None
+    return data

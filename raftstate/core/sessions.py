@@ -180,9 +180,10 @@ def once(
         message = f"request {request_id.sequence} was another request before"
         return _refused(context, Reason.REASON_REQUEST_ID_REUSED, message)
 
-    outcome = outcome_of(context, name, run())
-    context.store.put(key, _record(asked, outcome))
-    return outcome
+    made = OutcomeRecord(payload_hash=asked, outcome=outcome_of(context, name, run()))
+    context.store.replace(key, None, _bounded(made))
+    # As it is remembered: a retry is told the very same.
+    return made.outcome
 
 
 def outcome_of(context: Context, name: str, result: Any) -> Outcome:
@@ -215,9 +216,9 @@ def _forget(context: Context, record: SessionRecord, lowest_unfinished: int) -> 
         record.touch.forgotten_below = lowest_unfinished
 
 
-def _record(asked: bytes, outcome: Outcome) -> bytes:
-    """An outcome as it is remembered: whole, or without labels if that is too much."""
-    record = OutcomeRecord(payload_hash=asked, outcome=outcome)
+def _bounded(record: OutcomeRecord) -> bytes:
+    """An outcome as it is remembered: whole, or without labels, which it then loses, if
+    that is too much."""
     data = record.SerializeToString(deterministic=True)
     if len(data) > limits.OUTCOME_BYTES_MAX:
         result = record.outcome.WhichOneof("result")

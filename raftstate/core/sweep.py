@@ -2,14 +2,14 @@
 
 To forget a million revisions, or a stream's first million events, is one command and
 costs nothing: it moves a mark. The rows behind the mark are removed by the commands
-after it, each a few more than it has added, and by Sweep, which a leader proposes while
-there is work and nothing else to do. All of it happens in apply, so every replica holds
-the same rows.
+after it, each a few more than it has added unless they are large, and by Sweep, which a
+leader proposes while there is work and nothing else to do. All of it happens in apply, so
+every replica holds the same rows.
 """
 
 from __future__ import annotations
 
-from itertools import islice
+from typing import NamedTuple
 
 from raftstate.core import keys, limits
 from raftstate.core.context import Context, refuse
@@ -69,46 +69,68 @@ def give_up_events(context: Context, stream_id: str, first_seq: int, last_seq: i
     context.history = mark._replace(next_job=mark.next_job + 1)
 
 
+class _Room(NamedTuple):
+    """How much one command may still remove."""
+
+    rows: int
+    size: int
+
+    @property
+    def is_left(self) -> bool:
+        return self.rows > 0 and self.size > 0
+
+    def without(self, rows: int, size: int) -> _Room:
+        return _Room(self.rows - rows, self.size - size)
+
+
 def work(context: Context, rows: int) -> None:
-    """Remove about so many rows of what was given up: history first, then garbage."""
-    mark = context.history
-    while rows > 0 and mark.swept < mark.oldest:
-        mark, removed = _forget_one(context, mark)
-        rows -= removed
-    while rows > 0 and mark.first_job < mark.next_job:
-        mark, removed = _work_off(context, mark, rows)
-        rows -= removed
-    context.history = mark
+    """Remove about so many rows of what was given up, fewer if they are large: history
+    first, then garbage."""
+    mark, room = context.history, _Room(rows - context.sweep_owed, context.sweep_bytes)
+    while room.is_left and mark.swept < mark.oldest:
+        mark, room = _forget_one(context, mark, room)
+    while room.is_left and mark.first_job < mark.next_job:
+        mark, room = _work_off(context, mark, room)
+    context.history, context.sweep_bytes = mark, room.size
+    context.sweep_owed = max(0, -room.rows)
 
 
-def _forget_one(context: Context, mark: HistoryMark) -> tuple[HistoryMark, int]:
+def _forget_one(context: Context, mark: HistoryMark, room: _Room) -> tuple[HistoryMark, _Room]:
     """Remove the history of the oldest revision that still has any."""
     span = keys.changes_between(mark.swept + 1, mark.oldest)
     row = next(iter(context.store.scan(*span)), None)
     if row is None:
-        return mark._replace(swept=mark.oldest), 0
+        return mark._replace(swept=mark.oldest), room
     revision = keys.to_number(row[0])
     changed = ChangedKeys.FromString(row[1]).keys
+    size = 0
     for key in changed:
-        context.store.delete(keys.undo(key, revision))
+        if key[:1] in keys.HISTORIED:
+            size += len(context.store.take(keys.undo(key, revision)) or b"")
     context.store.delete(row[0])
-    return mark._replace(swept=revision), len(changed) + 1
+    return mark._replace(swept=revision), room.without(len(changed) + 1, size)
 
 
-def _work_off(context: Context, mark: HistoryMark, rows: int) -> tuple[HistoryMark, int]:
+def _work_off(context: Context, mark: HistoryMark, room: _Room) -> tuple[HistoryMark, _Room]:
     """Remove some of the oldest job's rows."""
     place = keys.garbage(mark.first_job)
     raw = context.store.get(place)
     assert raw is not None, f"garbage job {mark.first_job} is missing"
     job = GarbageJob.FromString(raw).events
-    span = keys.events_between(job.stream_id, job.first_seq, job.last_seq)
-    found = list(islice(context.store.scan(*span), rows))
+    found: list[tuple[bytes, bytes]] = []
+    for row in context.store.scan(
+        *keys.events_between(job.stream_id, job.first_seq, job.last_seq)
+    ):
+        found.append(row)
+        room = room.without(1, len(row[1]))
+        if not room.is_left:
+            break
     for key, event in found:
         _remove_event(context, key, event)
-    if len(found) < rows:
+    if room.is_left:
         context.store.delete(place)
-        return mark._replace(first_job=mark.first_job + 1), len(found) + 1
-    return mark, len(found)
+        return mark._replace(first_job=mark.first_job + 1), room.without(1, 0)
+    return mark, room
 
 
 def _remove_event(context: Context, key: bytes, raw: bytes) -> None:

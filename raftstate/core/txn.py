@@ -3,7 +3,8 @@
 All compares, nested ones too, see the state just before. What the operations of the
 chosen branch do is planned first, one on top of the other, so that a refusal of any of
 them finds nothing written. What reads see is that state too; it may be large, so it is
-no part of the outcome: whoever answers reads it from history.
+no part of the outcome: whoever answers reads it from history. Whether it fits into an
+answer is found out here, where a transaction of which it does not can still be refused.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from raftstate.core import agents, kv, projections
-from raftstate.core.context import Context
+from raftstate.core import agents, kv, limits, projections
+from raftstate.core.context import Context, refuse_many
+from raftstate.core.kv_queries import Size, size_of_read
 from raftstate.core.ports import Reader
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import FenceQuery
@@ -32,6 +34,9 @@ from raftstate.v1.kv_service_pb2 import (
 )
 from raftstate.v1.store_pb2 import Refusal
 
+# What all reads of a transaction together may come to.
+_READ_MOST = Size(limits.TXN_READ_BYTES_MAX, limits.LOOKED_BYTES_MAX)
+
 
 @dataclass(slots=True)
 class _Work:
@@ -41,6 +46,8 @@ class _Work:
     keys: kv.Plan
     # Where each projection that is saved will be.
     positions: dict[str, int] = field(default_factory=dict)
+    # What its reads may still come to.
+    left: Size = _READ_MOST
 
 
 def txn(context: Context, request: TxnRequest) -> TxnResponse | Refusal:
@@ -114,7 +121,21 @@ def _operation(work: _Work, op: TxnOp, kind: str, place: str) -> Any:
         return _planned(work, op.txn, place)
     if kind == "save_projection":
         return _saved(work, op.save_projection)
-    return GetResponse() if kind == "get" else RangeResponse()
+    return _read(work, op)
+
+
+def _read(work: _Work, op: TxnOp) -> GetResponse | RangeResponse | Refusal:
+    """An answer that holds nothing yet, or why there would be too much in it."""
+    left = work.left
+    size = size_of_read(work.context.store, op, left)
+    if size.shown > left.shown:
+        most = limits.TXN_READ_BYTES_MAX
+        return refuse_many(f"the reads show more than {most} bytes", most, "")
+    if size.looked > left.looked:
+        most = limits.LOOKED_BYTES_MAX
+        return refuse_many(f"the reads look at more than {most} bytes", most, "")
+    work.left = Size(left.shown - size.shown, left.looked - size.looked)
+    return GetResponse() if op.HasField("get") else RangeResponse()
 
 
 def _saved(work: _Work, save: TxnSaveProjection) -> SavedPosition | Refusal:

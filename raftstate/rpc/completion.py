@@ -28,10 +28,6 @@ from raftstate.v1.kv_service_pb2 import (
 )
 from raftstate.v1.store_pb2 import Outcome
 
-# With this much an answer, and one more of a stream, stay below what clients receive by
-# default (4 MiB).
-READ_BYTES_MAX = 1 << 21
-
 
 class Looks(Protocol):
     """What the frontend gives: a look at the state, and words for what failed."""
@@ -74,14 +70,12 @@ def add_reads(
     at = outcome.revision - 1
     try:
         with looks.view(at) as (reader, _):
-            whole = kv_queries.fill_reads(reader, request.txn, response.txn, READ_BYTES_MAX)
+            kv_queries.fill_reads(reader, request.txn, response.txn)
     except Failure as failure:
         if failure.reason == "COMPACTED":
-            raise reads_lost(outcome.revision, "is compacted") from failure
+            raise reads_lost(outcome.revision) from failure
         unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
         raise looks.unavailable(unknown) from failure
-    if not whole:
-        raise reads_lost(outcome.revision, f"is more than {READ_BYTES_MAX} bytes")
     _add_tokens(request.txn, response.txn, at)
 
 

@@ -55,23 +55,29 @@ class EnvironmentReader:
         return None if stored is None else unseal(key, stored)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with _lmdb_errors("cannot read the state"), self._txn.cursor() as cursor:
-            if not cursor.set_range(start):
-                return
-            for key, stored in cursor:
-                if key >= stop:
+        try:
+            with self._txn.cursor() as cursor:
+                if not cursor.set_range(start):
                     return
-                yield key, unseal(key, stored)
+                for key, stored in cursor:
+                    if key >= stop:
+                        return
+                    yield key, unseal(key, stored)
+        except lmdb.Error as error:
+            raise failure("cannot read the state", error) from error
 
     def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with _lmdb_errors("cannot read the state"), self._txn.cursor() as cursor:
-            found = cursor.prev() if cursor.set_range(stop) else cursor.last()
-            if not found:
-                return
-            for key, stored in cursor.iterprev():
-                if key < start:
+        try:
+            with self._txn.cursor() as cursor:
+                found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+                if not found:
                     return
-                yield key, unseal(key, stored)
+                for key, stored in cursor.iterprev():
+                    if key < start:
+                        return
+                    yield key, unseal(key, stored)
+        except lmdb.Error as error:
+            raise failure("cannot read the state", error) from error
 
 
 @contextmanager
@@ -134,6 +140,8 @@ class LmdbState:
         self._map_bytes = map_bytes
         self._sync_interval_s = sync_interval_s
         self._txn: _Txn | None = None
+        # Reads what `_txn` has changed too; there while that is.
+        self._ahead: EnvironmentReader | None = None
         self._writer = 0
         self._failed: str | None = None
         self._unsynced = False
@@ -190,7 +198,7 @@ class LmdbState:
         if txn is None:
             return
         assert threading.get_ident() == self._writer, "LMDB's write lock belongs to a thread"
-        self._txn = None
+        self._txn = self._ahead = None
         try:
             txn.commit()
         except lmdb.Error as error:
@@ -232,19 +240,14 @@ class LmdbState:
         self._await_users()
         self._finish()
 
-    @contextmanager
-    def _reading(self) -> Iterator[EnvironmentReader]:
-        """A reader that sees all there is, this tick's changes included.
+    def _looking(self) -> _Txn:
+        """A transaction to read in while there are no changes.
 
-        Without changes it has a transaction of its own: LMDB's write lock belongs to
-        the thread that takes it, and a look must not tie the state to the looker.
+        LMDB's write lock belongs to the thread that takes it, and a look must not tie the
+        state to the looker.
         """
-        if self._txn is not None:
-            yield EnvironmentReader(self._txn)
-            return
         self._check()
-        with self._live.env.begin() as txn:
-            yield EnvironmentReader(txn)
+        return self._live.env.begin()
 
     def _writing(self) -> _Txn:
         """The tick's write transaction, begun at the first change."""
@@ -252,6 +255,7 @@ class LmdbState:
             self._check()
             self._writer = threading.get_ident()
             self._txn = self._live.env.begin(write=True)
+            self._ahead = EnvironmentReader(self._txn)
         return self._txn
 
     # --- any thread ----------------------------------------------------------
@@ -303,7 +307,7 @@ class LmdbState:
     def _abort(self) -> None:
         if self._txn is not None:
             self._txn.abort()
-            self._txn = None
+            self._txn = self._ahead = None
 
     def _broken(self, error: lmdb.Error) -> StorageError:
         """Note that writing failed, and see to it that the file is not trusted again.
@@ -410,28 +414,36 @@ class _LiveStore:
 
     def get(self, key: bytes) -> bytes | None:
         # Apply does little else, so the usual case takes no detour.
-        txn = self._state._txn
-        if txn is not None:
-            return EnvironmentReader(txn).get(key)
-        with self._state._reading() as reader:
+        reader = self._state._ahead
+        if reader is not None:
             return reader.get(key)
+        with self._state._looking() as txn:
+            return EnvironmentReader(txn).get(key)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._state._reading() as reader:
-            yield from reader.scan(start, stop)
+        reader = self._state._ahead
+        return self._scan(start, stop) if reader is None else reader.scan(start, stop)
 
     def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._state._reading() as reader:
-            yield from reader.scan_back(start, stop)
+        reader = self._state._ahead
+        return self._scan_back(start, stop) if reader is None else reader.scan_back(start, stop)
+
+    def _scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._state._looking() as txn:
+            yield from EnvironmentReader(txn).scan(start, stop)
+
+    def _scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._state._looking() as txn:
+            yield from EnvironmentReader(txn).scan_back(start, stop)
 
     def put(self, key: bytes, value: bytes) -> None:
         try:
-            self._state._writing().put(key, seal(key, value))
+            (self._state._txn or self._state._writing()).put(key, seal(key, value))
         except lmdb.Error as error:
             raise self._state._broken(error) from error
 
     def delete(self, key: bytes) -> bool:
         try:
-            return self._state._writing().delete(key)
+            return (self._state._txn or self._state._writing()).delete(key)
         except lmdb.Error as error:
             raise self._state._broken(error) from error

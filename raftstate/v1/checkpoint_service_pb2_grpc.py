@@ -155,7 +155,8 @@ class CheckpointServiceServicer:
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
         none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
-        revision asked for), DATA_LOSS (CORRUPT).
+        revision asked for), DATA_LOSS (CORRUPT: what is stored is not what was saved; details
+        hold the `expected_hash` and the `found_hash`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,7 +61,8 @@ class CheckpointServiceStub:
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
     none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
-    revision asked for), DATA_LOSS (CORRUPT).
+    revision asked for), DATA_LOSS (CORRUPT: what is stored is not what was saved; details
+    hold the `expected_hash` and the `found_hash`).
     """
     ListCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListCheckpointsRequest, _checkpoint_service_pb2.ListCheckpointsResponse]
     """ListCheckpoints reads an agent's checkpoints, newest first, without data; all pages
@@ -160,7 +161,8 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
     none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
-    revision asked for), DATA_LOSS (CORRUPT).
+    revision asked for), DATA_LOSS (CORRUPT: what is stored is not what was saved; details
+    hold the `expected_hash` and the `found_hash`).
     """
     ListCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListCheckpointsRequest, _checkpoint_service_pb2.ListCheckpointsResponse]  # type: ignore[assignment]
     """ListCheckpoints reads an agent's checkpoints, newest first, without data; all pages
@@ -280,7 +282,8 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND; CHECKPOINT_NOT_FOUND: the agent has
         none, or no such one), OUT_OF_RANGE (COMPACTED: it has been pruned since the
-        revision asked for), DATA_LOSS (CORRUPT).
+        revision asked for), DATA_LOSS (CORRUPT: what is stored is not what was saved; details
+        hold the `expected_hash` and the `found_hash`).
         """
 
     @_abc_1.abstractmethod

@@ -93,7 +93,8 @@ class KvServiceServicer:
 
     def Put(self, request, context):
         """Put sets a key. Definite failures: NOT_FOUND (LEASE_NOT_FOUND), RESOURCE_EXHAUSTED
-        (TOO_MANY: the lease has 1,000 keys).
+        (TOO_MANY: the lease has 1,000 keys, or would have more than 16 MiB of keys and
+        values).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +109,8 @@ class KvServiceServicer:
 
     def DeleteRange(self, request, context):
         """DeleteRange removes every key of a range at one revision. Definite failures:
-        RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000; nothing was removed).
+        RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000, or more than 16 MiB of keys
+        and values; nothing was removed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,11 +123,14 @@ class KvServiceServicer:
         either branch. Writes take effect in order, and the last one to a key counts. That
         the compares did not hold is no failure: `succeeded` is false, and the other branch
         was run. If any operation is refused, none is done. All ranges that one transaction
-        deletes have at most 1,000 keys together.
+        deletes have at most 1,000 keys together; all that it removes or replaces is at most
+        16 MiB of keys and values.
 
-        Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
-        FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-        saw has been compacted since, or is more than 2 MiB.
+        Definite failures: those of Put and DeleteRange and SaveProjection; and
+        RESOURCE_EXHAUSTED (TOO_MANY: its reads see more than 2 MiB, or look at more than
+        8 MiB where they show keys only; nothing was done). Indefinite: FAILED_PRECONDITION
+        (OUTCOME_FORGOTTEN) also where it was done and what its reads saw has been compacted
+        since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

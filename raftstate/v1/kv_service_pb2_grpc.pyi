@@ -41,13 +41,15 @@ class KvServiceStub:
     """
     Put: _grpc.UnaryUnaryMultiCallable[_kv_service_pb2.PutRequest, _kv_service_pb2.PutResponse]
     """Put sets a key. Definite failures: NOT_FOUND (LEASE_NOT_FOUND), RESOURCE_EXHAUSTED
-    (TOO_MANY: the lease has 1,000 keys).
+    (TOO_MANY: the lease has 1,000 keys, or would have more than 16 MiB of keys and
+    values).
     """
     Delete: _grpc.UnaryUnaryMultiCallable[_kv_service_pb2.DeleteRequest, _kv_service_pb2.DeleteResponse]
     """Delete removes a key. One that does not exist is no failure: `deleted` is false."""
     DeleteRange: _grpc.UnaryUnaryMultiCallable[_kv_service_pb2.DeleteRangeRequest, _kv_service_pb2.DeleteRangeResponse]
     """DeleteRange removes every key of a range at one revision. Definite failures:
-    RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000; nothing was removed).
+    RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000, or more than 16 MiB of keys
+    and values; nothing was removed).
     """
     Txn: _grpc.UnaryUnaryMultiCallable[_kv_service_pb2.TxnRequest, _kv_service_pb2.TxnResponse]
     """Txn compares, and then runs one of two lists of operations, at one revision.
@@ -56,11 +58,14 @@ class KvServiceStub:
     either branch. Writes take effect in order, and the last one to a key counts. That
     the compares did not hold is no failure: `succeeded` is false, and the other branch
     was run. If any operation is refused, none is done. All ranges that one transaction
-    deletes have at most 1,000 keys together.
+    deletes have at most 1,000 keys together; all that it removes or replaces is at most
+    16 MiB of keys and values.
 
-    Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
-    FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-    saw has been compacted since, or is more than 2 MiB.
+    Definite failures: those of Put and DeleteRange and SaveProjection; and
+    RESOURCE_EXHAUSTED (TOO_MANY: its reads see more than 2 MiB, or look at more than
+    8 MiB where they show keys only; nothing was done). Indefinite: FAILED_PRECONDITION
+    (OUTCOME_FORGOTTEN) also where it was done and what its reads saw has been compacted
+    since.
     """
     Compact: _grpc.UnaryUnaryMultiCallable[_kv_service_pb2.CompactRequest, _kv_service_pb2.CompactResponse]
     """Compact forgets what the store was at revisions below a given one. What is stored
@@ -81,13 +86,15 @@ class KvServiceAsyncStub(KvServiceStub):
     """
     Put: _aio.UnaryUnaryMultiCallable[_kv_service_pb2.PutRequest, _kv_service_pb2.PutResponse]  # type: ignore[assignment]
     """Put sets a key. Definite failures: NOT_FOUND (LEASE_NOT_FOUND), RESOURCE_EXHAUSTED
-    (TOO_MANY: the lease has 1,000 keys).
+    (TOO_MANY: the lease has 1,000 keys, or would have more than 16 MiB of keys and
+    values).
     """
     Delete: _aio.UnaryUnaryMultiCallable[_kv_service_pb2.DeleteRequest, _kv_service_pb2.DeleteResponse]  # type: ignore[assignment]
     """Delete removes a key. One that does not exist is no failure: `deleted` is false."""
     DeleteRange: _aio.UnaryUnaryMultiCallable[_kv_service_pb2.DeleteRangeRequest, _kv_service_pb2.DeleteRangeResponse]  # type: ignore[assignment]
     """DeleteRange removes every key of a range at one revision. Definite failures:
-    RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000; nothing was removed).
+    RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000, or more than 16 MiB of keys
+    and values; nothing was removed).
     """
     Txn: _aio.UnaryUnaryMultiCallable[_kv_service_pb2.TxnRequest, _kv_service_pb2.TxnResponse]  # type: ignore[assignment]
     """Txn compares, and then runs one of two lists of operations, at one revision.
@@ -96,11 +103,14 @@ class KvServiceAsyncStub(KvServiceStub):
     either branch. Writes take effect in order, and the last one to a key counts. That
     the compares did not hold is no failure: `succeeded` is false, and the other branch
     was run. If any operation is refused, none is done. All ranges that one transaction
-    deletes have at most 1,000 keys together.
+    deletes have at most 1,000 keys together; all that it removes or replaces is at most
+    16 MiB of keys and values.
 
-    Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
-    FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-    saw has been compacted since, or is more than 2 MiB.
+    Definite failures: those of Put and DeleteRange and SaveProjection; and
+    RESOURCE_EXHAUSTED (TOO_MANY: its reads see more than 2 MiB, or look at more than
+    8 MiB where they show keys only; nothing was done). Indefinite: FAILED_PRECONDITION
+    (OUTCOME_FORGOTTEN) also where it was done and what its reads saw has been compacted
+    since.
     """
     Compact: _aio.UnaryUnaryMultiCallable[_kv_service_pb2.CompactRequest, _kv_service_pb2.CompactResponse]  # type: ignore[assignment]
     """Compact forgets what the store was at revisions below a given one. What is stored
@@ -136,7 +146,8 @@ class KvServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_kv_service_pb2.PutResponse, _abc.Awaitable[_kv_service_pb2.PutResponse]]:
         """Put sets a key. Definite failures: NOT_FOUND (LEASE_NOT_FOUND), RESOURCE_EXHAUSTED
-        (TOO_MANY: the lease has 1,000 keys).
+        (TOO_MANY: the lease has 1,000 keys, or would have more than 16 MiB of keys and
+        values).
         """
 
     @_abc_1.abstractmethod
@@ -154,7 +165,8 @@ class KvServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_kv_service_pb2.DeleteRangeResponse, _abc.Awaitable[_kv_service_pb2.DeleteRangeResponse]]:
         """DeleteRange removes every key of a range at one revision. Definite failures:
-        RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000; nothing was removed).
+        RESOURCE_EXHAUSTED (TOO_MANY: there are more than 1,000, or more than 16 MiB of keys
+        and values; nothing was removed).
         """
 
     @_abc_1.abstractmethod
@@ -169,11 +181,14 @@ class KvServiceServicer(metaclass=_abc_1.ABCMeta):
         either branch. Writes take effect in order, and the last one to a key counts. That
         the compares did not hold is no failure: `succeeded` is false, and the other branch
         was run. If any operation is refused, none is done. All ranges that one transaction
-        deletes have at most 1,000 keys together.
+        deletes have at most 1,000 keys together; all that it removes or replaces is at most
+        16 MiB of keys and values.
 
-        Definite failures: those of Put and DeleteRange and SaveProjection. Indefinite:
-        FAILED_PRECONDITION (OUTCOME_FORGOTTEN) also where it was done and what its reads
-        saw has been compacted since, or is more than 2 MiB.
+        Definite failures: those of Put and DeleteRange and SaveProjection; and
+        RESOURCE_EXHAUSTED (TOO_MANY: its reads see more than 2 MiB, or look at more than
+        8 MiB where they show keys only; nothing was done). Indefinite: FAILED_PRECONDITION
+        (OUTCOME_FORGOTTEN) also where it was done and what its reads saw has been compacted
+        since.
         """
 
     @_abc_1.abstractmethod

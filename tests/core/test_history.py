@@ -130,6 +130,8 @@ def test_what_is_compacted_leaves_nothing_and_the_rest_stays(
 
     while written.context.history.has_work:
         swept = written.context.history.swept
+        # In an entry of its own.
+        written.context.sweep_owed = 0
         sweep.work(written.context, 1)
         assert written.context.history.swept > swept
 
@@ -151,6 +153,40 @@ def test_changes_are_told_by_revision() -> None:
     assert list(history.changes_after(written.rows, 0, 3)) == [(1, [a]), (3, [b, a])]
     assert list(history.changes_after(written.rows, 1, 4)) == [(3, [b, a]), (4, [a])]
     assert list(history.changes_after(written.rows, 4, 9)) == []
+
+
+def test_a_range_that_is_removed_was_there() -> None:
+    """
+    Removed at once or one by one: each key is told of, and its past stays.
+    """
+    pairs = [(keys.key(b"a"), b"1"), (keys.key(b"a/b"), b"2"), (keys.key(b"b"), b"3")]
+    written = Written([list(pairs)])
+    written.store.begin(2)
+
+    assert written.store.delete_span(keys.keys_with(b"a")) == [key for key, _ in pairs[:2]]
+    assert written.store.take(pairs[2][0]) == b"3"
+    assert written.store.take(pairs[2][0]) is None
+
+    assert written.store.end() == 3
+    assert list(written.rows.scan(*keys.key_range(b"", b""))) == []
+    assert list(PastReader(written.rows, 1).scan(*keys.key_range(b"", b""))) == pairs
+    assert written.store.hashed == full_hash(written.rows)
+
+
+def test_an_event_is_told_of_and_has_no_past() -> None:
+    """
+    Also when its writer knows that it is new, and nobody looks whether it is there.
+    """
+    event = keys.event("a", 1)
+    written = Written([])
+    written.store.begin(1)
+
+    written.store.replace(event, None, b"1")
+
+    assert written.store.end() == 1
+    assert history.changed_keys(written.rows, 1) == [event]
+    assert written.rows.get(keys.undo(event, 1)) is None
+    assert written.store.hashed == full_hash(written.rows)
 
 
 def test_the_past_costs_what_it_shows() -> None:

@@ -155,7 +155,7 @@ class KeyRules(RuleBasedStateMachine):
             before = PastReader(self.bench.store, self.bench.machine.revision - 1)
             body = self.bench.log[-1].commands[0].txn.txn
             result = TxnResult.FromString(response.txn.SerializeToString())
-            assert kv_queries.fill_reads(before, body, result, MANY)
+            kv_queries.fill_reads(before, body, result)
             assert said_of(result) == want
 
     # --- what clients do -----------------------------------------------------

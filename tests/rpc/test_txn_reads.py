@@ -138,17 +138,24 @@ def test_a_retry_after_compaction_leaves_open_what_was_read() -> None:
 
 def test_reads_that_are_too_much() -> None:
     """
-    More than 2 MiB: it was done, and the failure says that it does not say so.
+    More than 2 MiB: nothing is done, and the failure is definite; by unary call and on a
+    stream, and for a retry.
     """
 
     async def story(b: Bench) -> None:
         await put_key(b, b"large", bytes(1 << 20))
         reads = [TxnOp(get=TxnGet(key=b"large"))] * 2
         body = TxnBody(success=[TxnOp(put=TxnPut(key=b"done")), *reads])
-        found = await refused(b.kv.Txn(TxnRequest(request_id=b.request_id(), txn=body)))
-        assert (found.reason, found.definite) == ("OUTCOME_FORGOTTEN", False)
+        request = TxnRequest(request_id=b.request_id(), txn=body)
+        found = await refused(b.kv.Txn(request))
+        assert (found.code, found.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY")
+        assert found.definite
+        assert found.metadata["limit"] == str(1 << 21)
+        assert found.metadata["field"] == "txn.success[2].get"
+        assert await refused(b.kv.Txn(request)) == found
+        assert decode((await submitted(b, request)).error) == found
         kvs = (await b.kv.Range(RangeRequest(keys_only=True))).kvs
-        assert [kv.key for kv in kvs] == [b"done", b"large"]
+        assert [kv.key for kv in kvs] == [b"large"]
         body.success.pop()
         whole = await b.kv.Txn(TxnRequest(request_id=b.request_id(), txn=body))
         assert len(whole.txn.results[1].get.kv.value) == 1 << 20

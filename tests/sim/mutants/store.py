@@ -165,14 +165,14 @@ def sweep_one_revision_too_much(patch: Patch) -> None:
     """The history of the oldest revision's successor goes too."""
     real = sweep._forget_one
 
-    def forget_one(context: Context, mark: HistoryMark) -> tuple[HistoryMark, int]:
-        after, removed = real(context, mark)
+    def forget_one(context: Context, mark: HistoryMark, room: Any) -> tuple[HistoryMark, Any]:
+        after, left = real(context, mark, room)
         row = keys.changes(mark.oldest + 1)
         if after.swept == mark.oldest and context.store.get(row) is not None:
             for key in history.changed_keys(context.store, mark.oldest + 1):
                 context.store.delete(keys.undo(key, mark.oldest + 1))
             context.store.delete(row)
-        return after, removed
+        return after, left
 
     patch.replace(sweep, "_forget_one", forget_one)
 
