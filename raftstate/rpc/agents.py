@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from raftstate.core import queries
+from raftstate.core.pages import PAGE_BYTES
 from raftstate.rpc.errors import not_found
 from raftstate.rpc.frontend import Frontend, command_of
 from raftstate.rpc.renewals import renewed
@@ -128,12 +129,16 @@ class Agents(AgentServiceServicer):
 
     async def ListAgents(self, request: ListAgentsRequest, context: Any) -> ListAgentsResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            found = queries.list_agents(reader, request.prefix, page.after_text, page.size + 1)
-        response = ListAgentsResponse(header=header, agents=found[: page.size])
-        if len(found) > page.size:
-            last = found[page.size - 1].agent_id
-            response.next_page_token = page.next_token(header, last)
+        found, header = await self._frontend.look(
+            page.at,
+            lambda reader: queries.list_agents(
+                reader, request.prefix, page.after_text, page.size + 1, PAGE_BYTES
+            ),
+        )
+        shown = page.cut(found)
+        response = ListAgentsResponse(header=header, agents=shown)
+        if len(found) > len(shown):
+            response.next_page_token = page.next_token(header, shown[-1].agent_id)
         return response
 
     async def CheckFence(self, request: CheckFenceRequest, context: Any) -> CheckFenceResponse:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -62,14 +63,19 @@ async def _streams(
 ) -> AsyncIterator[ExportAuditResponse]:
     after: str | None = ""
     while after is not None:
-        with frontend.view(at) as (reader, header):
-            page = stream_queries.list_streams(reader, prefix, after, _STREAMS_PER_MESSAGE)
-            for info in page.streams:
-                _demand(reader, info, info.first_seq)
+        page, header = await frontend.look(at, partial(_listed, prefix, after))
         if page.streams:
             yield ExportAuditResponse(header=header, streams=page.streams)
         await asyncio.sleep(0)  # others' turn
         after = page.after
+
+
+def _listed(prefix: str, after: str, reader: Reader) -> stream_queries.StreamPage:
+    """Some streams, of which every event can be read. Raises Failure."""
+    page = stream_queries.list_streams(reader, prefix, after, _STREAMS_PER_MESSAGE)
+    for info in page.streams:
+        _demand(reader, info, info.first_seq)
+    return page
 
 
 class _Cursor(NamedTuple):
@@ -84,15 +90,15 @@ async def _events(
 ) -> AsyncIterator[ExportAuditResponse]:
     cursor: _Cursor | None = _Cursor("", 0)
     while cursor is not None:
-        with frontend.view(at) as (reader, header):
-            found, cursor = _slice(reader, prefix, cursor, frontend.limits)
+        read = partial(_slice, prefix, cursor, frontend.limits)
+        (found, cursor), header = await frontend.look(at, read)
         if found:
             yield ExportAuditResponse(header=header, events=found)
         await asyncio.sleep(0)  # others' turn
 
 
 def _slice(
-    reader: Reader, prefix: str, cursor: _Cursor, bounds: Limits
+    prefix: str, cursor: _Cursor, bounds: Limits, reader: Reader
 ) -> tuple[list[Event], _Cursor | None]:
     """Events from a cursor on, as many as one message holds, and where to go on."""
     page = stream_queries.list_streams(reader, prefix, cursor.after, bounds.slice_events)

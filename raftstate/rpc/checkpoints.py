@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from raftstate.core import checkpoint_queries, queries
+from raftstate.core.checkpoint_queries import CheckpointPage
+from raftstate.core.pages import PAGE_BYTES
 from raftstate.core.ports import Reader
 from raftstate.rpc.contents import pieces
 from raftstate.rpc.diffs import Diffs
 from raftstate.rpc.errors import not_found
 from raftstate.rpc.frontend import Frontend
+from raftstate.rpc.paging import Page
 from raftstate.v1.checkpoint_service_pb2 import (
     Checkpoint,
     CopyLineageRequest,
@@ -125,13 +129,7 @@ class Checkpoints(CheckpointServiceServicer):
         self, request: ListCheckpointsRequest, context: Any
     ) -> ListCheckpointsResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            agent = queries.get_agent(reader, request.agent_id)
-            found = checkpoint_queries.list_checkpoints(
-                reader, request.agent_id, page.after_number, page.size, request
-            )
-        if agent is None:
-            raise not_found("agent", request.agent_id)
+        found, header = await self._frontend.look(page.at, partial(_listed, page, request))
         response = ListCheckpointsResponse(header=header, checkpoints=found.checkpoints)
         if found.next_before:
             response.next_page_token = page.next_token(header, found.next_before)
@@ -180,15 +178,27 @@ class Checkpoints(CheckpointServiceServicer):
         self, request: ListGroupCheckpointsRequest, context: Any
     ) -> ListGroupCheckpointsResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            found = checkpoint_queries.list_groups(
-                reader, request.prefix, page.after_text, page.size + 1
-            )
-        response = ListGroupCheckpointsResponse(header=header, groups=found[: page.size])
-        if len(found) > page.size:
-            last = found[page.size - 1].group_id
-            response.next_page_token = page.next_token(header, last)
+        found, header = await self._frontend.look(
+            page.at,
+            lambda reader: checkpoint_queries.list_groups(
+                reader, request.prefix, page.after_text, page.size + 1, PAGE_BYTES
+            ),
+        )
+        shown = page.cut(found)
+        response = ListGroupCheckpointsResponse(header=header, groups=shown)
+        if len(found) > len(shown):
+            response.next_page_token = page.next_token(header, shown[-1].group_id)
         return response
+
+
+def _listed(page: Page, request: ListCheckpointsRequest, reader: Reader) -> CheckpointPage:
+    """A page of an agent's checkpoints; raises Failure."""
+    agent_id = request.agent_id
+    if queries.get_agent(reader, agent_id) is None:
+        raise not_found("agent", agent_id)
+    return checkpoint_queries.list_checkpoints(
+        reader, agent_id, page.after_number, page.size, request
+    )
 
 
 def _found(reader: Reader, agent_id: str, checkpoint_id: int, tag: str = "") -> Checkpoint:

@@ -108,7 +108,7 @@ def _failure(method: str, error: Exception) -> Failure:
         return unreadable(str(error))
     logger.error("a call failed", exc_info=error, extra={"method": method})
     if isinstance(error, StorageError):
-        return corrupt(str(error), definite=False)
+        return corrupt(str(error))
     return internal(method)
 
 

@@ -236,9 +236,9 @@ def not_comparable(message: str, field: str) -> Failure:
     )
 
 
-def reads_lost(revision: int, why: str) -> Failure:
-    """A transaction was done, and what its reads saw is not to be had."""
-    message = f"it was done at revision {revision}, and what its reads saw {why}"
+def reads_lost(revision: int) -> Failure:
+    """A transaction was done, and what its reads saw is compacted."""
+    message = f"it was done at revision {revision}, and what its reads saw is compacted"
     return Failure(
         "OUTCOME_FORGOTTEN",
         message,
@@ -356,9 +356,20 @@ def _precondition(kind: str, subject: str, description: str) -> PreconditionFail
     return PreconditionFailure(violations=[violation])
 
 
-def corrupt(message: str, *, definite: bool) -> Failure:
-    """This member found damage in what it stores."""
-    return Failure("CORRUPT", message, definite=definite)
+def corrupt(message: str) -> Failure:
+    """This member found damage in what it stores, and what came of the call is open."""
+    return Failure("CORRUPT", message, definite=False)
+
+
+def damaged(name: str, expected: bytes, found: bytes) -> Failure:
+    """A checkpoint's data is not what was saved; no hash is found of what is missing. A
+    call that reads has changed nothing."""
+    return Failure(
+        "CORRUPT",
+        f"the data of checkpoint {name} is not what was saved",
+        definite=True,
+        metadata={"subject": name, "expected_hash": expected.hex(), "found_hash": found.hex()},
+    )
 
 
 def internal(method: str) -> Failure:

@@ -176,6 +176,9 @@ class Events(EventServiceServicer):
         """One slice of the order of all events; perhaps none of it is wanted."""
         bounds = self._frontend.limits
         with self._frontend.view(at) as (reader, header):
+            if at is None and stream_queries.last_position(reader) < end:
+                # They were there, and are not yet again: the state is being made anew.
+                raise self._frontend.unavailable(Unavailable("NO_QUORUM", definite=True))
             found = stream_queries.read_all(
                 reader,
                 position,
@@ -218,13 +221,14 @@ class Events(EventServiceServicer):
         self, request: ListProjectionsRequest, context: Any
     ) -> ListProjectionsResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            after = page.after.decode()
-            found = stream_queries.list_projections(reader, after, page.size + 1)
+        after, limit = page.after_text, page.size + 1
+        found, header = await self._frontend.look(
+            page.at, lambda reader: stream_queries.list_projections(reader, after, limit)
+        )
         response = ListProjectionsResponse(header=header, projections=found[: page.size])
         if len(found) > page.size:
             last = found[page.size - 1].name
-            response.next_page_token = page.next_token(header, last.encode())
+            response.next_page_token = page.next_token(header, last)
         return response
 
     async def DeleteProjection(

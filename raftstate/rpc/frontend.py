@@ -13,7 +13,7 @@ whoever reads more than one slice opens another, of the same revision if need be
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from raftstate.core import history, queries, validate
 from raftstate.core.history import PastReader
+from raftstate.core.passing import PatientReader, Weary
 from raftstate.core.ports import Answer, Consensus, Reader, ReadPoint, State, Unavailable
 from raftstate.rpc import completion
 from raftstate.rpc.bridge import Bridge
@@ -35,6 +36,7 @@ from raftstate.rpc.errors import (
 )
 from raftstate.rpc.office import Office, OfficeLost
 from raftstate.rpc.paging import Page, page_scope, page_size, page_start
+from raftstate.rpc.turns import Turns
 from raftstate.v1.cluster_service_pb2 import Member
 from raftstate.v1.common_pb2 import Consistency, ResponseHeader
 from raftstate.v1.membership_pb2 import Configuration, ConfiguredMember
@@ -42,6 +44,7 @@ from raftstate.v1.store_pb2 import Command, Outcome
 
 Request = TypeVar("Request")
 Response = TypeVar("Response", bound=Message)
+Found = TypeVar("Found")
 
 
 class View(NamedTuple):
@@ -110,6 +113,8 @@ class Frontend:
         self.limits = limits
         self.state_found = state_found
         self.office = Office(consensus)
+        # Whose turn it is to read on in another view.
+        self._again = Turns(1)
         # Set before the server stops: a stream that ends now was ended by us.
         self.closing = False
         # Told then: whatever would otherwise go on for ever.
@@ -312,10 +317,25 @@ class Frontend:
             at = await self.settle_at(start.revision)
         return Page(at, start.after, page_size(asked.page_size), scope)
 
+    async def look(
+        self, at: int | None, read: Callable[[Reader], Found]
+    ) -> tuple[Found, ResponseHeader]:
+        """What a read of lists finds in a view, and the header of that; in the last of
+        several where much is to be passed over that was not there yet at that revision.
+        Raises Failure."""
+        passed: dict[bytes, bytes] = {}
+        while True:
+            with self.view(at, passed) as (reader, header), suppress(Weary):
+                return read(reader), header
+            await self._again.ask()
+
     @contextmanager
-    def view(self, at: int | None = None) -> Iterator[View]:
+    def view(
+        self, at: int | None = None, passed: dict[bytes, bytes] | None = None
+    ) -> Iterator[View]:
         """One look at the last committed state, or at what it was at a revision that was
-        settled. Never hold it across an await. Raises Failure."""
+        settled; `passed` makes that a PatientReader. Never hold it across an await. Raises
+        Failure."""
         self.demand_sound()
         with self.state.view() as reader:
             revision, applied = queries.revision(reader), queries.applied(reader)
@@ -323,11 +343,16 @@ class Frontend:
                 yield View(reader, self.header(revision, applied.index))
                 return
             if at > revision:
-                raise future_revision(at, revision)
+                # It was there, and is not any more: the state is being made anew.
+                raise self.unavailable(Unavailable("NO_QUORUM", definite=True))
             if at < (oldest := history.read_mark(reader).oldest):
                 raise compacted(at, oldest)
             # Which entry that was is not kept.
-            yield View(PastReader(reader, at), self.header(at, 0))
+            if passed is None:
+                past = PastReader(reader, at)
+            else:
+                past = PatientReader(reader, at, passed, self.limits.slice_rows)
+            yield View(past, self.header(at, 0))
 
 
 def command_of(request: Message) -> Command:

@@ -8,7 +8,7 @@ A watch that is behind (it starts in the past, or goes on after a break) reads b
 a slice at a time and no faster than its client takes it, until in one turn of the loop
 it has read all that there is. In that turn it joins: the hub has not been further, and
 whatever it reads next is for all who have joined and are not further themselves. So there
-is no gap, and nothing is told twice.
+is no gap, and nothing is told twice. However many are behind, one reads in each turn.
 
 All of it happens on the event loop, in slices: a view is opened, a bounded number of
 changes read, the view closed, and others have their turn. A revision may take several
@@ -21,16 +21,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from contextlib import suppress
 
 from raftstate.core import history
 from raftstate.core.changes import Filter, Move, Subject, subject
-from raftstate.core.ports import Reader
+from raftstate.core.ports import Reader, Unavailable
 from raftstate.rpc.errors import Failure, too_many
 from raftstate.rpc.frontend import Frontend, WatchLimits
 from raftstate.rpc.tokens import Progress
-from raftstate.rpc.watcher import Account, Overrun, Walk, Watcher
+from raftstate.rpc.turns import Turns
+from raftstate.rpc.watcher import Account, Overrun, Piece, Walk, Watcher
 from raftstate.v1.common_pb2 import ResponseHeader
 from raftstate.v1.watch_service_pb2 import WatchResponse
+
+# Messages that are handed to grpc in one turn of the loop: each takes some 0.1 ms.
+SENT_PER_TURN = 16
+
+# How often it is looked whether this member may tell anything. Who knows no leader for so
+# long is cut off, and what it shows stands still.
+LOOK_EVERY_S = 0.5
+LEADERLESS_S = 3.0
 
 _Watchers = dict[Watcher, None]  # in the order in which they came
 
@@ -121,7 +131,8 @@ class Encoder:
         move = Move(self._reader, revision, key, about)
         if move.nothing:
             return 0
-        plain = full = b""
+        plain: Piece | None = None
+        full: Piece | None = None
         for watcher in whom:
             if not watcher.wanted.takes(move):
                 continue
@@ -130,11 +141,12 @@ class Encoder:
             else:
                 piece = plain = plain or _encoded(move, with_previous=False)
             watcher.add(self.head(revision), revision, piece)
-        return len(plain) + len(full)
+        return sum(len(piece.data) for piece in (plain, full) if piece is not None)
 
 
-def _encoded(move: Move, *, with_previous: bool) -> bytes:
-    return WatchResponse(changes=[move.change(with_previous)]).SerializeToString()
+def _encoded(move: Move, *, with_previous: bool) -> Piece:
+    changed = WatchResponse(changes=[move.change(with_previous)])
+    return Piece(changed.SerializeToString())
 
 
 class Hub:
@@ -152,6 +164,10 @@ class Hub:
         self._stuck: _Watchers = {}
         # Of the revision under way: who was told of it.
         self._touched: _Watchers = {}
+        # Who reads by itself, and who sends, does so in turn.
+        self.reading = Turns(1)
+        self.sending = Turns(SENT_PER_TURN)
+        self._leaderless_since: float | None = None
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         frontend.at_close.append(self._close)
@@ -167,6 +183,7 @@ class Hub:
         watcher = Watcher(wanted, with_previous, progress, self._limits, self._account)
         self._watchers[watcher] = None
         if self._task is None:
+            self._leaderless_since = None
             self._revisions.listen(self._moved)
             self._task = asyncio.create_task(self._run())
         return watcher
@@ -196,8 +213,14 @@ class Hub:
     # --- those who are behind ------------------------------------------------------
 
     def read_on(self, watcher: Watcher) -> bool:
-        """Read a slice for a watch that has not joined, and let it join if that was all;
-        whether it may read on at once. Raises Failure."""
+        """Read a slice for a watch that has not joined, whose turn it is, and let it join
+        if that was all; whether it may read on at once. Raises Failure."""
+        try:
+            return self._read_on(watcher)
+        finally:
+            self._relieve(sparing=watcher)
+
+    def _read_on(self, watcher: Watcher) -> bool:
         with self._frontend.view() as (reader, header):
             newest = header.revision
             demand_kept(reader, watcher.walk.revision)
@@ -240,24 +263,37 @@ class Hub:
         while True:
             # Whatever moves from here on is seen in the next turn.
             self._moved.clear()
-            if self._turn():
-                await self._moved.wait()
-            else:
+            if not self._turn():
                 await asyncio.sleep(0)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._moved.wait()
 
     def _turn(self) -> bool:
         """Read a slice for all who have joined; whether that was all there is."""
         stuck, self._stuck = self._stuck, {}
         for watcher in stuck:
             watcher.wake()
-        if not self._index.watchers:
-            return True
         try:
-            return self._slice()
+            self._look()
+            return self._slice() if self._index.watchers else True
         except Exception as error:  # noqa: BLE001  # every watch raises it in its call
-            for watcher in [*self._index.watchers]:
+            for watcher in self._watchers:
                 self._end(watcher, error)
             return True
+
+    def _look(self) -> None:
+        """Raise Failure if this member cannot be trusted, or seems to be cut off: another
+        may know more."""
+        self._frontend.demand_sound()
+        now = asyncio.get_running_loop().time()
+        if self._frontend.consensus.status().leader is not None:
+            self._leaderless_since = None
+        elif self._leaderless_since is None:
+            self._leaderless_since = now
+        elif now >= self._leaderless_since + LEADERLESS_S:
+            raise self._frontend.unavailable(Unavailable("NO_QUORUM", definite=True))
 
     def _slice(self) -> bool:
         with self._frontend.view() as (reader, header):
@@ -291,8 +327,18 @@ class Hub:
             watcher.end(revision)
             if watcher.failed:
                 self._part(watcher)
-        while self._account.size > self._limits.queued_bytes and self._index.watchers:
-            self._end(max(self._index.watchers, key=lambda one: one.size), Overrun())
+        self._relieve()
+
+    def _relieve(self, sparing: Watcher | None = None) -> None:
+        """Give up whoever has the most waiting, while there is too much of it; but not one
+        that has only now read it."""
+        if self._account.size <= self._limits.queued_bytes:
+            return
+        for watcher in sorted(self._watchers, key=lambda one: one.size, reverse=True):
+            if self._account.size <= self._limits.queued_bytes or not watcher.size:
+                return
+            if watcher is not sparing:
+                self._end(watcher, Overrun())
 
     def _overtaken(self, oldest: int) -> None:
         """What comes next is forgotten: whoever was not told it cannot go on."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from raftstate.core import kv_queries
+from raftstate.core.pages import PAGE_BYTES
+from raftstate.core.ports import Reader
 from raftstate.rpc.frontend import Frontend
+from raftstate.rpc.paging import Page
 from raftstate.v1.kv_service_pb2 import (
     CompactRequest,
     CompactResponse,
@@ -15,6 +19,7 @@ from raftstate.v1.kv_service_pb2 import (
     DeleteResponse,
     GetRequest,
     GetResponse,
+    KeyValue,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -23,9 +28,6 @@ from raftstate.v1.kv_service_pb2 import (
     TxnResponse,
 )
 from raftstate.v1.kv_service_pb2_grpc import KvServiceServicer
-
-# About as much as a page holds.
-PAGE_BYTES = 512 << 10
 
 
 class Keys(KvServiceServicer):
@@ -60,26 +62,25 @@ class Keys(KvServiceServicer):
 
     async def Range(self, request: RangeRequest, context: Any) -> RangeResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            found = kv_queries.read_range(
-                reader,
-                request.range,
-                limit=page.size,
-                bytes_max=PAGE_BYTES,
-                after=page.after,
-                keys_only=request.keys_only,
-                backwards=request.backwards,
-            )
-            more = found and kv_queries.read_range(
-                reader,
-                request.range,
-                limit=1,
-                bytes_max=0,
-                after=found[-1].key,
-                keys_only=True,
-                backwards=request.backwards,
-            )
+        look = partial(_read, page, request)
+        (found, more), header = await self._frontend.look(page.at, look)
         response = RangeResponse(header=header, kvs=found)
         if more:
             response.next_page_token = page.next_token(header, found[-1].key)
         return response
+
+
+def _read(
+    page: Page, request: RangeRequest, reader: Reader
+) -> tuple[list[KeyValue], list[KeyValue]]:
+    """The keys of a page, and the one behind them, if there is one."""
+    read = partial(kv_queries.read_range, reader, request.range, backwards=request.backwards)
+    found = read(
+        limit=page.size,
+        bytes_max=PAGE_BYTES,
+        after=page.after,
+        keys_only=request.keys_only,
+    )
+    if not found:
+        return [], []
+    return found, read(limit=1, bytes_max=0, after=found[-1].key, keys_only=True)

@@ -1,8 +1,8 @@
 """One stream's requests under way: many tickets out, answers back as they are known.
 
 A lane bounds how many requests of a stream are under way, so that a client that sends
-faster than the cluster commits is held back by not being read (gRPC's flow control
-does the rest). All answers of a loop's turn come out together.
+faster than the cluster commits, or than it takes its answers, is held back by not being
+read (gRPC's flow control does the rest). All answers of a loop's turn come out together.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ class Lane(Generic[Key]):
         """A ticket for one more request."""
         slot = Slot(self, key)
         self._pending.add(slot)
-        if len(self._pending) >= self._in_flight_max:
-            self._room.clear()
+        self._measure()
         return slot
 
     def settled(self, slot: Slot[Key], answer: Answer) -> None:
@@ -67,12 +66,11 @@ class Lane(Generic[Key]):
         if slot in self._pending:
             self._pending.remove(slot)
             self.put(slot.key, answer)
-            if len(self._pending) < self._in_flight_max:
-                self._room.set()
 
     def put(self, key: Key, answer: Answer | Exception) -> None:
         """Answer a request that needed no ticket."""
         self._settled.append(Settled(key, answer))
+        self._measure()
         self._news.set()
 
     def complete(self) -> None:
@@ -91,7 +89,15 @@ class Lane(Generic[Key]):
             self._news.clear()
             if self._settled:
                 batch, self._settled = self._settled, []
+                self._measure()
                 yield batch
+
+    def _measure(self) -> None:
+        """An answer that nobody has taken is under way still."""
+        if len(self._pending) + len(self._settled) < self._in_flight_max:
+            self._room.set()
+        else:
+            self._room.clear()
 
 
 async def end(reader: asyncio.Future[None]) -> None:

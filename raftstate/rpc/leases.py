@@ -82,8 +82,10 @@ class Leases(LeaseServiceServicer):
 
     async def ListLeases(self, request: ListLeasesRequest, context: Any) -> ListLeasesResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            found = kv_queries.list_leases(reader, page.after_number, page.size + 1)
+        found, header = await self._frontend.look(
+            page.at,
+            lambda reader: kv_queries.list_leases(reader, page.after_number, page.size + 1),
+        )
         response = ListLeasesResponse(header=header, leases=found[: page.size])
         if len(found) > page.size:
             last = found[page.size - 1].lease_id

@@ -13,13 +13,16 @@ import base64
 import binascii
 import struct
 import zlib
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
 from raftstate.core.limits import PAGE_SIZE_DEFAULT, PAGE_TOKEN_CHARS_MAX
+from raftstate.core.pages import PAGE_BYTES
 from raftstate.rpc.errors import Failure, invalid_field
 from raftstate.v1.common_pb2 import ResponseHeader
+
+Row = TypeVar("Row", bound=Message)
 
 _VERSION = b"\x02"
 _REVISION = struct.Struct(">Q")
@@ -58,6 +61,16 @@ class Page(NamedTuple):
         if len(self.after) not in (0, _REVISION.size):
             raise _bad_token()
         return int.from_bytes(self.after, "big")
+
+    def cut(self, found: list[Row]) -> list[Row]:
+        """Those of the rows found that the page shows. If that is not all of them, there
+        is another page."""
+        size = 0
+        for at, row in enumerate(found[: self.size]):
+            size += row.ByteSize()
+            if at and size > PAGE_BYTES:
+                return found[:at]
+        return found[: self.size]
 
     def next_token(self, header: ResponseHeader, after: bytes | str | int) -> str:
         """The token of the page behind this one, which begins behind the row `after` and

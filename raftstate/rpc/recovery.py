@@ -30,8 +30,10 @@ class Recovery(RecoveryServiceServicer):
         self, request: ListValidatorsRequest, context: Any
     ) -> ListValidatorsResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            found = checkpoint_queries.list_validators(reader, page.after_text, page.size + 1)
+        after, limit = page.after_text, page.size + 1
+        found, header = await self._frontend.look(
+            page.at, lambda reader: checkpoint_queries.list_validators(reader, after, limit)
+        )
         response = ListValidatorsResponse(header=header, validators=found[: page.size])
         if len(found) > page.size:
             last = found[page.size - 1].name

@@ -142,8 +142,10 @@ class Sessions(SessionServiceServicer):
         self, request: ListSessionsRequest, context: Any
     ) -> ListSessionsResponse:
         page = await self._frontend.page(request)
-        with self._frontend.view(page.at) as (reader, header):
-            found = queries.list_sessions(reader, page.after_text, page.size + 1)
+        found, header = await self._frontend.look(
+            page.at,
+            lambda reader: queries.list_sessions(reader, page.after_text, page.size + 1),
+        )
         response = ListSessionsResponse(header=header, sessions=found[: page.size])
         if len(found) > page.size:
             last = found[page.size - 1].session_id

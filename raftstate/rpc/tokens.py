@@ -16,6 +16,9 @@ from typing import NamedTuple
 from raftstate.rpc.errors import Failure, invalid_field
 
 _VERSION = 1
+# The largest revision that can be asked for; a watch from there on has come to the one
+# before it.
+_REVISION_MAX = (1 << 64) - 1
 _BODY = struct.Struct(">BQQQII")
 _CHECKSUM = struct.Struct(">I")
 
@@ -47,7 +50,7 @@ class Tokens:
         Raises Failure, naming resume_token, for anything that `write` did not make for
         this selector of this cluster in this epoch."""
         version, epoch, position, reached, cluster, selector = _unpacked(token)
-        if version != _VERSION or position < reached:
+        if version != _VERSION or not reached <= position < _REVISION_MAX:
             raise _refused("is not a token that a watch gave")
         if cluster != self._cluster:
             raise _refused("is of another cluster")

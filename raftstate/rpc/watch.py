@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -19,10 +20,9 @@ from raftstate.core import changes
 from raftstate.core.changes import Cursor, Filter
 from raftstate.core.history import PastReader
 from raftstate.core.limits import PROGRESS_MS_DEFAULT
-from raftstate.core.ports import Unavailable
 from raftstate.rpc.errors import Failure
 from raftstate.rpc.frontend import Frontend
-from raftstate.rpc.hub import Hub, demand_kept
+from raftstate.rpc.hub import LOOK_EVERY_S, Budget, Hub, demand_kept
 from raftstate.rpc.tokens import Progress, Tokens
 from raftstate.rpc.watcher import Message, Overrun, Watcher
 from raftstate.v1.watch_service_pb2 import (
@@ -32,9 +32,6 @@ from raftstate.v1.watch_service_pb2 import (
     WatchResponse,
     WatchStart,
 )
-
-# Who knows no leader for so long is cut off, and what it shows stands still.
-LEADERLESS_S = 3.0
 
 
 class Watches:
@@ -73,7 +70,6 @@ class _Stream:
         self._tokens = Tokens(status.cluster_id, status.cluster_epoch, self._wanted.canonical())
         self._clock = asyncio.get_running_loop().time
         self._spoke = self._clock()
-        self._leaderless_since: float | None = None
 
     async def answers(self) -> AsyncGenerator[bytes]:
         """All that is said, from the first to the last. Raises Failure."""
@@ -81,7 +77,7 @@ class _Stream:
         watcher = self._hub.open(self._wanted, self._request.with_previous, progress)
         try:
             if self._request.start == WatchStart.WATCH_START_SNAPSHOT:
-                async for answer in self._snapshot(progress.position):
+                async for answer in self._snapshot(watcher, progress.position):
                     self._spoke = self._clock()
                     yield answer
             else:
@@ -112,17 +108,30 @@ class _Stream:
 
     async def _follow(self, watcher: Watcher) -> AsyncGenerator[bytes]:
         """Changes and progress marks, until the server stops. Raises Failure, Overrun."""
+        turn: asyncio.Future[None] | None = None
+        may_read = True
         while not self._frontend.closing:
+            if watcher.waiting:
+                await self._hub.sending.ask()
             message = watcher.take()
             if message is not None:
                 yield self._encoded(message, watcher)
-            elif not watcher.joined and self._hub.read_on(watcher):
-                # Others have their turn, whether or not there was anything to send.
-                await asyncio.sleep(0)
-            elif not watcher.waiting:
+            elif watcher.joined or not may_read:
+                # Who could not join tries again when woken, or from time to time.
                 await watcher.wait(self._patience(watcher))
-            if not self._patience(watcher) and not watcher.waiting and not watcher.failed:
-                yield self._mark(watcher)
+                may_read = True
+            else:
+                turn = turn or self._hub.reading.ask()
+                if await _has_come(turn, self._patience(watcher)):
+                    turn, may_read = None, self._hub.read_on(watcher)
+            if not self._patience(watcher) and self._is_quiet(watcher):
+                await self._hub.sending.ask()
+                if self._is_quiet(watcher):
+                    yield self._mark(watcher)
+
+    @staticmethod
+    def _is_quiet(watcher: Watcher) -> bool:
+        return not watcher.waiting and not watcher.failed
 
     def _patience(self, watcher: Watcher) -> float:
         """How long nothing need be said yet. Between the parts of one revision nothing
@@ -138,27 +147,18 @@ class _Stream:
             watcher.reached = max(watcher.reached, message.revision)
             token = self._tokens.write(Progress(message.revision, message.revision))
             end = WatchResponse(resume_token=token)
-        return b"".join((message.head, *message.pieces, end.SerializeToString()))
+        pieces = [piece.data for piece in message.pieces]
+        return b"".join((message.head, *pieces, end.SerializeToString()))
 
     def _mark(self, watcher: Watcher) -> bytes:
         """A progress mark: nothing more has changed, and we are still sound."""
         self._frontend.demand_sound()
-        self._demand_led()
         progress = self._hub.progress(watcher)
         watcher.told = progress.position
         return WatchResponse(
             header=self._frontend.header(progress.reached, 0),
             resume_token=self._tokens.write(progress),
         ).SerializeToString()
-
-    def _demand_led(self) -> None:
-        """Raise Failure if this member seems to be cut off: another may know more."""
-        if self._frontend.consensus.status().leader is not None:
-            self._leaderless_since = None
-        elif self._leaderless_since is None:
-            self._leaderless_since = self._clock()
-        elif self._clock() >= self._leaderless_since + LEADERLESS_S:
-            raise self._frontend.unavailable(Unavailable("NO_QUORUM", definite=True))
 
     def _too_slow(self, watcher: Watcher) -> Failure:
         progress = Progress(watcher.told, min(watcher.reached, watcher.told))
@@ -168,25 +168,38 @@ class _Stream:
 
     # --- what there is ---------------------------------------------------------------
 
-    async def _snapshot(self, revision: int) -> AsyncGenerator[bytes]:
+    async def _snapshot(self, watcher: Watcher, revision: int) -> AsyncGenerator[bytes]:
         """All that the selector names at a revision, in slices. Raises Failure."""
-        limits = self._frontend.limits.watches
         cursor: Cursor | None = Cursor()
+        turn: asyncio.Future[None] | None = None
         while cursor is not None and not self._frontend.closing:
+            watcher.demand()
             found: list[Change] = []
-            with self._frontend.view() as (reader, header):
-                lost = header.revision < revision  # the state is being rebuilt
-                if not lost:
-                    demand_kept(reader, revision)
-                    past = PastReader(reader, revision)
-                    found, cursor = changes.snapshot(
-                        past, self._wanted, cursor, limits.slice_rows, limits.slice_bytes
-                    )
-            if found or cursor is None or self._clock() >= self._spoke + self._silence_s:
+            turn = turn or self._hub.reading.ask()
+            if await _has_come(turn, self._patience(watcher)):
+                turn = None
+                found, cursor = self._slice(revision, cursor)
+                if not found and cursor is not None:
+                    await self._catch_up(revision)
+            if found or cursor is None or not self._patience(watcher):
                 yield self._part(revision, found, last=cursor is None)
-            if lost:
+
+    def _slice(self, revision: int, cursor: Cursor) -> changes.Slice:
+        """What comes behind a cursor; nothing where the state is being rebuilt, and is not
+        there yet. Raises Failure."""
+        with self._frontend.view() as (reader, header):
+            if header.revision < revision:
+                return changes.Slice([], cursor)
+            demand_kept(reader, revision)
+            budget = Budget(self._frontend.limits.watches)
+            past = PastReader(reader, revision)
+            return changes.snapshot(past, self._wanted, cursor, budget.spend)
+
+    async def _catch_up(self, revision: int) -> None:
+        """Wait until views show a revision, but not for long: there is more to look at."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
                 await self._frontend.bridge.revisions.reach(revision)
-            await asyncio.sleep(0)
 
     def _part(self, revision: int, found: list[Change], *, last: bool) -> bytes:
         answer = WatchResponse(
@@ -197,3 +210,10 @@ class _Stream:
         else:
             answer.continued = True
         return answer.SerializeToString()
+
+
+async def _has_come(turn: asyncio.Future[None], seconds: float) -> bool:
+    """Whether it is our turn before so much time has passed."""
+    if not turn.done():
+        await asyncio.wait({turn}, timeout=seconds)
+    return turn.done()

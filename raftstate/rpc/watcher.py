@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from types import TracebackType
 from typing import NamedTuple
 
 from raftstate.core.changes import Filter
@@ -21,11 +22,21 @@ from raftstate.rpc.frontend import WatchLimits
 from raftstate.rpc.tokens import Progress
 
 
+class Piece:
+    """An encoded change, and how many wait with it."""
+
+    __slots__ = ("data", "holders")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.holders = 0
+
+
 class Message(NamedTuple):
     """A message to be sent: an encoded header, encoded changes, and what they are of."""
 
     head: bytes
-    pieces: list[bytes]
+    pieces: list[Piece]
     size: int
     revision: int
     # More of the same revision follow.
@@ -37,10 +48,24 @@ class Overrun(Exception):
 
 
 class Account:
-    """How much waits for all watches of a member together."""
+    """How much waits for all watches of a member together, each change counted once."""
 
     def __init__(self) -> None:
         self.size = 0
+
+    def hold(self, pieces: list[Piece]) -> None:
+        """These wait for one watch more."""
+        for piece in pieces:
+            if not piece.holders:
+                self.size += len(piece.data)
+            piece.holders += 1
+
+    def let_go(self, pieces: list[Piece]) -> None:
+        """These wait for one watch less."""
+        for piece in pieces:
+            piece.holders -= 1
+            if not piece.holders:
+                self.size -= len(piece.data)
 
 
 class Walk:
@@ -106,22 +131,24 @@ class Watcher:
         self._account = account
         self._queue: deque[Message] = deque()
         self._head = b""
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._piece_size = 0
         self._changes = 0
         self.size = 0
         self._error: Exception | None = None
+        self._trace: TracebackType | None = None
         self._woken = asyncio.Event()
 
     # --- in --------------------------------------------------------------------
 
-    def add(self, head: bytes, revision: int, piece: bytes) -> None:
+    def add(self, head: bytes, revision: int, piece: Piece) -> None:
         """Put in a change of a revision."""
-        if self._piece_size and self._piece_size + len(piece) > self._limits.message_bytes:
+        size = len(piece.data)
+        if self._piece_size and self._piece_size + size > self._limits.message_bytes:
             self._put(revision, continued=True)
         self._head = head
         self._pieces.append(piece)
-        self._piece_size += len(piece)
+        self._piece_size += size
 
     def end(self, revision: int) -> None:
         """That was all of the revision."""
@@ -140,7 +167,7 @@ class Watcher:
         self._queue.append(Message(self._head, pieces, size, revision, continued))
         self._changes += len(pieces)
         self.size += size
-        self._account.size += size
+        self._account.hold(pieces)
         self._woken.set()
 
     def _is_full(self, changes: int, size: int) -> bool:
@@ -153,7 +180,7 @@ class Watcher:
     def fail(self, error: Exception) -> None:
         """End the watch; what waits is dropped. The first reason counts."""
         if self._error is None:
-            self._error = error
+            self._error, self._trace = error, error.__traceback__
             self._drop()
             self._woken.set()
 
@@ -162,7 +189,8 @@ class Watcher:
         self._woken.set()
 
     def _drop(self) -> None:
-        self._account.size -= self.size
+        for message in self._queue:
+            self._account.let_go(message.pieces)
         self.size = self._changes = 0
         self._queue.clear()
         self._pieces, self._piece_size = [], 0
@@ -179,16 +207,21 @@ class Watcher:
         """Whether there is something to take."""
         return bool(self._queue)
 
+    def demand(self) -> None:
+        """Raise what the watch failed with, if it has."""
+        if self._error is not None:
+            # Many may have failed with the same: what each adds to it is its own.
+            raise self._error.with_traceback(self._trace)
+
     def take(self) -> Message | None:
         """What comes next, if it is there. Raises what the watch failed with."""
-        if self._error is not None:
-            raise self._error
+        self.demand()
         if not self._queue:
             return None
         message = self._queue.popleft()
         self._changes -= len(message.pieces)
         self.size -= message.size
-        self._account.size -= message.size
+        self._account.let_go(message.pieces)
         self.torn = message.continued
         if not message.continued:
             self.told = message.revision

@@ -467,15 +467,15 @@ def test_what_is_missing_is_told_by_place(desk: Desk) -> None:
     ("size", "base", "more"),
     [(0, 0, False), (1 << 20, 0, False), ((1 << 20) + 1, 0, True), (3, 1, True)],
 )
-def test_a_bundle_has_the_data_if_it_is_full_and_small(
+def test_a_bundle_has_the_data_if_it_is_full_and_in_one_piece(
     desk: Desk, size: int, base: int, more: bool
 ) -> None:
     """
-    Up to 1 MiB; otherwise it says that there is more to fetch.
+    Which is 1 MiB at most; otherwise it says that there is more to fetch.
     """
     desk.saved(NewCheckpoint(data=b"base"))
     data = bytes(size)
-    pieces = [desk.chunk(data[at : at + (1 << 19)]) for at in range(0, size, 1 << 19)]
+    pieces = [desk.chunk(data[at : at + (1 << 20)]) for at in range(0, size, 1 << 20)]
     desk.saved(NewCheckpoint(chunks=pieces, base_checkpoint_id=base))
 
     bundle = queries.takeover_bundle(desk.store, "a")
@@ -483,6 +483,22 @@ def test_a_bundle_has_the_data_if_it_is_full_and_small(
     assert bundle is not None and bundle.checkpoint.size_bytes == size
     assert bundle.more_data == more
     assert bundle.checkpoint.data == (b"" if more else data)
+
+
+@pytest.mark.parametrize("size", [2, 2_000])
+def test_a_bundle_has_no_damaged_data(desk: Desk, size: int) -> None:
+    """
+    What is not what was saved is left to GetCheckpoint, which says so.
+    """
+    data = b"state" * size
+    desk.saved(NewCheckpoint(data=data))
+    [key] = [key for key, value in desk.store.items() if data in value]
+    desk.store.put(key, (desk.store.get(key) or b"").replace(b"state", b"stale", 1))
+
+    bundle = queries.takeover_bundle(desk.store, "a")
+
+    assert bundle is not None
+    assert (bundle.more_data, bundle.checkpoint.data) == (True, b"")
 
 
 # --- costs -------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from raftstate import content
 from raftstate.core import keys
 from raftstate.rpc import comparing, diffs
+from raftstate.rpc.checkpoints import Checkpoints
 from raftstate.rpc.errors import Failure
 from raftstate.v1.agent_service_pb2 import GetAgentRequest
 from raftstate.v1.checkpoint_service_pb2 import (
@@ -88,8 +89,12 @@ def test_what_is_stored_is_checked_before_it_is_sent(name: str) -> None:
         pieces = [await call.read() for _ in range(good)]
         assert [piece.chunk for piece in pieces] == [b"1" * 5_000][:good]
         found = await refused(call.read())
-        assert (found.code, found.reason, found.definite) == ("DATA_LOSS", "CORRUPT", False)
-        assert "a#1" in found.message
+        assert (found.code, found.reason, found.definite) == ("DATA_LOSS", "CORRUPT", True)
+        assert found.metadata["subject"] == "a#1"
+        expected, seen = found.metadata["expected_hash"], found.metadata["found_hash"]
+        assert len(expected) == 64
+        assert len(seen) == (0 if name == "a chunk is lost" else 64)
+        assert seen != expected
 
     run(story)
 
@@ -141,6 +146,26 @@ def test_a_checkpoint_that_is_pruned_while_it_is_sent() -> None:
         found = await refused(rest())
         assert (found.code, found.reason) == ("OUT_OF_RANGE", "COMPACTED")
         assert found.metadata["subject"] == "a#1"
+
+    run(story)
+
+
+def test_a_checkpoint_of_a_state_that_is_made_anew_is_not_pruned() -> None:
+    """
+    It is not there while the state is behind where it was; whoever reads asks elsewhere.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own("a")
+        early = b.fake.state.store.copy()
+        await save(b, fence, chunks=await upload(b, [b"1" * 5_000, b"2" * 5_000]))
+        request = GetCheckpointRequest(agent_id="a")
+        call: Any = Checkpoints(b.server._frontend).GetCheckpoint(request, None)
+        assert (await anext(call)).chunk == b"1" * 5_000
+        b.fake.state.store = early
+        with pytest.raises(Failure) as caught:
+            await anext(call)
+        assert caught.value.reason == "NO_QUORUM"
 
     run(story)
 

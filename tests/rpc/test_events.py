@@ -212,6 +212,40 @@ def test_a_stream_that_is_truncated_while_it_is_read_is_no_gap(backwards: bool) 
     told(story)
 
 
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        ReadAllRequest(consistency=CONSISTENCY_STALE),
+        ReadAllRequest(consistency=CONSISTENCY_STALE, backwards=True),
+        ReadAllRequest(consistency=CONSISTENCY_AT_REVISION, revision=4),
+        ReadEventsRequest(stream_id="f", consistency=CONSISTENCY_STALE),
+        ReadEventsRequest(stream_id="f", consistency=CONSISTENCY_AT_REVISION, revision=4),
+        ExportAuditRequest(consistency=CONSISTENCY_STALE),
+    ],
+    ids=["all", "all backwards", "all then", "one", "one then", "export"],
+)
+def test_a_state_that_is_made_anew_while_it_is_read_is_no_gap(request_of: Any) -> None:
+    """
+    It shows less than it did: that is neither the end, nor to come.
+    """
+
+    async def story(member: Member) -> None:
+        member.append("f", 3)
+        early = member.state.store.copy()
+        for _ in range(2):
+            member.append("f", 3)
+        method = type(request_of).__name__.removesuffix("Request")
+        call = aiter(getattr(member.service, method)(request_of, None))
+        await anext(call)
+        member.state.store = early
+
+        failure = await failure_of(all_of(call))
+
+        assert (failure.reason, failure.definite) == ("NO_QUORUM", True)
+
+    told(story)
+
+
 def test_a_read_ends_where_the_end_was_when_it_began() -> None:
     """
     What is appended meanwhile is not in it.

@@ -21,6 +21,7 @@ import pytest
 from raftstate.rpc.edge import Edge
 from raftstate.rpc.frontend import Limits
 from raftstate.rpc.office import Office, OfficeLost
+from raftstate.rpc.steps import Steps
 from raftstate.v1.agent_service_pb2 import (
     ACQUIRE_MODE_FORCE,
     ACQUIRE_MODE_WAIT,
@@ -407,6 +408,33 @@ def test_submit_does_not_read_further_than_it_may() -> None:
             responses = await rest_of(call)
             nonces = [one.nonce for response in responses for one in response.results]
             assert nonces == list(range(1, 13))
+
+    asyncio.run(tell())
+
+
+def test_submit_does_not_read_on_for_a_client_that_takes_no_answers() -> None:
+    """
+    What was answered, and not taken, is under way still; nothing of it is lost.
+    """
+
+    async def tell() -> None:
+        async with bench(Limits(in_flight=4)) as b:
+            await b.open()
+            asked = 0
+
+            async def requests() -> AsyncIterator[SubmitRequest]:
+                nonlocal asked
+                while asked < 50:
+                    asked += 1
+                    yield SubmitRequest(first_nonce=asked, mutations=creations(b, 1))
+
+            answers: Any = Steps(b.server._frontend).Submit(requests(), None)
+            nonces = [one.nonce for one in (await anext(answers)).results]
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert asked <= 2 * 4 + 1
+            nonces += [one.nonce async for response in answers for one in response.results]
+            assert nonces == list(range(1, 51))
 
     asyncio.run(tell())
 

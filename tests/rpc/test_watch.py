@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from raftstate.core.changes import Filter
 from raftstate.rpc.errors import Failure
 from raftstate.rpc.frontend import WatchLimits
 from raftstate.rpc.hub import Hub
+from raftstate.rpc.tokens import Progress, Tokens
 from raftstate.v1.common_pb2 import Label
 from raftstate.v1.event_service_pb2 import AppendEventsRequest, StreamAppend
 from raftstate.v1.kv_service_pb2 import PutRequest
@@ -290,6 +292,7 @@ def append(served: Member, count: int) -> None:
         ("epoch", "of epoch 7"),
         ("cut", "not a token"),
         ("words", "not a token"),
+        ("far", "not a token"),
     ],
 )
 async def test_a_token_that_does_not_belong_is_refused(change: str, words: str) -> None:
@@ -309,6 +312,9 @@ async def test_a_token_that_does_not_belong_is_refused(change: str, words: str) 
         served.consensus.cluster = ("test", 8)
     elif change == "cut":
         token = token[:-5] + token[-4:]
+    elif change == "far":
+        far = Progress((1 << 64) - 1, 1)
+        token = Tokens("test", 7, Filter(KEYS).canonical()).write(far)
     else:
         token = "what is this"
     again = served.watch(selector, start="WATCH_START_RESUME", resume_token=token)
