@@ -7,6 +7,7 @@ Exit statuses are those of `raftstate`: 0 done, 1 refused or failed and nothing 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from raftstate.errors import InvalidRequest, RaftStateError
 
@@ -42,6 +45,12 @@ class Asker:
         except (RaftStateError, OSError) as error:
             click.echo(f"raftstate: {error}", err=True)
             sys.exit(_exit_status(error))
+        except UnicodeEncodeError as error:
+            click.echo(f"raftstate: {error.object!r} is not in UTF-8", err=True)
+            sys.exit(EXIT_WRONG)
+        except KeyboardInterrupt:
+            click.echo("raftstate: interrupted: it may have happened", err=True)
+            sys.exit(EXIT_UNKNOWN)
 
     async def _ask(self, question: Callable[[Store], Coroutine[Any, Any, _T]]) -> _T:
         from raftstate.client import Tls, connect
@@ -56,6 +65,13 @@ def _exit_status(error: Exception) -> int:
         return EXIT_WRONG
     definite = not isinstance(error, RaftStateError) or error.definite
     return EXIT_FAILED if definite else EXIT_UNKNOWN
+
+
+def show(table: Table) -> None:
+    """Print a table, of which every cell is what it is: no markup."""
+    # A pipe has no width: give the table room instead of cutting it to 80 columns.
+    width = None if os.isatty(1) else 160
+    Console(width=width, markup=False, emoji=False).print(table)
 
 
 def connected(command: Command) -> Command:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from raftstate import asking
 from raftstate.asking import Asker, connected
 from raftstate.errors import NotCaughtUp
 from raftstate.v1.cluster_service_pb2 import Member
@@ -108,8 +107,7 @@ def _tell(members: list[Member], output: str) -> None:
             one.raft_address,
             one.client_address,
         )
-    # A pipe has no width: give the table room instead of cutting it to 80 columns.
-    (Console() if os.isatty(1) else Console(width=160)).print(table)
+    asking.show(table)
 
 
 def _row(one: Member) -> dict[str, Any]:

@@ -14,13 +14,12 @@ import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from raftstate.asking import EXIT_FAILED, Asker, connected
+from raftstate.asking import EXIT_FAILED, Asker, connected, show
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint, DifferenceKind
 from raftstate.v1.kv_service_pb2 import KeyValue
 
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from raftstate.client.auditfile import Report
     from raftstate.client.reading import How
 
-_at = click.option(
-    "--at", type=click.IntRange(1), metavar="REVISION", help="As it was at a revision."
-)
+_NUMBER = click.IntRange(1, (1 << 64) - 1)
+
+_at = click.option("--at", type=_NUMBER, metavar="REVISION", help="As it was at a revision.")
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 
 
@@ -39,14 +38,9 @@ def _how(at: int | None) -> How:
     return {} if at is None else {"at": at}
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     click.echo(f"raftstate: {message}", err=True)
     sys.exit(EXIT_FAILED)
-
-
-def _show(table: Table) -> None:
-    # A pipe has no width: give the table room instead of cutting it to 80 columns.
-    (Console() if os.isatty(1) else Console(width=160)).print(table)
 
 
 # --- audit -------------------------------------------------------------------
@@ -99,17 +93,20 @@ def verify(file: Path, head: str | None) -> None:
     """Compute every hash in FILE anew, and say what is missing or was changed."""
     from raftstate.client import auditfile
 
-    with file.open("rb") as lines:
-        report = auditfile.verify(lines)
+    try:
+        with file.open("rb") as lines:
+            report = auditfile.verify(lines)
+    except OSError as error:
+        _fail(str(error))
     if head is not None and not report.faults and report.head != head.lower():
         report.faults.append(f"the head is {report.head}, not {head.lower()}")
     for fault in report.faults:
-        click.echo(f"{file}: {fault}")
+        click.echo(_plain(f"{file}: {fault}"))
     if not report.intact:
         sys.exit(EXIT_FAILED)
     click.echo(
         f"{file}: intact: {report.streams} streams, {report.events} events of cluster"
-        f" {report.cluster_id} at revision {report.revision}"
+        f" {_plain(report.cluster_id)} at revision {report.revision}"
     )
     if report.truncated:
         click.echo(f"{report.truncated} streams begin behind events that were truncated")
@@ -131,9 +128,9 @@ def kv() -> None:
 @connected
 def get(ask: Asker, key: str, at: int | None, output: str) -> None:
     """Print what KEY has; the exit status is 1 if there is no such key."""
-    found = ask(lambda store: store.keys.get(key, **_how(at)))
+    found = ask(lambda store: store.keys.get(os.fsencode(key), **_how(at)))
     if found is None:
-        _fail(f"there is no key {key}")
+        _fail(f"there is no key {_shown(os.fsencode(key))}")
     elif output == "json":
         click.echo(json.dumps(_row(found)))
     else:
@@ -143,13 +140,15 @@ def get(ask: Asker, key: str, at: int | None, output: str) -> None:
 @kv.command("put")
 @click.argument("key")
 @click.argument("value")
-@click.option("--lease", type=click.IntRange(1), default=None, help="The id of a lease.")
+@click.option("--lease", type=_NUMBER, default=None, help="The id of a lease.")
 @connected
 def put(ask: Asker, key: str, value: str, lease: int | None) -> None:
     """Set KEY to VALUE; a VALUE of - is read from standard input."""
-    held = sys.stdin.buffer.read() if value == "-" else value.encode()
-    done = ask(lambda store: store.keys.put(key, held, lease=lease or 0))
-    click.echo(f"{key}: version {done.version} at revision {done.header.revision}")
+    raw, held = os.fsencode(key), os.fsencode(value)
+    if value == "-":
+        held = sys.stdin.buffer.read()
+    done = ask(lambda store: store.keys.put(raw, held, lease=lease or 0))
+    click.echo(f"{_shown(raw)}: version {done.version} at revision {done.header.revision}")
 
 
 @kv.command("delete")
@@ -158,11 +157,12 @@ def put(ask: Asker, key: str, value: str, lease: int | None) -> None:
 @connected
 def delete(ask: Asker, key: str, prefix: bool) -> None:
     """Remove KEY."""
+    raw = os.fsencode(key)
     if prefix:
-        count = ask(lambda store: store.keys.delete_prefix(key))
+        count = ask(lambda store: store.keys.delete_prefix(raw))
     else:
-        count = int(ask(lambda store: store.keys.delete(key)))
-    click.echo(f"{key}: {count} removed")
+        count = int(ask(lambda store: store.keys.delete(raw)))
+    click.echo(f"{_shown(raw)}: {count} removed")
 
 
 @kv.command("list")
@@ -173,7 +173,8 @@ def delete(ask: Asker, key: str, prefix: bool) -> None:
 @connected
 def list_keys(ask: Asker, prefix: str, at: int | None, limit: int, output: str) -> None:
     """Show the keys that begin with PREFIX."""
-    found = ask(lambda store: _some(store.keys.range(prefix=prefix, **_how(at)), limit))
+    start = os.fsencode(prefix)
+    found = ask(lambda store: _some(store.keys.range(prefix=start, **_how(at)), limit))
     if output == "json":
         click.echo(json.dumps([_row(one) for one in found]))
         return
@@ -182,8 +183,8 @@ def list_keys(ask: Asker, prefix: str, at: int | None, limit: int, output: str) 
         table.add_column(title, justify="left" if title in ("key", "value") else "right")
     for one in found:
         numbers = (one.version, one.create_revision, one.mod_revision, one.lease_id or "-")
-        table.add_row(_text(one.key), _text(one.value)[:80], *map(str, numbers))
-    _show(table)
+        table.add_row(_shown(one.key), _shown(one.value[:320])[:80], *map(str, numbers))
+    show(table)
 
 
 def _row(one: KeyValue) -> dict[str, Any]:
@@ -199,6 +200,15 @@ def _row(one: KeyValue) -> dict[str, Any]:
 
 def _text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
+
+
+def _shown(raw: bytes) -> str:
+    return _plain(_text(raw))
+
+
+def _plain(text: str) -> str:
+    """A text of somebody else's for a terminal, which it must not steer."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 async def _some(items: AsyncIterator[Any], limit: int) -> list[Any]:
@@ -242,8 +252,8 @@ def list_checkpoints(
     for title in _TITLES:
         table.add_column(title, justify="right" if title in _NUMBERS else "left")
     for row in rows:
-        table.add_row(*(_cell(row[title]) for title in _TITLES))
-    _show(table)
+        table.add_row(*(_plain(_cell(row[title])) for title in _TITLES))
+    show(table)
 
 
 _NUMBERS = ("id", "step", "event", "bytes", "base")
@@ -281,8 +291,8 @@ def _cell(value: Any) -> str:
 
 @checkpoints.command("diff")
 @click.argument("agent")
-@click.argument("before", type=click.IntRange(1), metavar="FROM")
-@click.argument("after", type=click.IntRange(1), metavar="TO")
+@click.argument("before", type=_NUMBER, metavar="FROM")
+@click.argument("after", type=_NUMBER, metavar="TO")
 @click.option("--to-agent", default="", metavar="AGENT", help="Whose TO is; AGENT's own.")
 @_output
 @connected
@@ -305,6 +315,6 @@ def diff(ask: Asker, agent: str, before: int, after: int, to_agent: str, output:
         return
     for row in rows:
         change = " -> ".join(text for text in (row["before"], row["after"]) if text)
-        click.echo(f"{row['kind']:<8} {row['path'] or '/'}: {change}")
+        click.echo(_plain(f"{row['kind']:<8} {row['path'] or '/'}: {change}"))
     if answer.truncated:
         click.echo("and more")

@@ -47,7 +47,7 @@ def test_the_commands_do_what_they_say() -> None:
     Each asks its one question, says what it did, and ends with 0.
     """
     with scripted() as member:
-        added = run(member, "member", "add", "n9", "--raft", "h:1", "--api", "h:2")
+        added = run(member, "member", "add", "n9", "--raft", "h:1", "--api", "[fe80::1]:2")
         promoted = run(member, "member", "promote", "n9")
         removed = run(member, "member", "remove", "n1")
         moved = run(member, "transfer-leadership")
@@ -65,8 +65,8 @@ def test_the_commands_do_what_they_say() -> None:
         "transfer to n2",
     ]
     assert moved.stdout == "n2: leads\n"
-    assert "h:2" in table.stdout
-    assert [one["id"] for one in json.loads(listed.stdout)] == ["h:2"]
+    assert "[fe80::1]:2" in table.stdout
+    assert [one["id"] for one in json.loads(listed.stdout)] == ["[fe80::1]:2"]
 
 
 def test_promoting_waits_if_it_is_told_to() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 import raftstate
 from raftstate.cli import cli
 from raftstate.client import Store
+from raftstate.client.keys import Keys
 from raftstate.core.ports import Unavailable
 from raftstate.v1.store_pb2 import Command
 from tests.rpc.harness import Bench, bench
@@ -75,7 +77,9 @@ async def _worked(store: Store) -> None:
         for number in range(3):
             async with agent.step() as step:
                 step.event("worked", number)
-                step.checkpoint({"n": number}, tags=[f"t{number}"], labels={"of": "test"})
+                step.checkpoint(
+                    {"n\x1b": number}, tags=[f"t{number}"], labels={"of": "test [/]"}
+                )
 
 
 def test_keys_from_a_shell(served: Served, tmp_path: Path) -> None:
@@ -109,6 +113,61 @@ def test_keys_from_a_shell(served: Served, tmp_path: Path) -> None:
         "a: 1 removed\n",
     ]
     assert (missing.exit_code, missing.stderr) == (1, "raftstate: there is no key a/1\n")
+
+
+def test_any_bytes_can_be_a_key_and_a_value(served: Served) -> None:
+    """
+    Those of the command line as they are, in UTF-8 or not. A table shows what there is: it
+    takes nothing of it for markup, and nothing of it steers the terminal.
+    """
+    raw = os.fsdecode(b"k\xff")
+    done = [
+        served.run("kv", "put", raw, os.fsdecode(b"v\xfe")),
+        served.run("kv", "get", raw),
+        served.run("kv", "put", "[/x]", "[bold]\x1b[2J :bomb:"),
+        served.run("kv", "list"),
+        served.run("kv", "list", raw, "-o", "json"),
+        served.run("kv", "delete", raw),
+        served.run("kv", "delete", raw, "--prefix"),
+    ]
+
+    assert [one.exit_code for one in done] == [0] * 7, [one.output for one in done]
+    assert done[1].stdout_bytes == b"v\xfe\n"
+    assert "[/x]" in done[3].stdout
+    assert "[bold]\\x1b[2J :bomb:" in done[3].stdout
+    assert len(json.loads(done[4].stdout)) == 1
+    assert done[5].stdout == "k\\xff: 1 removed\n"
+
+
+def test_a_command_line_that_nobody_could_mean_is_told(served: Served) -> None:
+    """
+    2 and one line, not a trace: an id that is no text, and numbers beyond all numbers.
+    """
+    raw, huge = os.fsdecode(b"a\xff"), str(1 << 70)
+    found = [
+        served.run("checkpoints", "list", raw),
+        served.run("audit", "export", "none", "--prefix", raw),
+        served.run("kv", "get", "a", "--at", huge),
+        served.run("kv", "put", "a", "b", "--lease", huge),
+        served.run("checkpoints", "diff", "agent", "1", huge),
+    ]
+
+    assert [one.exit_code for one in found] == [2] * 5, [one.output for one in found]
+    assert "not in UTF-8" in found[0].stderr
+
+
+def test_who_interrupts_a_command_does_not_know(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    3: what was sent may have happened.
+    """
+
+    async def interrupted(self: Keys, *_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Keys, "put", interrupted)
+    assert served.run("kv", "put", "a", "b").exit_code == 3
 
 
 def test_the_exit_status_says_whether_it_happened(served: Served) -> None:
@@ -146,14 +205,14 @@ def test_checkpoints_from_a_shell(served: Served) -> None:
     nobody = served.run("checkpoints", "list", "nobody")
 
     assert [one.exit_code for one in (table, listed, differs, told)] == [0] * 4
-    assert "of=test" in table.stdout
+    assert "of=test [/]" in table.stdout
     assert [(one["id"], one["tags"]) for one in json.loads(listed.stdout)] == [
         (3, ["t2"]),
         (2, ["t1"]),
     ]
-    assert differs.stdout == "changed  /n: 0 -> 2\n"
+    assert differs.stdout == "changed  /n\\x1b: 0 -> 2\n"  # a terminal is not steered
     assert json.loads(told.stdout) == {
-        "differences": [{"path": "/n", "kind": "changed", "before": "0", "after": "2"}],
+        "differences": [{"path": "/n\x1b", "kind": "changed", "before": "0", "after": "2"}],
         "truncated": False,
     }
     assert nobody.exit_code == 1

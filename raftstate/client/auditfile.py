@@ -357,11 +357,14 @@ def _message(message: Any, value: dict[str, Any]) -> Any:
         raise _NotWritten("its fields are others")
     try:
         for name, held in value.items():
-            if isinstance(getattr(message, name), bytes):
+            kind = type(getattr(message, name))
+            if type(held) is not (str if kind is bytes else kind):
+                raise _NotWritten(f"{name} is not what it should be")
+            if kind is bytes:
                 raw = b64decode(held, validate=True) if name == "data" else bytes.fromhex(held)
                 held = raw  # noqa: PLW2901  # the same, as the message has it
             setattr(message, name, held)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise _NotWritten(str(error)) from error
     if _fields(message) != value:
         raise _NotWritten("a field is written in another way")

@@ -105,7 +105,7 @@ class Every:
 
     def __post_init__(self) -> None:
         given = [one for one in (self.steps, self.bytes, self.seconds) if one is not None]
-        if not given or any(one <= 0 for one in given):
+        if not given or any(not one > 0 for one in given):
             raise _wrong("Every needs steps, bytes or seconds, each more than 0")
 
     def fixed(self, rpo_target: float) -> Every:

@@ -37,6 +37,13 @@ def remaining(deadline: float) -> float:
     return deadline - asyncio.get_running_loop().time()
 
 
+def cancelled() -> bool:
+    """Whether somebody wants this task to stop. If nobody does, it is the call that it
+    awaits that was cancelled, and the task goes on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Calls:
     """Sends requests to whoever leads, until one attempt settles them."""
 
@@ -95,7 +102,7 @@ class Calls:
                 await peer.ready(min(self._router.attempt, remaining(deadline)))
                 call = begin(peer)
                 try:
-                    async for answer in _read(call, address):
+                    while (answer := await self._read(call, address, deadline)) is not None:
                         if answer.HasField("header"):
                             self._router.observe(answer.header)
                         if leads:
@@ -118,13 +125,30 @@ class Calls:
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
         except asyncio.CancelledError:
-            if self._router.closed:  # then it is the call that was cancelled
+            if self._router.closed and not cancelled():
                 raise unanswered(peer.address, "the client was closed") from None
             raise
         header = getattr(answer, "header", None)
         if header is not None:
             self._router.observe(header)
         return answer
+
+    async def _read(self, call: Any, address: str, deadline: float) -> Any:
+        """The next message of a reading stream; None: there are no more. Raises
+        RaftStateError when it breaks."""
+        patience = min(_SILENCE_S, max(remaining(deadline), 0.0))
+        try:
+            async with asyncio.timeout(patience):
+                answer = await call.read()
+        except TimeoutError as error:
+            raise unanswered(address, f"no answer in {patience:.3g} s") from error
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        except asyncio.CancelledError:
+            if self._router.closed and not cancelled():
+                raise unanswered(address, "the client was closed") from None
+            raise
+        return None if answer is grpc.aio.EOF else answer
 
     async def _failed(
         self, ledger: Ledger, address: str, error: RaftStateError, deadline: float
@@ -142,18 +166,3 @@ class Calls:
         if remaining(deadline) <= pause + ATTEMPT_MIN_S:
             raise ledger.overdue()
         await asyncio.sleep(pause)
-
-
-async def _read(call: Any, address: str) -> AsyncIterator[Any]:
-    """The messages of a reading stream, as RaftStateError when it breaks."""
-    while True:
-        try:
-            async with asyncio.timeout(_SILENCE_S):
-                answer = await call.read()
-        except TimeoutError as error:
-            raise unanswered(address, f"no answer in {_SILENCE_S} s") from error
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error) from error
-        if answer is grpc.aio.EOF:
-            return
-        yield answer

@@ -46,6 +46,7 @@ class Engine:
         self.owned: set[Holding] = set()
         self.turns = Turns()
         self.closed = False
+        self._closing: asyncio.Task[None] | None = None
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
         self.roster = Roster(self.router)
@@ -53,14 +54,18 @@ class Engine:
 
     def check(self) -> None:
         """Raise Closed (definite) if this client cannot be used, or not from here."""
+        self.check_process()
+        if self.closed:
+            raise Closed("the store was closed", definite=True)
+
+    def check_process(self) -> None:
+        """Raise Closed (definite) if this client is another process'."""
         if os.getpid() != self._pid:
             raise Closed(
                 f"this store was opened by process {self._pid} and cannot be used in"
                 f" process {os.getpid()}: open one there",
                 definite=True,
             )
-        if self.closed:
-            raise Closed("the store was closed", definite=True)
 
     def deadline(self, timeout: float | None) -> float:
         """When a call that begins now must be over."""
@@ -89,6 +94,7 @@ class Engine:
             except SessionExpired as error:
                 if not error.definite:
                     raise
+                self.check()
 
     async def mutate_in(
         self, session: Session, kind: str, request: Any, deadline: float
@@ -108,13 +114,22 @@ class Engine:
             session.finish(request_id)
 
     async def close(self) -> None:
-        """End everything in order, within a bounded time."""
-        if self.closed:
-            return
-        self.closed = True
-        self.turns.close()
-        for owned in list(self.owned):
-            owned.lose("the store was closed")
+        """End everything in order, within a bounded time: all of it, also if whoever asks
+        is cancelled meanwhile."""
+        if self._closing is None:
+            self.closed = True
+            self.turns.close()
+            for owned in list(self.owned):
+                owned.lose("the store was closed")
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed, and nothing of it is left."""
+        return self._closing is not None and self._closing.done()
+
+    async def _close(self) -> None:
         if self._tasks:
             for task in self._tasks:
                 task.cancel()

@@ -81,7 +81,7 @@ class Keys:
         timeout: float | None = None,
     ) -> PutResponse:
         """Set a key, which goes when `lease` ends. Raises LeaseNotFound, TooMany
-        (definite): the lease has 1,000 keys."""
+        (definite): the lease has 1,000 keys, or 16 MiB."""
         request = PutRequest(
             key=txn.raw(key), value=txn.raw(value), lease_id=txn.lease_id(lease)
         )
@@ -105,7 +105,7 @@ class Keys:
     ) -> int:
         """Remove the keys from `start` to before `end`, or those with `prefix`, at one
         revision; how many there were. Raises TooMany (definite): there are more than
-        1,000, and none was removed."""
+        1,000, or than 16 MiB, and none was removed."""
         request = DeleteRangeRequest(range=txn.key_range(start, end, prefix))
         answer = await self._engine.mutate("delete_range", request, timeout)
         deleted: int = answer.deleted
@@ -120,12 +120,11 @@ class Keys:
         start, end = txn.raw(prefix), _behind(txn.raw(prefix))
         removed = refused = 0
         while True:
-            found = await self._first(start, end, timeout)
-            stop = found[_PIECE] if len(found) > _PIECE else end
+            stop = await self._piece(start, end, timeout)
             try:
                 removed += await self.delete_range(start, stop, timeout=timeout)
             except TooMany:
-                # More have come since they were counted.
+                # There is more than when it was counted.
                 refused += 1
                 if refused == _REFUSED_MAX:
                     raise
@@ -134,15 +133,16 @@ class Keys:
                 return removed
             start = stop
 
-    async def _first(self, start: bytes, end: bytes, timeout: float | None) -> list[bytes]:
-        """The keys of the next piece, and one more if there is one."""
+    async def _piece(self, start: bytes, end: bytes, timeout: float | None) -> bytes:
+        """Where the next piece ends: before the last key of a page that is not the last,
+        for a page looks at less than may be removed at once; or else at the end."""
         request = RangeRequest(
             range=txn.key_range(start, end), keys_only=True, page_size=_PIECE + 1
         )
         page = await reading.read(
             self._engine, lambda peer: peer.kv.Range, request, timeout=timeout
         )
-        return [one.key for one in page.kvs]
+        return page.kvs[-1].key if page.next_page_token else end
 
     async def txn(
         self,
@@ -155,8 +155,9 @@ class Keys:
         """Compare, and do one of two lists, at one revision. See `raftstate.txn`.
 
         That the compares do not hold is no failure: `succeeded` is false, and `otherwise`
-        was done. Raises LeaseNotFound, TooMany, Conflict (definite): nothing was done;
-        OutcomeForgotten (indefinite): it was done, and what it read is compacted."""
+        was done. Raises LeaseNotFound, TooMany, Conflict (definite): nothing was done,
+        also where what it reads is more than 2 MiB; OutcomeForgotten (indefinite): it was
+        done, and what it read is compacted."""
         request = TxnRequest(txn=txn.body(when, then, otherwise))
         answer = await self._engine.mutate("txn", request, timeout)
         return txn.done(answer.txn, answer.header.revision)

@@ -21,7 +21,7 @@ from raftstate.client.clock import now
 from raftstate.client.engine import Engine
 from raftstate.client.options import CLOSE_S, milliseconds, positive
 from raftstate.client.reading import How
-from raftstate.errors import LeaseNotFound, RaftStateError
+from raftstate.errors import LeaseNotFound, OutcomeUnknown, RaftStateError
 from raftstate.v1.lease_service_pb2 import (
     GrantRequest,
     Lease,
@@ -51,9 +51,12 @@ class HeldLease:
     @property
     def lease_id(self) -> int:
         """The lease's id. Raises RuntimeError before it is granted."""
+        return self._granted().lease_id
+
+    def _granted(self) -> Lease:
         if self._lease is None:
             raise RuntimeError("the lease is not granted yet: use `async with`")
-        return self._lease.lease_id
+        return self._lease
 
     @property
     def ttl(self) -> float:
@@ -71,7 +74,8 @@ class HeldLease:
         return self._lease is not None and self.time_left <= 0
 
     async def wait_lost(self) -> None:
-        """Return once the lease is lost."""
+        """Return once the lease is lost. Raises RuntimeError before it is granted."""
+        self._granted()
         while not self.lost:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.time_left):
@@ -84,7 +88,8 @@ class HeldLease:
         answer = await self._engine.mutate("grant", self._asked, self._timeout)
         self._lease = answer.lease
         self._valid_until = sent + self.ttl
-        self._engine.leases.start(self)
+        if not self._engine.closed:
+            self._engine.leases.start(self)
         try:
             await self._confirmed()
         except BaseException:
@@ -102,25 +107,33 @@ class HeldLease:
 
     async def _confirmed(self) -> None:
         """Return once the lease surely stands: at once, unless granting took long."""
-        if not self.lost:
+        closed = self._engine.closed
+        if not (closed or self.lost):
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.ttl):
+            async with asyncio.timeout(0.0 if closed else self.ttl):
                 await self._heard.wait()
-        if self.lost:
+        if self._ended.is_set():
             raise LeaseNotFound(
                 f"lease {self.lease_id} ended before it could be kept alive", definite=True
+            )
+        if closed or self.lost:
+            raise OutcomeUnknown(
+                f"lease {self.lease_id} was granted, and could not be kept alive: it may"
+                " stand until its ttl has passed",
+                definite=False,
             )
 
     async def _let_go(self) -> None:
         """End the lease: best effort, within a bounded time; else it ends by itself."""
         self._engine.leases.stop(self)
-        if not self._ended.is_set() and not self._engine.closed:
+        ended = self._ended.is_set()
+        self._ended.set()
+        if not ended and not self._engine.closed:
             with contextlib.suppress(RaftStateError):
                 await self._engine.mutate(
                     "revoke", RevokeRequest(lease_id=self.lease_id), CLOSE_S
                 )
-        self._ended.set()
 
     # --- the beat ---
 

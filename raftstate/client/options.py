@@ -26,6 +26,7 @@ BATCH_BYTES: Final = 1 << 20
 CLOSE_S: Final = 1.0
 
 _MESSAGE_BYTES = 16 << 20
+_MILLISECONDS_MAX = (1 << 32) - 1
 _CHANNEL: Final[tuple[tuple[str, int], ...]] = (
     # A peer whose kernel still answers but whose process does not: noticed in 3 s.
     ("grpc.keepalive_time_ms", 2_000),
@@ -111,8 +112,9 @@ def positive(name: str, seconds: float) -> float:
 
 
 def milliseconds(seconds: float) -> int:
-    """For the wire, where zero means a default: nothing that is asked for becomes that."""
-    return max(round(seconds * 1000), 1)
+    """For the wire, where zero means a default: nothing that is asked for becomes that.
+    What is too long for any number there is still too long for the servers."""
+    return max(round(min(seconds * 1000, _MILLISECONDS_MAX)), 1)
 
 
 def default_name() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from raftstate.client.calls import deadline_in, remaining
 from raftstate.client.checkpoints import assemble
-from raftstate.client.chunks import download
+from raftstate.client.chunks import Part, download
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import unanswered
@@ -187,7 +187,10 @@ class Own:
         counts_from = None if waits or len(first_sent) > 1 else first_sent[0]
         handle = AgentHandle(self._engine, session, granted, counts_from, claim.habits)
         self._engine.owned.add(handle)
-        self._engine.renewals.start(handle)
+        if self._engine.closed:  # and its session with it, so that this is over already
+            handle.lose("the store was closed")
+        else:
+            self._engine.renewals.start(handle)
         return handle
 
     async def _wait(
@@ -229,15 +232,21 @@ class Own:
         return False
 
     async def _fetch_rest(self, handle: AgentHandle) -> None:
-        """What the bundle had no room for: a checkpoint's data, the events after it."""
-        if handle.bundle.more_data:
+        """What the bundle had no room for: a checkpoint's data, the events after it.
+        Raises Corrupt (definite) if the data is not what was saved."""
+        checkpoint = handle.bundle.checkpoint
+        if handle.bundle.more_data or checkpoint.chunk_count > 1:
             request = GetCheckpointRequest(
                 agent_id=handle.agent_id,
-                checkpoint_id=handle.bundle.checkpoint.checkpoint_id,
+                checkpoint_id=checkpoint.checkpoint_id,
                 with_chain=True,
             )
             parts = await download(self._engine, request, Way(CONSISTENCY_LINEARIZABLE))
-            handle.bundle.checkpoint.CopyFrom(await assemble(parts))
+            checkpoint.CopyFrom(await assemble(parts))
+        elif handle.bundle.HasField("checkpoint"):
+            part = Part(checkpoint)
+            part.add(checkpoint.data)
+            part.data()
         if handle.bundle.more_events:
             await self._fetch_events(handle)
         handle.settled_in()

@@ -35,7 +35,6 @@ from raftstate.errors import (
     AgentState,
     Fenced,
     NotOwner,
-    OutcomeUnknown,
     OwnershipLost,
     RaftStateError,
     SessionExpired,
@@ -437,7 +436,10 @@ class AgentHandle:
             except LOST as error:
                 self.lose(str(error), error)
                 raise
-            except (OutcomeUnknown, asyncio.CancelledError):
+            except RaftStateError as error:
+                self._in_doubt |= not error.definite
+                raise
+            except asyncio.CancelledError:
                 self._in_doubt = True
                 raise
         self.head = answer.head
@@ -518,8 +520,8 @@ class Step:
         """Save the agent's state, as it is now and after this step's events.
 
         It may be of any size: what is large is sent in chunks before the step commits.
-        `state` is written as JSON, bytes as they are, under `content_type`. `tags` move
-        here; `pinned` keeps it for good.
+        `state` is written as JSON (tuples come back as lists, and keys as texts), bytes as
+        they are, under `content_type`. `tags` move here; `pinned` keeps it for good.
 
         Raises ValueError if the step has a checkpoint already, and what `event` does."""
         if self._draft is not None:

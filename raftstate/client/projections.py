@@ -88,9 +88,11 @@ class _Consumer:
                     await self._pass(answer.next_position - 1)
             await self._ended(failed=False)
         except BaseException:
-            with contextlib.suppress(RaftStateError):
-                await self._ended(failed=True)
-            self._saved = None  # where it is now is for the store to say
+            try:
+                with contextlib.suppress(RaftStateError):
+                    await self._ended(failed=True)
+            finally:
+                self._saved = None  # where it is now is for the store to say
             raise
         return came
 

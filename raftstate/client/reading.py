@@ -131,22 +131,27 @@ async def read_as(engine: Engine, method: Method, request: Any, how: How) -> Any
 
 async def pages(engine: Engine, method: Method, request: Any, how: How) -> AsyncIterator[Any]:
     """A list, page by page; all pages show the revision of the first."""
+    asked = way(how)
+    asked.fill(request)
+    leads = asked.leads
     while True:
-        page = await read_as(engine, method, request, how)
+        page = await read(engine, method, request, timeout=asked.timeout, leads=leads)
         yield page
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+        leads = False  # any member has the revision that the first page has shown
 
 
 async def stream(
-    engine: Engine, begin: Callable[[Peer, Way], Any], how: How
+    engine: Engine, begin: Callable[[Peer, Way], Any], how: How, *, pins: bool = False
 ) -> AsyncIterator[Any]:
     """The answers of a reading stream. `begin` is asked again whenever the stream breaks,
-    and must go on where the answers ended."""
+    and must go on where the answers ended. `pins`: it then asks for the revision that was
+    shown before, which any member has."""
     asked = way(how)
     deadline = engine.deadline(asked.timeout)
     async for answer in engine.calls.stream(
-        lambda peer: begin(peer, asked), deadline=deadline, leads=asked.leads
+        lambda peer: begin(peer, asked), deadline=deadline, leads=asked.leads and not pins
     ):
         yield answer

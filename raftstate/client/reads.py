@@ -20,7 +20,11 @@ from raftstate.v1.agent_service_pb2 import (
     GetAgentRequest,
     ListAgentsRequest,
 )
-from raftstate.v1.cluster_service_pb2 import StatusRequest, StatusResponse
+from raftstate.v1.cluster_service_pb2 import (
+    GetLimitsRequest,
+    StatusRequest,
+    StatusResponse,
+)
 from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.session_service_pb2 import ListSessionsRequest, Session
 
@@ -82,6 +86,18 @@ class Reads:
         ):
             for session in page.sessions:
                 yield session
+
+    async def limits(self, *, timeout: float | None = None) -> dict[str, int]:
+        """What requests are held to, by name (`"request.bytes"`, `"key.bytes"`), as any
+        member says."""
+        answer = await reading.read(
+            self._engine,
+            lambda peer: peer.cluster.GetLimits,
+            GetLimitsRequest(),
+            timeout=timeout,
+            leads=False,
+        )
+        return {limit.name: limit.value for limit in answer.limits}
 
     async def status(
         self, endpoint: str | None = None, *, timeout: float | None = None

@@ -20,6 +20,8 @@ R = TypeVar("R")
 CHAIN_MAX: Final = 16
 # Smaller states are not worth a delta: they lie beside the checkpoint anyway.
 _DELTA_FLOOR: Final = 4_096
+# What one command holds of each of a group's 32 agents: all of them fit into 1.5 MiB.
+_MEMBER_BYTES: Final = 32 << 10
 # What takes longer than a moment is done beside the event loop.
 _BESIDE_BYTES: Final = 64 << 10
 
@@ -111,7 +113,7 @@ class Saver:
     async def whole(self, draft: Draft, timeout: float | None) -> NewCheckpoint:
         """A full checkpoint to be committed by somebody else; what is large is sent."""
         new = draft.message()
-        if len(draft.data) <= self._cut.above:
+        if len(draft.data) <= min(self._cut.above, _MEMBER_BYTES):
             new.data = draft.data
         else:
             upload = Upload(self._engine, self._agent_id, draft.data, self._cut)

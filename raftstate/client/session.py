@@ -18,6 +18,7 @@ from raftstate.client.errors import Ledger
 from raftstate.client.options import CLOSE_S, Options, milliseconds
 from raftstate.client.routing import Peer, Router
 from raftstate.errors import (
+    Closed,
     InvalidRequest,
     NoQuorum,
     Overloaded,
@@ -146,17 +147,21 @@ class Sessions:
         Every failure is definite, for what the caller wanted was not sent yet."""
         if self._session is not None:
             return self._session
-        if self._opening is None or self._opening.done():
-            self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(_seen)
-        done, _ = await asyncio.wait({self._opening}, timeout=max(remaining(deadline), 0.0))
+        opening = self._opening
+        if opening is None or opening.done():
+            opening = self._opening = asyncio.create_task(self._open())
+            opening.add_done_callback(_seen)
+        # Not read again after the wait: whoever woke up before us may have begun another.
+        done, _ = await asyncio.wait({opening}, timeout=max(remaining(deadline), 0.0))
         if not done:
             why = self._ledger.last or "no member answered"
             raise NoQuorum(
                 f"no session could be opened before the deadline: {why}", definite=True
             ) from self._ledger.last
+        if opening.cancelled():
+            raise Closed("the client was closed", definite=True)
         try:
-            return self._opening.result()
+            return opening.result()
         except InvalidRequest:
             raise
         except RaftStateError as error:

@@ -119,10 +119,13 @@ class Store(Reads, Streams, Checkpoints, Projections, Leases, Membership, Watchi
 
     async def close(self) -> None:
         """Close the session, and with it give back what this store owns; then the
-        connections. Best effort within a few seconds; what is not given back expires.
-        Closing twice is harmless. Raises Closed in another process."""
-        if self._engine_or_none is not None and not self._engine_or_none.closed:
-            await self._engine.close()
+        connections. Best effort within a few seconds; what is not given back expires. It
+        is done to its end also if the caller is cancelled. Closing twice is harmless.
+        Raises Closed in another process."""
+        engine = self._engine_or_none
+        if engine is not None and not engine.ended:
+            engine.check_process()
+            await engine.close()
 
     # --- owning ---
 

@@ -90,8 +90,8 @@ def event(
 ) -> NewEvent:
     """An event to append. `data` is written as JSON, bytes as they are.
 
-    An `event_id` is there once in its stream for ever: appending the same events under
-    the same ids again, whenever that is, changes nothing and is answered as the first
+    An `event_id` is there once in its stream, until that event is truncated: appending
+    the same events under the same ids again changes nothing and is answered as the first
     time. Raises TypeError or ValueError for what JSON cannot hold."""
     encoded, content_type = values.encode(data)
     return NewEvent(
@@ -284,7 +284,7 @@ class Streams:
                 asked = Way(CONSISTENCY_AT_REVISION, pinned)
             return peer.events.ExportAudit(asked.fill(ExportAuditRequest(prefix=prefix)))
 
-        async for answer in reading.stream(self._engine, begin, how):
+        async for answer in reading.stream(self._engine, begin, how, pins=True):
             pinned = answer.header.revision or pinned
             known, passed = came - passed, passed + len(answer.streams) + len(answer.events)
             del answer.streams[:known], answer.events[:known]

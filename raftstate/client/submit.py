@@ -117,6 +117,8 @@ class Submitter:
         pending = _Pending(mutation, request_id, session, loop.create_future())
         if pending.size > REQUEST_BYTES:
             raise _too_large(pending.size)
+        if self._closed:
+            raise pending.ledger.closed()
         if self._pump_task is None or self._pump_task.done():
             self._pump_task = asyncio.create_task(self._pump())
         self._enqueue(pending)

@@ -1,6 +1,7 @@
 """What users put into events and checkpoints, as bytes with a content type.
 
-Bytes stay as they are; anything else is JSON.
+Bytes stay as they are; anything else is JSON, as Python's `json` writes it: tuples come
+back as lists, and the keys of maps as texts.
 """
 
 from __future__ import annotations

@@ -16,12 +16,11 @@ from typing import Any, Final, Self
 import grpc.aio
 
 from raftstate.client import values
-from raftstate.client.calls import remaining
+from raftstate.client.calls import cancelled, remaining
 from raftstate.client.engine import Engine
 from raftstate.client.errors import Ledger, from_rpc, unanswered
 from raftstate.client.options import ATTEMPT_MIN_S, milliseconds, positive
 from raftstate.errors import (
-    Closed,
     Compacted,
     Corrupt,
     InvalidRequest,
@@ -90,6 +89,8 @@ class Watch:
         self._fixed = endpoint
         self._address = endpoint or engine.options.rng.choice(engine.router.endpoints)
         self._silence_s = max(_SILENCE_S, 3 * request.progress_ms / 1_000)
+        if timeout is None:  # a member that has nothing to say must not look like none
+            self._timeout = max(engine.options.timeout, self._silence_s)
         self._call: Any = None
         self._first: WatchBatch | None = None
         self._revision = 0
@@ -149,7 +150,7 @@ class Watch:
         deadline = self._engine.deadline(self._timeout)
         ledger = Ledger(changes=False, again=(TooMany,))
         while True:
-            self._engine.check()
+            self._check()
             try:
                 return self._taken(await self._attempt(deadline))
             except RaftStateError as error:
@@ -159,9 +160,15 @@ class Watch:
             except asyncio.CancelledError:
                 # The call is gone with whatever was under way; the token is not.
                 self._let_go()
-                if self._engine.router.closed:
-                    raise Closed("the store was closed", definite=True) from None
+                if not cancelled():
+                    self._check()
                 raise
+
+    def _check(self) -> None:
+        """Raise what ends a watch that was closed, or whose store was."""
+        if self._closed:
+            raise StopAsyncIteration
+        self._engine.check()
 
     async def _attempt(self, deadline: float) -> WatchBatch:
         """The next batch from the member that it is at."""
@@ -169,6 +176,7 @@ class Watch:
         if self._call is None:
             peer = self._engine.router.peer(address)
             await peer.ready(min(self._engine.router.attempt, remaining(deadline)))
+            self._check()
             self._call = peer.watches.Watch(self._request)
         changes: list[Change] = []
         while True:
@@ -181,6 +189,7 @@ class Watch:
                 )
 
     async def _read(self, address: str, deadline: float) -> WatchResponse:
+        self._check()
         patience = min(self._silence_s, max(remaining(deadline), 0.0))
         try:
             async with asyncio.timeout(patience):
@@ -288,7 +297,8 @@ class Watching:
         come next are forgotten (`details["oldest_revision"]` is the first to be had);
         WatchTooSlow if asked to (with `details["resume_token"]`); TooMany if every member
         serves as many watches as it may; NoQuorum when no member has said anything for
-        `timeout` seconds, by default the store's; InvalidRequest."""
+        `timeout` seconds, by default the store's, or three times `progress_every` if that
+        is more; InvalidRequest."""
         request = WatchRequest(
             selector=Selector(
                 types=[_type(one) for one in types],

@@ -216,6 +216,14 @@ CASES: dict[str, tuple[Damage, str]] = {
         change(4, b'"seq":1,', b'"seq":1.0,'),
         "line 5: is not as it was written",
     ),
+    "a word is written as a number": (
+        change(1, b'"agent":true', b'"agent":1'),
+        "line 2: is not as it was written: agent",
+    ),
+    "a number is beyond all words": (
+        change(1, b'"agent":true', b'"agent":' + b"9" * 30),
+        "line 2: is not as it was written: agent",
+    ),
     "nothing": (lambda _: [], "the file is empty"),
     "something else": (lambda _: [b"hello\n"], "line 1: is not as it was written"),
 }

@@ -70,6 +70,7 @@ def test_policies_that_make_no_sense_are_refused() -> None:
     A policy needs something to go by, and an RPO has to come from somewhere.
     """
     wrong: list[dict[str, Any]] = [{}, {"steps": 0}, {"seconds": -1}, {"steps": 2, "bytes": 0}]
+    wrong.append({"seconds": float("nan")})
     for given in wrong:
         with pytest.raises(InvalidRequest):
             Every(**given)

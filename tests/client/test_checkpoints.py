@@ -4,6 +4,7 @@
 import asyncio
 import json
 import random
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -331,6 +332,7 @@ class Truncated(Member):
         granted = await super().AcquireOwnership(request, context)
         granted.bundle.checkpoint.checkpoint_id = 1
         granted.bundle.checkpoint.event_seq = 5
+        granted.bundle.checkpoint.content_hash = digest(b"")
         granted.bundle.more_events = True
         return granted
 
@@ -351,6 +353,40 @@ async def test_only_events_after_the_checkpoint_are_fetched() -> None:
 
 
 # --- what is damaged, and what is read ---------------------------------------
+
+
+class Damaged(Member):
+    """A member whose bundle holds something else than was saved."""
+
+    async def AcquireOwnership(self, request: Any, context: Any) -> Any:  # noqa: N802
+        granted = await super().AcquireOwnership(request, context)
+        granted.bundle.checkpoint.checkpoint_id = 1
+        granted.bundle.checkpoint.content_hash = digest(b"right")
+        granted.bundle.checkpoint.data = b"wrong"
+        return granted
+
+
+@asynchronous
+async def test_a_successor_is_given_no_damaged_state() -> None:
+    """
+    Not what a member gives beside the grant, and not what a member finds to be damaged:
+    the block does not begin, and somebody else may try.
+    """
+    async with members(1, kind=Damaged) as (member,), store_of(member) as store:
+        with pytest.raises(Corrupt) as caught:
+            await store.own("a").__aenter__()
+        assert "release" in member.asked
+
+    assert caught.value.definite
+    for size in (3_000, 30_000, 300_000):
+        async with stores(1) as (served, (store,)):
+            async with store.own("a") as agent:
+                await agent.checkpoint(noise(size))
+            stored, begins = served.fake.state.store, noise(size)[:99]
+            [key] = [key for key, value in stored.items() if begins in value]
+            stored.put(key, (stored.get(key) or b"").replace(begins, bytes(99)))
+            with pytest.raises(Corrupt):
+                await store.own("a").__aenter__()
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing", "doubled", "swapped"])
@@ -499,6 +535,19 @@ async def test_groups_hold_one_checkpoint_of_each() -> None:
     assert listed == ["g"]
     assert (fork.agent_id, copied) == ("fork", 1)
     assert same == [large, large]
+
+
+@asynchronous
+async def test_a_full_group_fits_into_its_command() -> None:
+    """
+    Whatever its members save: what one command has no room for is sent before it.
+    """
+    async with stores(1) as (_, (store,)), AsyncExitStack() as stack:
+        owned = [await stack.enter_async_context(store.own(f"a{n}")) for n in range(32)]
+        saved = [await one.group_member(noise(60 << 10)) for one in owned]
+        ids = await store.put_group("g", saved)
+
+    assert ids == [1] * 32
 
 
 @asynchronous

@@ -14,6 +14,7 @@ from raftstate.errors import (
     InvalidRequest,
     LeaseExists,
     LeaseNotFound,
+    OutcomeUnknown,
     TooMany,
 )
 from tests.client.scripted import asynchronous, until
@@ -74,6 +75,24 @@ async def test_any_number_of_keys_goes_by_prefix() -> None:
 
     assert refused.value.definite
     assert (removed, top, left) == (1_200, 1, [b"p", b"p0"])
+
+
+@asynchronous
+async def test_any_size_goes_by_prefix() -> None:
+    """
+    As by number: one command removes no more than 16 MiB.
+    """
+    async with stores(1) as (_, (store,)):
+        for number in range(18):
+            await store.keys.put(f"p/{number:02}", bytes(1 << 20))
+        with pytest.raises(TooMany) as refused:
+            await store.keys.delete_range(prefix="p/")
+        removed = await store.keys.delete_prefix("p/")
+        left = [one.key async for one in store.keys.range(keys_only=True)]
+
+    assert refused.value.definite
+    assert refused.value.details["limit"] == str(16 << 20)
+    assert (removed, left) == (18, [])
 
 
 @asynchronous
@@ -203,6 +222,8 @@ async def test_a_lease_is_kept_alive_and_ends_with_its_block() -> None:
     that is taken is refused.
     """
     async with stores(2) as (_, (store, other)):
+        with pytest.raises(RuntimeError):
+            await store.lease(0.5).wait_lost()
         async with store.lease(0.5) as lease:
             await store.keys.put("here", "yes", lease=lease)
             left = lease.time_left
@@ -259,6 +280,44 @@ async def test_a_lease_is_not_believed_in_longer_than_it_stands() -> None:
         served.fake.failing = None
 
     assert took <= 0.55
+
+
+@asynchronous
+async def test_a_lease_that_cannot_be_kept_alive_may_stand() -> None:
+    """
+    It was granted so late that only a renewal could have told that it stands, and none was
+    answered: whether it does is not known. The block does not begin.
+    """
+    async with stores(1) as (served, (store,)):
+        await store.keys.put("k", "v")  # the session is open
+        lease = store.lease(0.5, lease_id=7)
+        served.fake.holding = True
+        entering = asyncio.create_task(lease.__aenter__())
+        await until(lambda: served.fake.proposed[-1].HasField("grant"), "it was granted")
+        await asyncio.sleep(0.6)
+        served.fake.failing = Unavailable("NO_QUORUM", definite=True)
+        served.fake.let_go()
+        with pytest.raises(OutcomeUnknown, match="lease 7"):
+            await entering
+        assert lease.lost
+
+
+@asynchronous
+async def test_a_lease_is_lost_as_soon_as_its_block_is_left() -> None:
+    """
+    Also where the task is cancelled before the cluster has heard of it.
+    """
+    async with stores(1) as (served, (store,)):
+        lease = await store.lease(60).__aenter__()
+        served.fake.holding = True
+        leaving = asyncio.create_task(lease.__aexit__(None, None, None))
+        await until(lambda: served.fake.proposed[-1].HasField("revoke"), "it was to end")
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        served.fake.let_go()
+
+    assert leaving.cancelled()
+    assert lease.lost
 
 
 @asynchronous

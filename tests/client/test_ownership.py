@@ -11,7 +11,15 @@ from raftstate.client.clock import now
 from raftstate.client.own import Own
 from raftstate.client.ownership import AgentHandle
 from raftstate.client.store import Store
-from raftstate.errors import Closed, Conflict, Fenced, OutcomeUnknown, Owned, OwnershipLost
+from raftstate.errors import (
+    Closed,
+    Conflict,
+    Fenced,
+    OutcomeForgotten,
+    OutcomeUnknown,
+    Owned,
+    OwnershipLost,
+)
 from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.event_service_pb2 import Event
 from tests.client.scripted import (
@@ -241,6 +249,24 @@ async def test_a_step_after_the_time_has_run_out_is_refused_here() -> None:
     assert refused[0].details["reason"] == "FENCED"
     assert refused[0].details["current_holder"] == "other"
     assert member.expected == []
+
+
+@asynchronous
+async def test_whatever_leaves_a_step_open_leaves_the_loss_open() -> None:
+    """
+    An answer that was forgotten is no answer either.
+    """
+    async with members(1) as (member,), store_of(member) as store:
+        with pytest.raises(OwnershipLost) as caught:
+            async with store.own("a", ttl=TTL) as agent:
+                member.script.append(Refuse("OUTCOME_FORGOTTEN", definite=False))
+                with suppress(OutcomeForgotten):
+                    async with agent.step() as step:
+                        step.event("e")
+                member.held = False
+                await forever()
+
+    assert not caught.value.definite
 
 
 @asynchronous

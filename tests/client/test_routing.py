@@ -1,7 +1,11 @@
+# ruff: noqa: N802  # the names of calls are those of the API
 """Finding the leader, and going on when it is gone."""
 
 import asyncio
 import socket
+import time
+from collections import deque
+from typing import Any
 
 import pytest
 
@@ -14,8 +18,18 @@ from raftstate.errors import (
     NoQuorum,
     NotLeader,
 )
+from raftstate.v1.agent_service_pb2 import Agent, ListAgentsResponse
 from raftstate.v1.event_service_pb2 import Event
-from tests.client.scripted import Refuse, asynchronous, members, not_leader, store_of
+from tests.client.scripted import (
+    Drop,
+    Member,
+    Refuse,
+    Silence,
+    asynchronous,
+    members,
+    not_leader,
+    store_of,
+)
 
 
 def closed_port() -> str:
@@ -216,6 +230,47 @@ async def test_a_broken_read_goes_on_without_a_gap() -> None:
 
     assert found == [1, 2, 3, 4, 5]
     assert second.asked == ["read from 3"]
+
+
+@asynchronous
+async def test_a_reading_stream_keeps_its_deadline() -> None:
+    """
+    However long a member may otherwise be silent.
+    """
+    async with members(1) as (one,), store_of(one) as store:
+        one.office = Silence()
+        began = time.monotonic()
+        with pytest.raises(NoQuorum) as caught:
+            await anext(store.read_events("a", timeout=0.2))
+        took = time.monotonic() - began
+
+    assert caught.value.definite
+    assert took < 1.5
+
+
+class Lister(Member):
+    """A member that lists agents, one a page, and then breaks if it is told to."""
+
+    async def ListAgents(self, request: Any, context: Any) -> ListAgentsResponse:
+        await self.act(self.next_action(), context)
+        agent = Agent(agent_id=self.address)
+        token = "" if request.page_token else "more"
+        return ListAgentsResponse(header=self.header(), agents=[agent], next_page_token=token)
+
+
+@asynchronous
+async def test_who_has_a_page_is_not_taken_for_the_leader() -> None:
+    """
+    Any member has the revision that a list goes on with; only of its first page is it said
+    that it comes from a leader.
+    """
+    async with members(2, kind=Lister) as (one, other), store_of(one, other) as store:
+        one.script = deque([None, Drop()])
+        pages = [agent.agent_id async for agent in store.list_agents()]
+        leader = store._engine.router.leader
+
+    assert pages == [one.address, other.address]
+    assert leader == one.address
 
 
 @asynchronous

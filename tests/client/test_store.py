@@ -10,11 +10,17 @@ import pytest
 
 import raftstate
 from raftstate.client import values
+from raftstate.client.chunks import CHUNK_BYTES_MAX, CHUNKS_MAX
+from raftstate.client.options import BATCH_MUTATIONS
+from raftstate.client.saving import CHAIN_MAX
+from raftstate.client.session import WINDOW
+from raftstate.client.submit import REQUEST_BYTES
 from raftstate.errors import Closed, InvalidRequest, RaftStateError
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.event_service_pb2 import Event
 from tests.client.scripted import asynchronous, members, store_of
+from tests.client.test_end_to_end import stores
 
 
 def test_the_public_surface() -> None:
@@ -96,6 +102,38 @@ async def test_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
                 store.own("a")
 
     assert caught.value.definite
+
+
+@asynchronous
+@pytest.mark.parametrize("seconds", [float("inf"), 1e30])
+async def test_a_time_that_is_too_long_is_refused_as_such(seconds: float) -> None:
+    """
+    However long: the servers name their limit, and nothing breaks on the way there.
+    """
+    async with stores(1) as (_, (store,)):
+        with pytest.raises(InvalidRequest, match="ttl_ms"):
+            await store.own("a", ttl=seconds).__aenter__()
+        with pytest.raises(InvalidRequest, match="ttl_ms"):
+            await store.grant_lease(seconds)
+        with pytest.raises(InvalidRequest, match="progress_ms"):
+            await anext(store.watch(progress_every=seconds))
+
+
+@asynchronous
+async def test_the_limits_are_told() -> None:
+    """
+    By name; those that this client goes by are the servers' own.
+    """
+    async with stores(1) as (_, (store,)):
+        limits = await store.limits()
+
+    assert limits["key.bytes"] == 480
+    assert limits["request.bytes"] == REQUEST_BYTES
+    assert limits["request.window"] > WINDOW
+    assert limits["batch.mutations"] == BATCH_MUTATIONS
+    assert limits["checkpoint.chunk.bytes"] == CHUNK_BYTES_MAX
+    assert limits["checkpoint.chunks"] == CHUNKS_MAX
+    assert limits["checkpoint.chain"] == CHAIN_MAX
 
 
 @asynchronous

@@ -31,8 +31,9 @@ from raftstate.v1.event_service_pb2 import (
     StreamInfo,
 )
 from raftstate.v1.kv_service_pb2 import TxnOp
-from tests.client.scripted import Drop, Member, asynchronous, members, store_of
+from tests.client.scripted import Drop, Member, asynchronous, members, store_of, until
 from tests.client.test_end_to_end import stores
+from tests.rpc.harness import Bench
 
 
 def numbered(numbers: Iterable[int]) -> list[NewEvent]:
@@ -367,6 +368,42 @@ async def test_a_handler_that_fails_loses_nothing() -> None:
 
     assert saved.position == 2
     assert seen == [1, 2, 3, 4]
+
+
+def _saves(served: Bench) -> bool:
+    """Whether what was proposed last is to save a position."""
+    return served.fake.proposed[-1].HasField("save_projection")
+
+
+@asynchronous
+async def test_a_consumer_that_is_stopped_twice_may_begin_again() -> None:
+    """
+    The second time amid saving, of which it does not know then whether that happened: where
+    it is, the store says.
+    """
+    seen: list[int] = []
+    async with stores(1) as (served, (store,)):
+        await some(store, "s", 3)
+        proceed = asyncio.Event()
+
+        async def note(event: Event) -> None:
+            if event.seq == 3:
+                await proceed.wait()
+            seen.append(event.seq)
+
+        projection = store.projection("p", note)
+        running = asyncio.create_task(projection.catch_up())
+        await until(lambda: seen == [1, 2], "it has come to the third")
+        served.fake.holding = True
+        running.cancel()
+        await until(lambda: _saves(served), "it saves")
+        running.cancel()
+        await asyncio.wait({running})
+        served.fake.let_go()
+        proceed.set()
+        again = await projection.catch_up()
+
+    assert (again, seen) == (1, [1, 2, 3])
 
 
 @asynchronous

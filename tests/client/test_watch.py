@@ -43,6 +43,7 @@ from tests.client.scripted import (
     asynchronous,
     members,
     store_of,
+    until,
 )
 from tests.rpc.fake import FakeConsensus, MemoryState
 
@@ -55,7 +56,8 @@ FULL = Refuse("TOO_MANY", grpc.StatusCode.RESOURCE_EXHAUSTED, {"limit": "1"})
 
 
 class Teller(Member):
-    """A member that answers each watch with the next of its stories, and then nothing."""
+    """A member that answers each watch with the next of its stories, and then nothing. A
+    number in one is how many seconds it pauses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +74,8 @@ class Teller(Member):
             if isinstance(each, WatchResponse):
                 each.header.MergeFrom(self.header())
                 yield each
+            elif isinstance(each, float):
+                await asyncio.sleep(each)
             else:
                 await self.act(each, context)
 
@@ -168,6 +172,48 @@ async def test_a_block_begins_with_its_watch_and_marks_are_given_if_asked_for() 
             (10, False),
         ]
         assert batches[1] == WatchBatch(9, [], "behind 9")
+
+
+@asynchronous
+async def test_a_watch_that_somebody_else_closes_just_ends() -> None:
+    """
+    Who waits for the next batch is told that there is none, and is not cancelled; nothing
+    more is asked of a member, wherever the watch was.
+    """
+    async with members(1, kind=Teller) as [one], store_of(one) as store:
+        one.tell(said(5), said(6, b"a", more=True), Silence())
+        watch = store.watch()
+        waiting = asyncio.create_task(take(watch, 1))
+        await until(lambda: watch.token, "it has begun")
+        await watch.aclose()
+        await asyncio.wait({waiting})
+        one.tell(Drop())
+        retrying = store.watch()
+        one.office = Silence()
+        away = asyncio.create_task(take(retrying, 1))
+        await until(lambda: len(one.watches) > 1, "it was asked")
+        await retrying.aclose()
+        await asyncio.wait({away})
+        asked = len(one.watches)
+        await asyncio.sleep(0.05)
+
+    for task in (waiting, away):
+        assert isinstance(task.exception(), StopAsyncIteration)
+    assert len(one.watches) == asked
+
+
+@asynchronous
+async def test_a_member_with_nothing_to_say_is_waited_for() -> None:
+    """
+    Word that is asked for seldom may come later than the store's timeout, and yet in time.
+    """
+    async with members(1, kind=Teller) as [one], store_of(one, timeout=0.2) as store:
+        one.tell(said(5), 0.5, said(6, b"a"))
+        watch = store.watch(progress_every=1)
+        assert await take(watch, 1) == [(6, [b"a"])]
+        one.tell(Silence())
+        with pytest.raises(NoQuorum):
+            await take(store.watch(timeout=0.2), 1)
 
 
 @asynchronous
