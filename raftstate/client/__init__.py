@@ -6,6 +6,7 @@ from raftstate.client.chunks import Cut
 from raftstate.client.options import Tls
 from raftstate.client.own import Own
 from raftstate.client.ownership import AgentHandle, Step
+from raftstate.client.reading import Seen
 from raftstate.client.store import Store, connect
 from raftstate.client.streams import Append, event
 from raftstate.client.values import decode
@@ -18,6 +19,7 @@ __all__ = [
     "Every",
     "ForRpo",
     "Own",
+    "Seen",
     "Step",
     "Store",
     "Tls",

@@ -44,17 +44,25 @@ from raftstate.errors import InvalidRequest
 _WEIGHT: Final = 0.25
 
 
-class Since(NamedTuple):
-    """What has happened since the newest checkpoint, the step at hand included.
+class Inherited(NamedTuple):
+    """What former owners have done since the newest checkpoint. Their seconds are those
+    from it to the newest event, in log time."""
 
-    `inherited` of the events are the last owner's; steps and seconds are all this one's.
-    """
+    steps: int = 0
+    events: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class Since(NamedTuple):
+    """What has happened since the newest checkpoint, the step at hand and what is
+    `inherited` included."""
 
     steps: int
     events: int
     bytes: int
     seconds: float
-    inherited: int = 0
+    inherited: Inherited = Inherited()
 
 
 @dataclass(slots=True)
@@ -140,12 +148,13 @@ class ForRpo:
 
     def due(self, since: Since, costs: Costs) -> bool:
         assert self.target is not None
+        before = since.inherited
         if costs.replay_event is None:
-            work = own = since.seconds
+            work, inherited = since.seconds, before.seconds
         else:
             work = since.events * costs.replay_event
-            own = (since.events - since.inherited) * costs.replay_event
-        if work + own / since.steps > self.target:
+            inherited = before.events * costs.replay_event
+        if work + (work - inherited) / (since.steps - before.steps) > self.target:
             return True
         if self.mtbf is None or costs.checkpoint is None:
             return False
@@ -160,16 +169,17 @@ class Autosave:
     """Keeps account for one ownership, and asks the policy."""
 
     def __init__(
-        self, policy: Policy | None, events: int, size: int, clock: Callable[[], float] = now
+        self,
+        policy: Policy | None,
+        inherited: Inherited = Inherited(),  # noqa: B008  # it cannot be changed
+        clock: Callable[[], float] = now,
     ) -> None:
-        """`events` of so many bytes have come after the newest checkpoint already."""
         self.costs = Costs()
         self._policy = policy
         self._clock = clock
-        self._steps = 0
-        self._events = self._inherited = events
-        self._bytes = size
-        self._at = clock()
+        self._inherited = inherited
+        self._steps, self._events, self._bytes, _ = inherited
+        self._at = clock() - inherited.seconds
 
     @property
     def on(self) -> bool:
@@ -196,7 +206,8 @@ class Autosave:
 
     def saved(self, began: float) -> None:
         """A checkpoint was committed, of which the work began then."""
-        self._steps = self._events = self._bytes = self._inherited = 0
+        self._inherited = Inherited()
+        self._steps = self._events = self._bytes = 0
         self._at = self._clock()
         self.costs.saved(self._at - began)
 

@@ -196,6 +196,7 @@ async def download(engine: Engine, request: GetCheckpointRequest, asked: Way) ->
     async for answer in answers:
         if breaks > _BREAKS_MAX:
             raise NoQuorum(f"the download broke {_BREAKS_MAX} times", definite=True)
+        asked.note(answer)
         if answer.HasField("checkpoint"):
             parts.append(Part(answer.checkpoint))
         parts[-1].add(answer.chunk)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from raftstate.client import values
-from raftstate.client.autosave import Autosave, Costs, Policy
+from raftstate.client.autosave import Autosave, Costs, Inherited, Policy
 from raftstate.client.calls import deadline_in
 from raftstate.client.chunks import Cut
 from raftstate.client.clock import now
@@ -112,19 +112,30 @@ class AgentHandle:
         self._asking: asyncio.Task[None] | None = None
         self._habits = habits
         self._saver = Saver(engine, self.agent_id, habits.cut, deltas=habits.deltas)
-        self._auto = Autosave(None, 0, 0)
+        self._auto = Autosave(None)
         self._state: Callable[[], Any] | None = None
 
     def settled_in(self) -> None:
         """All that the last owner left is here. Raises InvalidRequest (definite) if the
         policy of checkpoints does not fit the agent."""
-        if self.bundle.HasField("checkpoint"):
-            self._saver.know(self.bundle.checkpoint)
+        bundle, events = self.bundle, self.events_since
+        if bundle.HasField("checkpoint"):
+            self._saver.know(bundle.checkpoint)
         policy = self._habits.auto
         if policy is not None:
-            policy = policy.fixed(self.bundle.agent.rpo_target_ms / 1000)
-        size = sum(len(one.data) for one in self.events_since)
-        self._auto = Autosave(policy, len(self.events_since), size)
+            policy = policy.fixed(bundle.agent.rpo_target_ms / 1000)
+        seconds = 0.0
+        if events:
+            # Without a checkpoint, from the first event on.
+            began = bundle.checkpoint.log_time_ms or events[0].log_time_ms
+            seconds = max(events[-1].log_time_ms - began, 0) / 1000
+        inherited = Inherited(
+            steps=bundle.agent.head.step - bundle.checkpoint.step,
+            events=len(events),
+            bytes=sum(len(one.data) for one in events),
+            seconds=seconds,
+        )
+        self._auto = Autosave(policy, inherited)
 
     # --- what users see ---
 

@@ -7,7 +7,8 @@ Every read takes the same options:
 * `at_least=revision`: that revision or a later one, from any member, which waits for it;
 * `at=revision`: what the store was at that revision. Compacted (definite) if that is
   forgotten, FutureRevision (definite) if it is yet to come;
-* `timeout` in seconds, over all attempts; a list's is that of one page.
+* `timeout` in seconds, over all attempts; a list's is that of one page;
+* `seen=Seen()`: where to note what revision was shown, and by whom.
 
 A read changes nothing, so its failures are all definite: NoQuorum when nobody answered
 in time, InvalidRequest, and what the call itself names.
@@ -27,10 +28,30 @@ from raftstate.v1.common_pb2 import (
     CONSISTENCY_LINEARIZABLE,
     CONSISTENCY_STALE,
     Consistency,
+    ResponseHeader,
 )
 
 # A service's method, of whichever member is asked.
 Method = Callable[[Peer], Any]
+
+
+class Seen:
+    """What a read has shown: a revision of the store, and the member that showed it.
+    Before a read is answered, 0 and "". One of several reads holds what the last one saw;
+    `at_least=seen.revision` then never goes back, at any member."""
+
+    __slots__ = ("member_id", "revision")
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.member_id = ""
+
+    def note(self, header: ResponseHeader) -> None:
+        """Take note of an answer."""
+        self.revision, self.member_id = header.revision, header.member_id
+
+    def __repr__(self) -> str:
+        return f"Seen(revision={self.revision}, member_id={self.member_id!r})"
 
 
 class How(TypedDict, total=False):
@@ -40,6 +61,7 @@ class How(TypedDict, total=False):
     at_least: int | None
     at: int | None
     timeout: float | None
+    seen: Seen | None
 
 
 class Way(NamedTuple):
@@ -48,6 +70,7 @@ class Way(NamedTuple):
     consistency: Consistency
     revision: int = 0
     timeout: float | None = None
+    seen: Seen | None = None
 
     @property
     def leads(self) -> bool:
@@ -60,13 +83,18 @@ class Way(NamedTuple):
         request.revision = self.revision
         return request
 
+    def note(self, answer: Any) -> None:
+        """Tell the caller what an answer shows, if it says so and somebody wants to know."""
+        if self.seen is not None and answer.HasField("header"):
+            self.seen.note(answer.header)
+
 
 def way(how: How) -> Way:
     """What the options of a read ask for. Raises InvalidRequest (definite) if they
     contradict each other, TypeError for one that there is not."""
     if unknown := how.keys() - How.__annotations__.keys():
         raise TypeError(f"a read has no option {', '.join(sorted(unknown))}")
-    timeout = how.get("timeout")
+    timeout, seen = how.get("timeout"), how.get("seen")
     least, at = how.get("at_least"), how.get("at")
     chosen = [
         name
@@ -83,12 +111,12 @@ def way(how: How) -> Way:
         if revision is not None and not 0 < revision < 1 << 64:
             raise _wrong(name, f"{name} is {revision}; revisions begin with 1")
     if least is not None:
-        return Way(CONSISTENCY_AT_LEAST, least, timeout)
+        return Way(CONSISTENCY_AT_LEAST, least, timeout, seen)
     if at is not None:
-        return Way(CONSISTENCY_AT_REVISION, at, timeout)
+        return Way(CONSISTENCY_AT_REVISION, at, timeout, seen)
     if chosen:
-        return Way(CONSISTENCY_STALE, timeout=timeout)
-    return Way(CONSISTENCY_LINEARIZABLE, timeout=timeout)
+        return Way(CONSISTENCY_STALE, timeout=timeout, seen=seen)
+    return Way(CONSISTENCY_LINEARIZABLE, timeout=timeout, seen=seen)
 
 
 def only(how: How, *names: str) -> How:
@@ -124,9 +152,11 @@ async def read(
 async def read_as(engine: Engine, method: Method, request: Any, how: How) -> Any:
     """The answer to a reading request, read as the options say."""
     asked = way(how)
-    return await read(
+    answer = await read(
         engine, method, asked.fill(request), timeout=asked.timeout, leads=asked.leads
     )
+    asked.note(answer)
+    return answer
 
 
 async def pages(engine: Engine, method: Method, request: Any, how: How) -> AsyncIterator[Any]:
@@ -136,6 +166,7 @@ async def pages(engine: Engine, method: Method, request: Any, how: How) -> Async
     leads = asked.leads
     while True:
         page = await read(engine, method, request, timeout=asked.timeout, leads=leads)
+        asked.note(page)
         yield page
         if not page.next_page_token:
             return
@@ -154,4 +185,5 @@ async def stream(
     async for answer in engine.calls.stream(
         lambda peer: begin(peer, asked), deadline=deadline, leads=asked.leads and not pins
     ):
+        asked.note(answer)
         yield answer

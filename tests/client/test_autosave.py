@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raftstate import Every, ForRpo
-from raftstate.client.autosave import Autosave, Costs, Policy
+from raftstate.client.autosave import Autosave, Costs, Inherited, Policy
 from raftstate.errors import InvalidRequest
 from raftstate.v1.event_service_pb2 import Event
 from tests.client.scripted import asynchronous
@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self, policy: Policy, *, commit: float = 0.0, cost: float = 0.0) -> None:
         self.clock = Clock()
-        self.auto = Autosave(policy, 0, 0, self.clock)
+        self.auto = Autosave(policy, clock=self.clock)
         self._commit = commit
         self._cost = cost
 
@@ -158,10 +158,51 @@ def test_what_the_last_owner_left_counts() -> None:
     Events that were there when the agent was acquired have to be replayed, too.
     """
     clock = Clock()
-    auto = Autosave(ForRpo(target=1.0), 95, 0, clock)
+    auto = Autosave(ForRpo(target=1.0), Inherited(5, 95), clock)
     auto.costs.replayed(100, 1.0)
 
     assert [auto.due(1, 1), auto.due(6, 1)] == [False, True]
+
+
+def test_steps_and_seconds_of_former_owners_count() -> None:
+    """
+    Owners that die young leave a checkpoint all the same; after it, counting begins anew.
+    """
+    clock = Clock()
+    left = Inherited(steps=3, events=3, bytes=30, seconds=4.5)
+    for policy in (Every(steps=4), Every(bytes=40), Every(seconds=5)):
+        clock.now += 0.5
+        auto = Autosave(policy, left, clock)
+        clock.now += 0.5
+        assert auto.due(1, 10)
+        auto.saved(clock.now)
+        assert not auto.due(1, 10)
+
+    unmeasured = Autosave(ForRpo(target=6.0), left, clock)
+    clock.now += 0.5
+    assert not unmeasured.due(1, 10)
+    clock.now += 0.5
+    assert unmeasured.due(1, 10)
+
+
+@asynchronous
+async def test_owners_that_die_young_leave_checkpoints() -> None:
+    """
+    With one every 20 steps, lives of 15 steps each save in the second and in the third.
+    """
+    state = {"n": 0}
+    async with stores(1) as (_, (store,)):
+        for _ in range(5):
+            async with store.own("a", auto_checkpoint=Every(steps=20)) as agent:
+                state["n"] = agent.restore(default=0, fold=lambda count, _: count + 1)
+                agent.state_from(lambda: state["n"])
+                for _ in range(15):
+                    async with agent.step() as step:
+                        step.event("counted", state["n"])
+                        state["n"] += 1
+        saved = [one.step async for one in store.list_checkpoints("a")]
+
+    assert saved == [60, 40, 20]
 
 
 @asynchronous
