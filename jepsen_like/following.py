@@ -110,6 +110,7 @@ class Following:
         self._segments: list[dict[str, Any]] = []
         self._token = ""
         self._revision = 0  # up to which the token says that all was told
+        self._held = 0  # what the member had applied that was asked first
         self._over = False
         self._error = ""
 
@@ -160,6 +161,11 @@ class Following:
         except RaftStateError as error:
             self._error = said(error)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it was told less than its member had when it began."""
+        return self._revision < self._held
+
     def done(self, node: str, more: dict[str, Any] | None = None) -> Done:
         """All that was told. It happened if a member said anything."""
         heard = [
@@ -191,6 +197,7 @@ class Following:
             except grpc.aio.AioRpcError as error:
                 raise from_rpc(error) from error
             revision = held.header.revision
+            self._held = self._held or revision
         if how == "past":
             revision = max(1, revision - self._start.back)
         elif how == "future":

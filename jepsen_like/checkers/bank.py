@@ -9,8 +9,11 @@ linearizable, stale at any member, in pages, of the past, and inside a transacti
 - `fractured` is one that lacks some of the keys, or shows two values of the group;
 - `pages` are of several revisions (one of them the one that was asked for);
 - `stale` is a value that was over at the revision that the answer names, `early` one that
-  came later, `phantom` one that nobody wrote, `resurrected` one whose write failed;
-- `real time` is an answer of before something that had ended when it was asked for;
+  came later, `phantom` one that nobody wrote there, `resurrected` one whose write failed;
+- `returned` is a value that shows again after another one, `unrepeatable` are two answers
+  of one revision that are not the same;
+- `real time` is an answer of before something that had ended when it was asked for, and
+  `shared revision` are two writes that were answered with one;
 - `different` are members that do not agree in the end.
 """
 
@@ -36,8 +39,6 @@ FIRST: Final = "first"  # who wrote what the accounts begin with
 
 WRITES: Final = ("transfer", "version")
 READS: Final = ("read", "stale-read", "past-read", "paged-read", "txn-read", "read-node")
-# Reads that have to show all that had ended before them.
-LINEARIZABLE: Final = ("read", "txn-read")
 OK_MIN: Final = 5  # of each kind
 
 
@@ -58,10 +59,11 @@ class Read(NamedTuple):
 
 @dataclass(slots=True)
 class _Key:
-    """The acknowledged writes of one key, by revision."""
+    """The acknowledged writes of one key, by revision; and the values that they wrote."""
 
     revisions: list[int] = field(default_factory=list)
     writers: list[str] = field(default_factory=list)
+    wrote: dict[str, str] = field(default_factory=dict)  # by writer
 
     def at(self, revision: int) -> tuple[str, int]:
         """Who had written it last, of those who were told; and where."""
@@ -80,8 +82,10 @@ def check(record: Record, workload: str = "bank") -> Verdict:
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedHistory(f"no history of a bank: {error!r}") from error
     wrong = [
+        *_shared(writes),
         *(text for one in known for text in _mixed(one)),
         *(text for one in known for text in _placed(one, keys, writes)),
+        *_kept(known, keys),
         *_real_time(asked, known),
         *_different(known),
     ]
@@ -91,7 +95,7 @@ def check(record: Record, workload: str = "bank") -> Verdict:
         f"{len(known)} reads of {len(READS)} kinds, each of one revision, beside"
         f" {figures['writes']} writes of several keys",
         wrong=wrong,
-        unsure=_unsure(record, known, figures),
+        unsure=_unsure(record, asked, known, figures),
         figures=figures,
     )
 
@@ -111,9 +115,10 @@ def _keys(writes: Mapping[str, Pair]) -> dict[tuple[str, str], _Key]:
     placed = [(end.revision, end.value["wrote"], name) for end, name in done if end is not None]
     for revision, wrote, name in sorted(placed, key=lambda one: one[0]):
         of = "accounts" if writes[name].invoke.f == "transfer" else "group"
-        for key in wrote:
+        for key, value in wrote.items():
             found[of, key].revisions.append(revision)
             found[of, key].writers.append(name)
+            found[of, key].wrote[name] = value
     return found
 
 
@@ -150,10 +155,13 @@ def _placed(
         newest, since = keys[one.of, key].at(one.at)
         value = one.values.get(key)
         writer = "" if value is None else writer_of(value)
-        if writer == newest:
-            continue
         shown = f"{one} shows {value!r} at {key}"
         by = writes.get(writer)
+        if value is not None and not _may_be(one.of, key, value, keys, by):
+            yield f"phantom: {shown}, which {writer} did not write there"
+            continue
+        if writer == newest:
+            continue
         if value is None or writer == FIRST:
             if since:
                 yield f"stale: {shown}, where {newest} had written @{since}"
@@ -166,6 +174,71 @@ def _placed(
             yield f"{name}: {shown} of @{by.completion.revision}; {newest} wrote @{since}"
         elif (end := one.pair.completion) is not None and by.invoke.time > end.time:
             yield f"early: {shown}, which was asked for later"
+
+
+def _may_be(
+    of: str,
+    key: str,
+    value: str,
+    keys: Mapping[tuple[str, str], _Key],
+    by: Pair | None,
+) -> bool:
+    """Whether whom a value names as its writer can have written it at that key."""
+    writer = writer_of(value)
+    if by is None:
+        return writer != FIRST or (of == "accounts" and value == f"{START}:{FIRST}")
+    if by.outcome == "ok":
+        return keys[of, key].wrote.get(writer) == value
+    if by.invoke.f == "transfer":
+        return of == "accounts" and key in (by.invoke.value["from"], by.invoke.value["to"])
+    return of == "group" and value == writer
+
+
+def _kept(reads: Sequence[Read], keys: Mapping[tuple[str, str], _Key]) -> Iterator[str]:
+    """A revision that is read again shows the same, and what was written over is gone for
+    good. This holds also for writes of which nobody knows where they were done."""
+    first: dict[tuple[str, int], Read] = {}
+    for one in reads:
+        other = first.setdefault((one.of, one.at), one)
+        if other.values != one.values:
+            yield f"unrepeatable: {one} and {other} do not show the same"
+    for (of, key), held in keys.items():
+        moments = [(at, 0, who) for at, who in zip(held.revisions, held.writers, strict=True)]
+        moments += [
+            (one.at, 1, writer_of(one.values.get(key, ""))) for one in reads if one.of == of
+        ]
+        over: set[str] = set()
+        now = ""
+        for at, _, writer in sorted(moments):
+            if writer == now:
+                continue
+            if writer in over:
+                yield f"returned: {writer or 'nothing'} is at {key} of {of} @{at}, after {now}"
+            over.add(now)
+            now = writer
+
+
+def _is_linearizable(pair: Pair) -> bool:
+    """Whether a read has to show all that had ended before it."""
+    if pair.invoke.f == "paged-read":
+        return not pair.invoke.value["stale"]
+    return pair.invoke.f in ("read", "txn-read")
+
+
+def _own(pair: Pair) -> int:
+    """The revision that a read has: one in a transaction is a command by itself."""
+    assert pair.completion is not None, "it was answered"
+    return pair.completion.revision - (pair.invoke.f == "txn-read")
+
+
+def _shared(writes: Mapping[str, Pair]) -> Iterator[str]:
+    """Two writes of one revision."""
+    at: dict[int, str] = {}
+    for name, pair in writes.items():
+        if pair.outcome == "ok" and pair.completion is not None:
+            other = at.setdefault(pair.completion.revision, name)
+            if other != name:
+                yield f"shared revision: {other} and {name} @{pair.completion.revision}"
 
 
 def _real_time(asked: Sequence[Pair], reads: Sequence[Read]) -> Iterator[str]:
@@ -181,7 +254,7 @@ def _real_time(asked: Sequence[Pair], reads: Sequence[Read]) -> Iterator[str]:
         assert pair.completion is not None, "only these have moments"
         if ends:
             newest = max(newest, pair.completion.revision)
-        elif pair.invoke.f in LINEARIZABLE and pair.completion.revision < newest:
+        elif _is_linearizable(pair) and _own(pair) < newest:
             yield f"real time: {at[index]} began after something @{newest} had ended"
         elif pair.invoke.f in WRITES and pair.completion.revision <= newest:
             name = pair.invoke.value["id"]
@@ -236,7 +309,9 @@ def _overtaken(reads: Sequence[Read], writes: Mapping[str, Pair]) -> int:
     return count
 
 
-def _unsure(record: Record, reads: Sequence[Read], figures: Mapping[str, Any]) -> list[str]:
+def _unsure(
+    record: Record, asked: Sequence[Pair], reads: Sequence[Read], figures: Mapping[str, Any]
+) -> list[str]:
     """What there was too little of to show anything."""
     shown = Counter(one.pair.invoke.f for one in reads if one.values)
     unsure = [
@@ -247,6 +322,22 @@ def _unsure(record: Record, reads: Sequence[Read], figures: Mapping[str, Any]) -
     nodes = {one.pair.invoke.value.get("node") for one in reads}
     if missing := sorted(set(record.nodes) - nodes):
         unsure.append(f"there is no last read of {', '.join(missing)}")
+    ends = [
+        pair.completion.time
+        for pair in asked
+        if pair.invoke.f in WRITES and pair.outcome == "ok" and pair.completion is not None
+    ]
+    for of in KEYS:
+        last = max(
+            (
+                one.pair.invoke.time
+                for one in reads
+                if one.of == of and one.pair.invoke.f == "read"
+            ),
+            default=0.0,
+        )
+        if last <= max(ends, default=0.0):
+            unsure.append(f"the cluster was not asked for {of} after the last write")
     if figures["writes"] < OK_MIN:
         unsure.append(f"{figures['writes']} writes were acknowledged")
     if not figures["failed_compares"]:

@@ -8,10 +8,13 @@ checker makes them again. Every save has an id that no other has, and carries it
 - `phantom` is a checkpoint that nobody saved, or of another agent; `resurrected` one whose
   save failed for certain; `double` one that is there twice;
 - `stale` is a newest (or newest tagged) checkpoint older than one that had been saved when
-  it was asked for;
+  it was asked for, or that was there at the revision that a stale answer names; `early` is
+  one of after that revision;
 - `lost` is an acknowledged checkpoint that retention must keep and is not there in the
-  end: the newest one, those of the newest so many, those that are pinned, tagged or known
-  good; and any that is listed and cannot be restored;
+  end, or when it is asked for: the newest one, those of the newest so many, those that are
+  pinned, tagged or known good; and any that is listed and cannot be restored;
+- `returned` is one that is there again after it was gone;
+- `unearned` is a pin, a tag or a good word that nobody gave, or that was taken away;
 - `different` are members that list something else in the end.
 """
 
@@ -89,7 +92,8 @@ class Save:
     """One save: what its client was told, and what may have been done to it since.
 
     `kept` are the acknowledged reasons to keep it; `loosed` those that somebody may have
-    taken away."""
+    taken away; `given` those that anybody may have given, `taken` those that were taken
+    away for certain."""
 
     pair: Pair
     agent: str
@@ -97,6 +101,9 @@ class Save:
     number: int = 0  # its checkpoint id, where anybody was told
     kept: set[str] = field(default_factory=set)
     loosed: set[str] = field(default_factory=set)
+    given: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    always: set[str] = field(default_factory=set)  # of those kept, since it was saved
 
     @property
     def outcome(self) -> str:
@@ -118,7 +125,10 @@ def check(record: Record, workload: str = "checkpoints") -> Verdict:
         lists = [one for one in asked if one.invoke.f == "list" and one.outcome == "ok"]
         wrong = [
             *(text for pair in restores for text in _restored(pair, saves)),
+            *_numbered(saves),
             *_stale(restores, saves),
+            *_placed(restores, saves),
+            *_gone(restores, lists, saves),
             *(text for pair in lists for text in _listed(pair, saves)),
             *_lost(lists, saves),
             *_different(lists),
@@ -147,11 +157,13 @@ def _saves(seed: int, asked: Sequence[Pair]) -> dict[str, Save]:
         value, end = pair.invoke.value, pair.completion
         recipe = Recipe(seed, value["agent"], tuple(value["parts"]), value["size"])
         save = saves[value["id"]] = Save(pair, value["agent"], recipe)
+        save.given |= {"tag"} if value["tag"] else set()
+        save.given |= {"pin"} if value["pinned"] else set()
         if pair.outcome == "ok" and end is not None:
             save.number = end.value["checkpoint"]
             by_number[save.agent, save.number] = save
-            save.kept |= {"tag"} if value["tag"] else set()
-            save.kept |= {"pin"} if value["pinned"] else set()
+            save.kept |= save.given
+            save.always |= save.given
     for pair in asked:
         if pair.invoke.f in ("pin", "good"):
             _marked(pair, by_number)
@@ -162,22 +174,31 @@ def _saves(seed: int, asked: Sequence[Pair]) -> dict[str, Save]:
 def _marked(pair: Pair, by_number: Mapping[tuple[str, int], Save]) -> None:
     """A pin that was set or taken away, or a validator's word."""
     told = pair.completion.value if pair.completion is not None else None
-    if pair.outcome == "info" and (not isinstance(told, dict) or "checkpoint" not in told):
-        for one in by_number.values():  # nobody knows whose pin it may have taken away
-            one.loosed |= {"pin"} if one.agent == pair.invoke.value["agent"] else set()
+    agent = pair.invoke.value["agent"]
+    mark = "good" if pair.invoke.f == "good" else "pin"
+    sets = mark == "good" or pair.invoke.value["pinned"]
     if not isinstance(told, dict) or "checkpoint" not in told:
+        if pair.outcome == "info":  # nobody knows which one it may have marked
+            for one in by_number.values():
+                if one.agent == agent:
+                    (one.given if sets else one.loosed).add(mark)
+                    one.taken.discard(mark)
+                    one.always &= one.always if sets else one.always - {mark}
         return
-    save = by_number.get((pair.invoke.value["agent"], told["checkpoint"]))
-    if save is None:
+    save = by_number.get((agent, told["checkpoint"]))
+    if save is None or pair.outcome == "fail":
         return
-    if pair.invoke.f == "good":
-        if pair.outcome == "ok" and told["good"]:
-            save.kept.add("good")
-    elif pair.outcome == "ok" and pair.invoke.value["pinned"]:
-        save.kept.add("pin")
-        save.loosed.discard("pin")
-    elif pair.outcome != "fail" and not pair.invoke.value["pinned"]:
-        save.loosed.add("pin")
+    if sets:
+        save.given.add(mark)
+        save.taken.discard(mark)
+        if pair.outcome == "ok" and (mark == "pin" or told["good"]):
+            save.kept.add(mark)
+            save.loosed.discard(mark)
+    else:
+        save.loosed.add(mark)
+        save.always.discard(mark)
+        if pair.outcome == "ok":
+            save.taken.add(mark)
 
 
 def _moved_tags(saves: Any) -> None:
@@ -187,6 +208,7 @@ def _moved_tags(saves: Any) -> None:
         if save.pair.invoke.value["tag"] and save.outcome != "fail":
             for before in tagged.setdefault(save.agent, []):
                 before.loosed.add("tag")
+                before.always.discard("tag")
             tagged[save.agent].append(save)
 
 
@@ -205,6 +227,8 @@ def _restored(pair: Pair, saves: Mapping[str, Save]) -> Iterator[str]:
         wanted = pair.completion.value.get("checkpoint")
         if wanted and found["checkpoint"] != wanted:
             yield f"content: {what} asked for {wanted}, and got {found['checkpoint']}"
+        if not found.get("digest"):
+            yield f"content: {what} found {found['id']}, and nobody knows what it holds"
 
 
 def _bytes(
@@ -219,9 +243,16 @@ def _bytes(
         return
     if save.outcome == "fail":
         yield f"resurrected: {what} found {name}, whose save failed"
+    for reason in sorted(set(found["kept"]) - save.given):
+        yield f"unearned: {what} found {name} with a {reason} that nobody gave it"
     if save.number and save.number != found["checkpoint"]:
         where = f"{found['checkpoint']}, not {save.number}"
         yield f"moved: {what} found {name} as checkpoint {where}"
+    end = save.pair.completion
+    if save.outcome == "ok" and end is not None:
+        told, chunks = end.value, found["chunks"]
+        if told["delta"] != (found["chain"] > 0) or (told["chunks"] or chunks) != chunks:
+            yield f"content: {what} found {name} in another form than it was saved in"
     if found.get("digest") and found["digest"] != digest_of(save.recipe):
         yield (
             f"content: {what} found {found['size']} bytes that are not what {name} saved"
@@ -229,6 +260,83 @@ def _bytes(
         )
     elif found.get("broken"):
         yield f"lost: {what} found {name}, and cannot restore it: {found['broken']}"
+
+
+def _numbered(saves: Mapping[str, Save]) -> Iterator[str]:
+    """The numbers of an agent's checkpoints rise: one thread saves them, one by one."""
+    before: dict[str, Save] = {}
+    for save in saves.values():
+        if save.outcome == "ok":
+            other = before.get(save.agent)
+            if other is not None and save.number <= other.number:
+                yield (
+                    f"moved: {save.id} of agent {save.agent} was saved as checkpoint"
+                    f" {save.number}, and {other.id} before as {other.number}"
+                )
+            before[save.agent] = save
+
+
+def _placed(restores: Sequence[Pair], saves: Mapping[str, Save]) -> Iterator[str]:
+    """Every restore, stale ones too, against what there was at the revision it names."""
+    for pair in restores:
+        value, end = pair.invoke.value, pair.completion
+        if end is None or not end.revision or end.value["found"] is None:
+            continue
+        found = end.value["found"]
+        known = [
+            save
+            for save in saves.values()
+            if save.outcome == "ok"
+            and save.agent == value["agent"]
+            and (value["what"] != "tag" or save.pair.invoke.value["tag"])
+        ]
+        what = f"restore of agent {value['agent']} @{end.revision} (event {pair.invoke.index})"
+        then = [one.number for one in known if _revision(one) <= end.revision]
+        if value["what"] != "id" and found["checkpoint"] < max(then, default=0):
+            yield f"stale: {what} found checkpoint {found['checkpoint']}; {max(then)} was there"
+        save = saves.get(found["id"])
+        if save is not None and _revision(save) > end.revision:
+            yield f"early: {what} found {save.id}, which was saved @{_revision(save)}"
+
+
+def _revision(save: Save) -> int:
+    """Where a save was done; zero if nobody was told."""
+    end = save.pair.completion
+    return end.revision if save.outcome == "ok" and end is not None else 0
+
+
+def _gone(
+    restores: Sequence[Pair], lists: Sequence[Pair], saves: Mapping[str, Save]
+) -> Iterator[str]:
+    """Linearizable restores that did not find what they asked for by its number: whether
+    it may have been pruned by then, and whether it stays away."""
+    by_number = {(one.agent, one.number): one for one in saves.values() if one.number}
+    gone: dict[str, float] = {}
+    for pair in restores:
+        value, end = pair.invoke.value, pair.completion
+        if end is None or value["stale"] or end.value["found"] is not None:
+            continue
+        save = by_number.get((value["agent"], end.value.get("checkpoint", 0)))
+        if save is None or "broken" in end.value:
+            continue
+        gone[save.id] = min(gone.get(save.id, end.time), end.time)
+        newer = sum(
+            one.agent == save.agent
+            and one.outcome != "fail"
+            and save.pair.invoke.time < one.pair.invoke.time < end.time
+            for one in saves.values()
+        )
+        if newer <= KEEP_LAST or save.always:
+            why = ", ".join(sorted(save.always)) or f"only {newer} newer"
+            yield f"lost: {save.id} was not there (event {pair.invoke.index}): {why}"
+    for pair in (*restores, *lists):
+        value, end = pair.invoke.value, pair.completion
+        if end is None or value.get("stale") or value.get("node") or end.value["found"] is None:
+            continue
+        found = end.value["found"]
+        for one in found if isinstance(found, list) else [found]:
+            if gone.get(one["id"], pair.invoke.time) < pair.invoke.time:
+                yield f"returned: {one['id']} is back (event {pair.invoke.index}): it was gone"
 
 
 def _stale(restores: Sequence[Pair], saves: Mapping[str, Save]) -> Iterator[str]:
@@ -267,12 +375,16 @@ def _listed(pair: Pair, saves: Mapping[str, Save]) -> Iterator[str]:
     for name, count in Counter(one["id"] for one in found).items():
         if count > 1:
             yield f"double: {what} holds {name} {count} times"
+    if sum("tag" in one["kept"] for one in found) > 1:
+        yield f"double: {what} holds the tag more than once"
     for one in found:
         yield from _bytes(what, agent, one, saves, pair.completion.time)
         save = saves.get(one["id"])
         if save is not None:
             for reason in sorted(save.kept - save.loosed - set(one["kept"])):
                 yield f"lost: {what} holds {save.id} without its {reason}"
+            for reason in sorted(save.taken & set(one["kept"])):
+                yield f"unearned: {what} holds {save.id} with the {reason} that was taken away"
 
 
 def _lost(lists: Sequence[Pair], saves: Mapping[str, Save]) -> Iterator[str]:
@@ -305,7 +417,10 @@ def _different(lists: Sequence[Pair]) -> Iterator[str]:
         agent, node = pair.invoke.value["agent"], pair.invoke.value.get("node", "")
         if node and pair.completion.node != node:
             yield f"elsewhere: the list at {node} was answered by {pair.completion.node}"
-        found = [(one["id"], one["checkpoint"]) for one in pair.completion.value["found"]]
+        found = [
+            (one["id"], one["checkpoint"], one["chunks"], one["chain"], *one["kept"])
+            for one in pair.completion.value["found"]
+        ]
         other, before = shown.setdefault(agent, (node or "the cluster", found))
         if before != found:
             yield f"different: {node or 'the cluster'} and {other} list agent {agent} otherwise"

@@ -258,6 +258,8 @@ def _unsure(record: Record, asked: Sequence[Pair], figures: Mapping[str, Any]) -
     }
     if missing := sorted(set(record.nodes) - nodes):
         unsure.append(f"there is no last read of {', '.join(missing)}")
+    if not any(pair.invoke.f == "read-all" and pair.outcome == "ok" for pair in asked):
+        unsure.append("there is no last read of all lists")
     return unsure
 
 
@@ -293,6 +295,9 @@ def infer(transactions: Sequence[Transaction]) -> Inferred:
                 )
                 found.wrong += _impossible(found, key, read, key_of)
             found.wrong += _intermediate(found, key, read)
+            if any(found.writer.get(element) == read.by for element in read.seen):
+                who = transactions[read.by]
+                found.wrong.append(f"internal: {who} found of key {key} what it appends itself")
     for order in found.orders.values():
         found.happened |= {
             found.writer[element]

@@ -14,12 +14,14 @@ A watch is held to nine properties:
 - `atomic`: of a revision it is told all or nothing, in one whole;
 - `reliable`: nothing is left out between where it began and where it is;
 - `resumable`: nor where it was broken off, and went on with a token, at any member;
-- `bookmark`: what a mark says has been told, was, and nothing of it comes later;
+- `bookmark`: what a mark says has been told, was, and nothing of it comes later; without
+  a mark, or a snapshot, nothing begins;
 - `previous`: what was there before each change is what was there;
 - `created`: a change is a creation where there was nothing before.
 
 What it is told of has to have happened (`phantom`), with the values that were written
-(`value`). A snapshot shows what there was at its revision (`snapshot`). A watch that cannot
+(`value`), and nothing is told from before its member (`early`) or from after all (`ahead`).
+A snapshot shows what there was at its revision (`snapshot`). A watch that cannot
 go on says so: that history was compacted is an answer only where it was (`compacted`), and
 a consumer that is too slow is told that it is. Neither is a gap.
 """
@@ -88,15 +90,15 @@ class Oracle:
             for key in self.of(revision, prefix):
                 yield revision, key
 
-    def state(self, revision: int, prefix: str) -> dict[str, str]:
-        """What there was at a revision."""
-        held: dict[str, str] = {}
+    def state(self, revision: int, prefix: str) -> dict[str, tuple[str, int]]:
+        """What there was at a revision, and since when."""
+        held: dict[str, tuple[str, int]] = {}
         for at in self.revisions[: bisect_right(self.revisions, revision)]:
             for key, one in self.of(at, prefix).items():
                 if one.value is None:
                     held.pop(key, None)
                 else:
-                    held[key] = one.value
+                    held[key] = (one.value, at)
         return held
 
 
@@ -112,6 +114,7 @@ def check(record: Record, workload: str = "watch") -> Verdict:
         oracle, wrong = _oracle(logs[-1], asked)
         bounds = _Bounds(record, asked)
         told: Counter[str] = Counter()
+        wrong += _ahead(watches, logs[-1])
         for pair in watches:
             if pair.outcome == "ok":
                 wrong += _Judge(pair, oracle, bounds, told).all()
@@ -124,7 +127,7 @@ def check(record: Record, workload: str = "watch") -> Verdict:
         f"{told['watches']} watches were told {told['changes']} changes, each once and in"
         f" order; {told['resumed']} went on after a break, {told['too_slow']} were too slow",
         wrong=wrong,
-        unsure=_unsure(record, watches, told),
+        unsure=_unsure(record, watches, told) + _cut_short(record, watches, oracle),
         figures={**figures, "lost": lost},
     )
 
@@ -145,7 +148,8 @@ def _oracle(read: Pair, asked: Sequence[Pair]) -> tuple[Oracle, list[str]]:
     assert read.completion is not None, "it was answered"
     found = read.completion.value
     writes = {pair.invoke.value["id"]: pair for pair in asked if pair.invoke.f == "write"}
-    floods = {pair.invoke.value["id"] for pair in asked if pair.invoke.f == "stall"}
+    stalls = [pair for pair in asked if pair.invoke.f == "stall"]
+    floods = {pair.invoke.value["id"] for pair in stalls}
     wrong: list[str] = []
     oracle = Oracle()
     placed: dict[str, int] = {}
@@ -160,8 +164,11 @@ def _oracle(read: Pair, asked: Sequence[Pair]) -> tuple[Oracle, list[str]]:
         oracle.revisions.append(revision)
         oracle.changes[revision] = _replayed(oracle.final, json.loads(text), name, text)
     wrong += _broken_words(writes, placed, read)
-    held = {key: value for key, (value, _) in found["state"].items()}
-    expected = {key: one for key, one in oracle.final.items() if not key.startswith(LOG)}
+    wrong += _flooded(stalls, placed, read)
+    held = {key: (value, at) for key, (value, at) in found["state"].items()}
+    newest = max(oracle.revisions, default=0)
+    state = oracle.state(newest, "")
+    expected = {key: one for key, one in state.items() if not key.startswith(LOG)}
     if held != expected:
         differ = sorted(key for key in {*held, *expected} if held.get(key) != expected.get(key))
         wrong.append(f"different: in the end {differ[:5]} are not what was written last")
@@ -196,6 +203,37 @@ def _broken_words(
             yield f"lost: write {name} was acknowledged @{end.revision}, and is not there"
         elif at is not None and at != end.revision:
             yield f"moved: write {name} was acknowledged @{end.revision}, and is @{at}"
+
+
+def _flooded(stalls: Sequence[Pair], placed: Mapping[str, int], read: Pair) -> Iterator[str]:
+    """What was acknowledged of that which was written while a consumer stalled."""
+    for pair in stalls:
+        end = pair.completion
+        if pair.outcome != "ok" or end is None or end.time >= read.invoke.time:
+            continue
+        for number in range(end.value.get("written", 0)):
+            name = f"{pair.invoke.value['id']}.{number}"
+            if name not in placed:
+                yield f"lost: write {name} was acknowledged, and is not there"
+
+
+def _ahead(watches: Sequence[Pair], read: Pair) -> Iterator[str]:
+    """What was told of revisions that even a later read had not come to."""
+    assert read.completion is not None, "it was answered"
+    newest = read.completion.revision
+    for pair in watches:
+        end = pair.completion
+        if pair.outcome != "ok" or end is None or end.time >= read.invoke.time:
+            continue
+        if (last := _told_until(end.value)) > newest:
+            where = f"{pair.invoke.f} (event {pair.invoke.index})"
+            yield f"ahead: {where} was told @{last}, and @{newest} is the newest later"
+
+
+def _told_until(value: Mapping[str, Any]) -> int:
+    """The newest revision that a watch was told of."""
+    messages = [one for segment in value["segments"] for one in segment["messages"]]
+    return max((revision for revision, *_ in messages), default=0)
 
 
 # --- what was compacted --------------------------------------------------------------
@@ -251,7 +289,8 @@ class _Judge:
         self._told = told
         self._done: int | None = None  # all up to there has been told; None: not known
         self._last = 0  # revision of the newest message
-        self._floor = 0  # what its member had applied before it began from now
+        self._floor = 0  # what its member had applied before it began
+        self._fresh = True  # it was told nothing yet
         self._gap = "reliable"  # what a gap is called
         self._parts: list[list[Any]] = []
         self._open = False  # the last message was to be continued
@@ -289,7 +328,8 @@ class _Judge:
         else:
             self._done = None
             self._snapshot = how == "snapshot"
-        self._floor = segment["revision"] if how == "now" else 0
+        self._floor = segment["revision"] if how in ("now", "snapshot") else 0
+        self._fresh = True
 
     def _take(
         self, revision: int, continued: int, snapshot: int, changes: list[list[Any]]
@@ -308,6 +348,9 @@ class _Judge:
         if continued:
             return
         parts, self._parts = self._parts, []
+        if self._fresh and parts and not (snapshot or self._snapshot):
+            yield f"bookmark: {self._what()} began with changes @{revision}, and no mark"
+        self._fresh = False
         if snapshot or self._snapshot:
             yield from self._taken_snapshot(revision, parts, bool(snapshot))
         elif parts:
@@ -327,8 +370,10 @@ class _Judge:
             return
         self._snapshot = False
         self._told["snapshots"] += 1
+        if revision < self._floor:
+            yield f"early: {self._what()} was shown @{revision}, of before @{self._floor}"
         held = self._oracle.state(revision, self._prefix)
-        shown = {key: value for key, value, *_ in parts}
+        shown = {key: (value, at) for key, value, at, *_ in parts}
         if len(shown) != len(parts):
             yield f"unique: {self._what()} was shown a key twice in its snapshot @{revision}"
         differ = sorted(key for key in {*held, *shown} if held.get(key) != shown.get(key))
@@ -338,6 +383,9 @@ class _Judge:
                 f" were: {[shown.get(key) for key in differ[:3]]} for"
                 f" {[held.get(key) for key in differ[:3]]}"
             )
+        for key, _, _, created, before in parts:
+            if created or before is not None:
+                yield f"snapshot: {self._what()} was shown {key!r} @{revision} as a change"
         self._done = revision
 
     def _taken_changes(self, revision: int, parts: Sequence[Sequence[Any]]) -> Iterator[str]:
@@ -413,6 +461,8 @@ class _Judge:
         oldest = int(details.get("oldest_revision", "0"))
         if self._done is not None and wanted >= oldest:
             yield f"compacted: {self._what()} from @{wanted}, where @{oldest} is the oldest"
+        if self._done is None:
+            yield f"compacted: {self._what()} up to @{oldest}, and it began with what there was"
         bound = self._bounds.oldest(self._time)
         if bound is not None and oldest > bound + 1:
             yield f"compacted: {self._what()} up to @{oldest}, and nothing beyond @{bound} was"
@@ -447,3 +497,19 @@ def _unsure(record: Record, watches: Sequence[Pair], told: Counter[str]) -> list
     if missing := sorted(set(record.nodes) - nodes):
         unsure.append(f"no watch was told anything at {', '.join(missing)}")
     return unsure
+
+
+def _cut_short(record: Record, watches: Sequence[Pair], oracle: Oracle) -> list[str]:
+    """Members of which the last watches did not come to what had been written."""
+    newest = max(oracle.revisions, default=0)
+    reached = dict.fromkeys(record.nodes, -1)
+    for pair in watches:
+        node = pair.invoke.value.get("node")
+        if node in reached and pair.outcome == "ok" and pair.completion is not None:
+            until = _told_until(pair.completion.value)
+            reached[node] = until if reached[node] < 0 else min(reached[node], until)
+    return [
+        f"the last watches at {node} came to @{max(until, 0)}; @{newest} had been written"
+        for node, until in reached.items()
+        if until < newest
+    ]

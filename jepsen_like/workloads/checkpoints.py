@@ -479,7 +479,8 @@ class CheckpointClient(SharingClient):
         try:
             whole = await self._read(partial(read_whole, request), node)
         except _GONE as error:
-            return Done("ok", {"found": None, "why": error.reason}, node=node)
+            gone = {"found": None, "why": error.reason, "checkpoint": number}
+            return Done("ok", gone, node=node)
         except Corrupt as error:
             return Done("ok", {"found": None, "broken": said(error)}, node=node)
         except RaftStateError as error:

@@ -271,6 +271,8 @@ class WatchClient(SharingClient):
             if asked["elsewhere"]:
                 node = self._next(node)
         self._before = following
+        if "node" in asked and following.is_short:  # it is asked again
+            return Done("fail", node=node, error="it was not told all that there was")
         return following.done(node)
 
     def _next(self, node: str) -> str:

@@ -37,7 +37,9 @@ def read(
     node = more.pop("node", "a")
     pages = more.pop("pages", [revision])
     answer = {"values": values, "revisions": pages}
-    value = {"of": of, **({"node": node} if f == "read-node" else {})}
+    value: dict[str, Any] = {"of": of, **({"node": node} if f == "read-node" else {})}
+    if f == "paged-read":
+        value["stale"] = more.pop("stale", True)
     length = more.pop("length", 0.5)
     process = 100 + int(at * 10)
     return Asked(process, f, "", value, at, at + length, "ok", answer, revision, node)
@@ -68,7 +70,8 @@ def sound() -> list[Asked]:
     for f in READS[:-1]:
         for number in range(OK_MIN):
             shown, of = (AGAIN, "accounts") if number % 2 else (group(3), "group")
-            run.append(read(f, of, at, shown, 30))
+            own = 1 + number if f == "txn-read" else 0  # it is a command by itself
+            run.append(read(f, of, at, shown, 30 + own))
             at += 1.0
     return run
 
@@ -141,6 +144,56 @@ WRONGS: dict[str, tuple[str, Change]] = {
     "what came later": ("early: ", instead("past-read", "accounts", values=AGAIN, revision=15)),
     "what nobody wrote": ("phantom: ", instead("read", "group", values=group(9))),
     "a write that failed": ("resurrected: ", ended("version", "v3", "fail")),
+    "what its writer wrote nowhere": (
+        "phantom: ",
+        instead("read", "accounts", values={**AGAIN, "1": "114:t2", "2": "96:t2"}),
+    ),
+    "what was not there first": (
+        "phantom: ",
+        instead("read", "accounts", values={**AGAIN, "4": "99:first", "5": "101:first"}),
+    ),
+    "what an unknown transfer does not touch": (
+        "phantom: ",
+        lambda run: [
+            *run,
+            Asked(60, "transfer", "", {"id": "t9", "from": "0", "to": "1"}, 12.0, None),
+            read("stale-read", "accounts", 80.0, {**AGAIN, "5": "100:t9"}, 35),
+        ],
+    ),
+    "an unknown value that returns": (
+        "returned: ",
+        lambda run: [
+            *run,
+            Asked(60, "version", "", {"id": "v9"}, 3.0, None),
+            read("stale-read", "group", 80.0, group(9), 20),
+            read("stale-read", "group", 81.0, group(9), 40),
+        ],
+    ),
+    "nothing once more": (
+        "returned: ",
+        lambda run: [
+            *(one for one in run if one.f != "transfer" and one.value.get("of") != "accounts"),
+            read("stale-read", "accounts", 80.0, FIRST, 30),
+            read("stale-read", "accounts", 81.0, {}, 31),
+        ],
+    ),
+    "one revision as it is and as it may be": (
+        "unrepeatable: ",
+        lambda run: [
+            *run,
+            Asked(60, "version", "", {"id": "v9"}, 3.0, None),
+            read("past-read", "group", 80.0, group(9), 30),
+        ],
+    ),
+    "a linearizable read in pages of before": (
+        "real time: ",
+        also(read("paged-read", "group", 80.0, group(2), 21, stale=False, pages=[21, 21])),
+    ),
+    "a read that is no command of its own": (
+        "real time: ",
+        also(read("txn-read", "accounts", 80.0, AGAIN, 30 + OK_MIN)),
+    ),
+    "two writes at once": ("shared revision: ", also(version(9, 8.5, 22))),
     "a read of before": ("real time: ", also(read("read", "accounts", 80.0, AGAIN, 21))),
     "a write of before": ("real time: ", also(version(8, 80.0, 12))),
     "a member that differs": (
@@ -201,6 +254,10 @@ def test_each_way_to_be_wrong_is_named(what: str) -> None:
     [
         (lambda one: one.f != "txn-read", "0 of txn-read showed anything"),
         (lambda one: one.node != "b", "there is no last read of b"),
+        (
+            lambda one: one.f != "read" or one.value["of"] == "group" or one.began < 4.0,
+            "the cluster was not asked for accounts",
+        ),
         (lambda one: one.began != 7.0, "nobody wrote while a range was read"),
     ],
 )

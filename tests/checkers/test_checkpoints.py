@@ -61,8 +61,16 @@ def found(n: int, *kept: str) -> dict[str, Any]:
 
 def restore(n: int, at: float, what: str = "newest", **more: Any) -> Asked:
     value = {"agent": "0", "what": what, "stale": more.pop("stale", False)}
-    told = {"found": {**found(n), **more}, "checkpoint": n if what == "id" else 0}
-    return Asked(int(at * 10), "restore", "", value, at, at + 0.2, "ok", told, 50, "a")
+    kept = {1: ("pin",), 2: ("tag",), 6: ("tag",)}.get(n, ())
+    told = {"found": {**found(n, *kept), **more}, "checkpoint": n if what == "id" else 0}
+    return Asked(int(at * 10), "restore", "", value, at, at + 0.2, "ok", told, 10 + n, "a")
+
+
+def missing(n: int, at: float) -> Asked:
+    """Nobody has checkpoint n, which was asked for."""
+    one = restore(n, at, "id")
+    answer = {"found": None, "why": "CHECKPOINT_NOT_FOUND", "checkpoint": n}
+    return one._replace(answer=answer, revision=0)
 
 
 def mark(n: int, at: float, f: str = "pin", pinned: bool = True) -> Asked:
@@ -112,6 +120,7 @@ def whole(*last: dict[str, Any]) -> list[Asked]:
         restore(6, 20.0, "tag"),
         restore(3, 21.0, stale=True),
         restore(4, 22.0, "id"),
+        missing(2, 22.5),
         mark(3, 23.0),
         mark(4, 24.0, "good"),
         mark(5, 25.0),
@@ -179,6 +188,48 @@ WRONGS: dict[str, tuple[str, Callable[[], list[Asked]]]] = {
     "one known good gone": ("lost: c4 ", lambda: without("c4")),
     "one tagged gone": ("lost: c6 ", lambda: without("c6")),
     "a pin gone": ("lost: ", lambda: whole(found(1), *LAST[1:])),
+    "a stale one of before its revision": (
+        "stale: ",
+        lambda: [*whole(), restore(8, 30.0, stale=True)._replace(revision=19)],
+    ),
+    "a stale tag of before its revision": (
+        "stale: ",
+        lambda: [*whole(), restore(2, 30.0, "tag", stale=True)._replace(revision=16)],
+    ),
+    "one of after its revision": (
+        "early: ",
+        lambda: [*whole(), restore(8, 30.0, "id", stale=True)._replace(revision=17)],
+    ),
+    "one of the newest not found": ("lost: c8 ", lambda: [*whole(), missing(8, 30.0)]),
+    "one pinned not found": ("lost: c1 ", lambda: [*whole(), missing(1, 30.0)]),
+    "one that was gone": ("returned: c2 ", lambda: [*whole(), restore(2, 30.0, "id")]),
+    "one that was gone in the list": ("returned: c2 ", lambda: whole(*LAST, found(2))),
+    "a number of two": (
+        "moved: c7 ",
+        lambda: [
+            one._replace(answer={**one.answer, "checkpoint": 6}) if one.process == 7 else one
+            for one in whole()
+        ],
+    ),
+    "a good word of nobody": (
+        "unearned: ",
+        lambda: whole(*LAST[:-1], found(SAVES, "good")),
+    ),
+    "a pin that was taken away": (
+        "unearned: ",
+        lambda: whole(*LAST, found(5, "pin")),
+    ),
+    "a tag twice": ("double: ", lambda: whole(*LAST, found(2, "tag"))),
+    "no bytes": ("content: ", lambda: [*whole(), told(restore(12, 30.0), digest="")]),
+    "a whole one for a delta": (
+        "content: ",
+        lambda: [*whole(), told(restore(12, 30.0), chain=0)],
+    ),
+    "other chunks": ("content: ", lambda: [*whole(), told(restore(11, 30.0, "id"), chunks=1)]),
+    "a mark that one member has": (
+        "different: ",
+        lambda: [*whole()[:-1], listed(*LAST[:-1], found(SAVES, "pin"), node="b")],
+    ),
     "one twice": ("double: ", lambda: whole(*LAST, LAST[0])),
     "a member that differs": (
         "different: ",

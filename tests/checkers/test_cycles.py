@@ -149,6 +149,14 @@ ANOMALIES: dict[str, tuple[str, list[Transaction]]] = {
         "internal: ",
         [one("A", append("x", 1), r("x"))],
     ),
+    "a transaction that finds what it appends": (
+        "internal: ",
+        [one("A", append("x", 1), r("x", 1, 1))],
+    ),
+    "a transaction that reads what it appends later": (
+        "internal: ",
+        [one("A", r("x", 1), append("x", 1))],
+    ),
     "a transaction that reads two states": (
         "internal: ",
         [one("A", r("x"), r("x", 1)), one("B", append("x", 1))],
@@ -392,6 +400,10 @@ def test_what_is_missing_in_the_end_is_lost() -> None:
     [
         (lambda run: run[5:], "transactions were acknowledged"),
         (lambda run: run[:-1], "there is no last read of b"),
+        (
+            lambda run: [one for one in run if one.f != "read-all"],
+            "there is no last read of all lists",
+        ),
         (
             lambda run: [
                 one_._replace(answer={**one_.answer, "failed_compares": 0})

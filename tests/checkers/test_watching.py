@@ -40,6 +40,10 @@ def message(revision: int, continued: int = 0, snapshot: int = 0) -> list[Any]:
 
 
 def segment(start: str, revision: int, *messages: list[Any], **more: Any) -> dict[str, Any]:
+    """One call, which begins with a mark unless it is a snapshot."""
+    at = {"now": revision, "past": revision - 1, "future": 1, "resume": revision}
+    if messages and start in at:
+        messages = ([at[start], 0, 0, []], *messages)
     return {
         "node": more.pop("node", "a"),
         "start": start,
@@ -52,7 +56,7 @@ def segment(start: str, revision: int, *messages: list[Any], **more: Any) -> dic
 
 def watch(at: float, *segments: dict[str, Any], f: str = "watch", **more: Any) -> Asked:
     value = {"prefix": "a/", "previous": True, "segments": list(segments), **more}
-    asked = {"id": f"x{at}"}
+    asked = {"id": f"x{at}", **({"node": more.pop("last")} if "last" in more else {})}
     return Asked(int(at * 10), f, "", asked, at, at + 0.5, "ok", value, 0, "a")
 
 
@@ -108,7 +112,10 @@ def enough() -> list[Asked]:
     compact = Asked(800, "compact", "", {"back": 9}, 75.0, 75.5, "ok", {"revision": 11}, 60)
     # What failed is written down with what it was asked with.
     failed = compact._replace(process=801, type="fail", answer={"back": 9}, revision=0)
-    return [*whole()[:-1], *more, compact, failed, watch(80.0, slow), watch(81.0, gone), log()]
+    more += [compact, failed, watch(80.0, slow), watch(81.0, gone)]
+    more.append(watch(82.0, EVERYTHING, last="a"))
+    more.append(watch(83.0, {**EVERYTHING, "node": "b"}, last="b"))
+    return [*whole()[:-1], *more, log()]
 
 
 def judged(run: list[Asked], **changes: Any) -> Verdict:
@@ -168,6 +175,27 @@ NINE: dict[str, tuple[str, Callable[[], list[Asked]]]] = {
         lambda: first(message(30), start="resume", revision=10),
     ),
     "a mark too soon": ("bookmark: ", lambda: first(ALL[0], [25, 0, 0, []], *ALL[1:])),
+    "changes without a mark": (
+        "bookmark: ",
+        lambda: [
+            *written(),
+            watch(20.0, {**EVERYTHING, "messages": EVERYTHING["messages"][1:]}),
+            log(),
+        ],
+    ),
+    "a mark of what never was": ("ahead: ", lambda: first(*ALL, [70, 0, 0, []])),
+    "a snapshot of before": (
+        "early: ",
+        lambda: first(_snapshot(), start="snapshot", revision=35),
+    ),
+    "a snapshot of another time": (
+        "snapshot: ",
+        lambda: first([30, 0, 1, [["a/0", "w2.0", 10, 0, None]]], start="snapshot"),
+    ),
+    "a snapshot of changes": (
+        "snapshot: ",
+        lambda: first([30, 0, 1, [["a/0", "w2.0", 20, 1, None]]], start="snapshot"),
+    ),
     "another value before": ("previous: ", lambda: changed(20, 0, 4, "w1.1")),
     "no value before": ("previous: ", lambda: changed(40, 0, 4, None)),
     "no creation": ("created: ", lambda: changed(10, 1, 3, 0)),
@@ -196,6 +224,13 @@ NINE: dict[str, tuple[str, Callable[[], list[Asked]]]] = {
             *written(),
             watch(20.0, segment("past", 5, end="COMPACTED", details={"oldest_revision": "12"})),
             log(),
+        ],
+    ),
+    "compacted from now on": (
+        "compacted: ",
+        lambda: [
+            watch(85.0, segment("now", 5, end="COMPACTED", details={"oldest_revision": "12"})),
+            *enough(),
         ],
     ),
     "compacted behind it": (
@@ -269,6 +304,7 @@ def _with_log(change: Callable[[dict[str, Any]], None]) -> Verdict:
         ("moved: ", lambda found: found["log"][0].__setitem__(0, 9)),
         ("stranger: ", lambda found: found["log"][0].__setitem__(2, "w99")),
         ("different: ", lambda found: found["state"].pop("a/1")),
+        ("different: in", lambda found: found["state"]["a/1"].__setitem__(1, 49)),
     ],
 )
 def test_what_was_written_is_held_against_the_writers(name: str, change: Any) -> None:
@@ -278,6 +314,15 @@ def test_what_was_written_is_held_against_the_writers(name: str, change: Any) ->
     found = _with_log(change)
 
     assert any(text.startswith(name) for text in found.complaints), found.complaints
+
+
+def test_what_was_written_while_a_consumer_stalled_is_there() -> None:
+    """
+    As much of it as was acknowledged.
+    """
+    stall = watch(20.0, segment("now", 60, message(60)), f="stall", written=1)
+
+    assert judged([*written(), stall, log()]).complaints[0].startswith("lost: write x20.0.0 ")
 
 
 def test_a_write_that_failed_is_not_there() -> None:
@@ -302,6 +347,7 @@ def test_a_write_that_failed_is_not_there() -> None:
         (lambda one: "TOO_SLOW" not in str(one.answer), "was never too slow"),
         (lambda one: "COMPACTED" not in str(one.answer), "was compacted"),
         (lambda one: "'node': 'b'" not in str(one.answer), "told anything at b"),
+        (lambda one: one.began != 83.0, "the last watches at b came to @0"),
     ],
 )
 def test_too_little_shows_nothing(left: Any, said: str) -> None:

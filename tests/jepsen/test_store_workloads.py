@@ -227,6 +227,47 @@ def test_a_token_of_a_watch_from_the_future_begins_there(tmp_path: Path) -> None
     run()
 
 
+def test_a_last_watch_that_is_told_too_little_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It has failed if it stays silent behind what its member has.
+    """
+    take = Following._next
+
+    async def begin(self: Following, call: Any, segment: dict[str, Any]) -> bool:
+        """Take a first message, and wait for no other."""
+        if segment["messages"]:
+            await asyncio.Event().wait()
+        return await take(self, call, segment)
+
+    @asynchronous
+    async def run() -> None:
+        async with bench() as served:
+            site = RunSite({"n1": f"127.0.0.1:{served.port}"}, "run", 3, tmp_path)
+            client = watch.workload().client(site, 0)
+            await client.open()
+            try:
+                await client.invoke(watch._write("w0-1", random.Random(2)))
+                plan = {"start": "past", "prefix": "a/", "back": 3, "node": "n1"}
+                last = Op("watch", "watch", value={**watch_plan(), **plan})
+                whole = await client.invoke(last)
+                monkeypatch.setattr(Following, "_next", begin)
+                short = await client.invoke(last)
+            finally:
+                await client.close()
+        assert whole.type == "ok"
+        assert (short.type, short.error) == ("fail", "it was not told all that there was")
+
+    run()
+
+
+def watch_plan() -> dict[str, Any]:
+    """What a short watch is asked with."""
+    plan = {"seconds": 0.4, "breaks": [], "elsewhere": False}
+    return {**plan, "previous": True, "ahead": 1}
+
+
 # --- the whole of it -----------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 The oracle is a state machine of its own, fed with every entry at the moment that some
 member first calls it committed: what it holds is what every member must hold at the same
 index, and what every client must be told. The properties are in `invariants`, and those
-of the store in `store_invariants`.
+of the store in `store/judging.py`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Checks:
     on_lease_expiry: Callable[[int], None] = lambda lease_id: None
     removed: dict[MemberId, tuple[Index, Term | None]] = field(default_factory=dict)
     truncations: int = 0
+    led_since: float = 0.0  # when an entry of the newest term was committed first
     takeovers: int = 0
     elections: int = 0
     snapshots: int = 0
@@ -123,6 +124,8 @@ class Checks:
                 first = Index(entry.index + 1)
 
     def _apply(self, entry: Entry, now: float) -> None:
+        if entry.term > self.last_committed.term:
+            self.led_since = now
         if entry.data[0] == COMMANDS:
             record = LogEntry.FromString(entry.data[1:])
             revision = self.oracle.revision
@@ -163,6 +166,7 @@ class Checks:
             )
             return
         self.outcomes[revision] = outcome
+        invariants.written_under_the_newest_grant(self, command, outcome)
         if lease_id := self.chronicle.command_applied(command, outcome, revision, now):
             self.on_lease_expiry(lease_id)
         kind = outcome.WhichOneof("result")

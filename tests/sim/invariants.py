@@ -5,7 +5,7 @@ says so, of Ongaro's dissertation. Each check compares one new fact with what wa
 noted before, so that checking all of them costs a step almost nothing.
 
 What was noted is in `checks.Checks`. What the store says is judged in
-`store_invariants`.
+`store/judging.py`.
 """
 
 from __future__ import annotations
@@ -424,6 +424,29 @@ def tokens_rise(checks: Checks, command: Command, outcome: Outcome) -> None:
     session_id = outcome.acquire_ownership.ownership.session_id
     checks.takeovers += bool(grant.session_id) and grant.session_id != session_id
     checks.grants[request.agent_id] = Grant(token, session_id)
+
+
+def written_under_the_newest_grant(checks: Checks, command: Command, outcome: Outcome) -> None:
+    """Fencing: whatever is written for an agent is written under its newest grant, by the
+    session that was given it."""
+    kind = command.WhichOneof("body")
+    if kind is None or outcome.HasField("refusal") or outcome.append_events.duplicate:
+        return
+    body = getattr(command, kind)
+    written: list[tuple[str, FencingToken]] = []
+    if kind in ("commit_step", "put_checkpoint"):
+        written = [(body.agent_id, body.fence)]
+    elif kind == "append_events":
+        written = [(one.stream_id, one.fence) for one in body.appends if one.HasField("fence")]
+    elif kind == "put_group_checkpoint":
+        written = [(one.agent_id, one.fence) for one in body.members if one.HasField("fence")]
+    for agent_id, fence in written:
+        newest, given = checks.grants[agent_id], token_key(fence)
+        must(
+            Grant(given, body.request_id.session_id) == newest,
+            f"{agent_id}: a {kind} under {given} of {body.request_id.session_id}; the newest "
+            f"grant is {newest}",
+        )
 
 
 def told_what_happened(checks: Checks, outcome: Outcome) -> None:

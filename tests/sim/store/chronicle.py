@@ -17,7 +17,8 @@ from raftstate.core import history, keys
 from raftstate.core.machine import read_counters
 from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import Reader
-from raftstate.v1.event_service_pb2 import Event
+from raftstate.v1.event_service_pb2 import Event, SaveProjectionRequest
+from raftstate.v1.kv_service_pb2 import TxnSaveProjection
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.sim.store import judging
 
@@ -88,8 +89,12 @@ class Chronicle:
     events: dict[tuple[str, int], Event] = field(default_factory=dict)
     places: dict[int, Event] = field(default_factory=dict)  # by global position
     lengths: dict[str, int] = field(default_factory=dict)  # of streams
+    covers: dict[tuple[str, int], int] = field(default_factory=dict)  # checkpoint: up to
+    owners: dict[int, str] = field(default_factory=dict)  # of whose checkpoint it changed
+    left: dict[int, int] = field(default_factory=dict)  # that may go, after a pruning
     leased: dict[int, set[bytes]] = field(default_factory=dict)  # what each lease has
     touched: dict[int, int] = field(default_factory=dict)  # a lease's newest command
+    touched_at: dict[int, float] = field(default_factory=dict)  # when that was
     lease_ends: dict[int, float] = field(default_factory=dict)  # lease -> when it expired
     swept: int = 0
     _sample_at: int = 0
@@ -129,7 +134,23 @@ class Chronicle:
         if not outcome.HasField("refusal"):
             for lease_id in _named_leases(command, outcome):
                 self.touched[lease_id] = revision
+                self.touched_at[lease_id] = now
+            self._judge(command, outcome, self.changes.get(revision, {}))
         return 0
+
+    def _judge(self, command: Command, outcome: Outcome, group: Group) -> None:
+        """What a command may do, of what it did."""
+        kind = command.WhichOneof("body")
+        if kind == "prune_checkpoints":
+            judging.prune_spares_the_newest(
+                group, command, outcome, self.left.get(outcome.revision, 0)
+            )
+        elif kind == "mark_valid":
+            judging.good_was_earned(self, group, command, outcome)
+        elif kind == "truncate_before":
+            judging.truncation_names_its_cover(self, group, command.truncate_before)
+        for name, expected in _expected(command, outcome):
+            judging.projection_was_expected(group, name, expected)
 
     def _sample(self, store: MemoryStore, revision: int) -> None:
         """Remember what the state is; when there are too many of these, every other."""
@@ -138,6 +159,20 @@ class Chronicle:
             self._sample_gap *= 2
             self.digests = dict(list(self.digests.items())[::2])
         self._sample_at = revision + self._sample_gap
+
+
+def _expected(command: Command, outcome: Outcome) -> Iterator[tuple[str, int]]:
+    """The projections that a command moved, and from where; in a transaction the one."""
+    kind = command.WhichOneof("body")
+    moves: list[SaveProjectionRequest | TxnSaveProjection] = []
+    if kind == "save_projection":
+        moves = [command.save_projection]
+    elif kind == "txn":
+        body = command.txn.txn
+        ops = body.success if outcome.txn.txn.succeeded else body.failure
+        moves = [op.save_projection for op in ops if op.HasField("save_projection")]
+    if len(moves) == 1 and moves[0].HasField("expected_position"):
+        yield moves[0].name, moves[0].expected_position
 
 
 def _named_leases(command: Command, outcome: Outcome) -> Iterator[int]:

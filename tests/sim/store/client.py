@@ -36,6 +36,9 @@ class Common:
     refused: set[bytes] = field(default_factory=set)  # definitely not appended
     saved: dict[tuple[str, int], bytes] = field(default_factory=dict)  # checkpoints
     given: dict[int, tuple[float, float]] = field(default_factory=dict)  # lease: sent, ttl
+    asked: dict[int, float] = field(default_factory=dict)  # lease: when to keep it, last
+    overdue: dict[int, tuple[float, int]] = field(default_factory=dict)  # lease: since when
+    overdue_under: float = 0.0  # since when there is the leader that lets them be
     total: int = 0  # of all money
 
     @property

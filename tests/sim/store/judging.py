@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from jepsen_like.checkers import cycles
 from jepsen_like.checkers.cycles import Transaction
-from raftstate.core import events, keys, stream_queries
+from raftstate.core import events, keys, limits, stream_queries
 from raftstate.core.history import HistoryMark
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
-from raftstate.v1.event_service_pb2 import Event, Projection, StreamInfo
+from raftstate.v1.event_service_pb2 import Event, Projection, StreamInfo, TruncateBeforeRequest
 from raftstate.v1.kv_service_pb2 import KeyValue
 from raftstate.v1.lease_service_pb2 import Lease
-from raftstate.v1.store_pb2 import CheckpointBody, ExpireLease, Outcome
+from raftstate.v1.recovery_service_pb2 import Validator
+from raftstate.v1.store_pb2 import CheckpointBody, Command, ExpireLease, Outcome
+from raftstate.v1.watch_service_pb2 import Change as Told
+from raftstate.v1.watch_service_pb2 import ResourceType
 from tests.sim.invariants import must
 from tests.sim.recount import mark_is_sane, recount
 
@@ -26,6 +29,21 @@ if TYPE_CHECKING:
 
 _AGENT, _CHECKPOINT, _EVENT = b"a", b"c", b"e"
 _KEY, _LEASE, _STREAM = b"k", b"l", b"q"
+# How long a lease may be overdue, and how many entries a leader may commit before its end.
+OVERDUE_S, OVERDUE_ENTRIES = 1.5, 40
+# What a resource is called by, and what numbers it among others of one name.
+_NAMED = {
+    "agent": ("agent_id", ""),
+    "session": ("session_id", ""),
+    "stream": ("stream_id", ""),
+    "event": ("stream_id", "seq"),
+    "checkpoint": ("agent_id", "checkpoint_id"),
+    "key": ("key", ""),
+    "lease": ("lease_id", ""),
+    "projection": ("name", ""),
+    "group": ("group_id", ""),
+    "validator": ("name", ""),
+}
 
 # --- every revision ----------------------------------------------------------
 
@@ -39,11 +57,21 @@ def group_is_sound(chronicle: Chronicle, revision: int, group: Group) -> None:
             event_is_next(chronicle, key, change.before, Event.FromString(change.after))
         elif table == _KEY:
             _move_lease(chronicle, key, change)
-        elif table == _CHECKPOINT and change.after is None:
+            key_counts_its_writes(revision, change)
+        elif table == _CHECKPOINT and change.after is not None:
+            saved = Checkpoint.FromString(change.after)
+            chronicle.covers[saved.agent_id, saved.checkpoint_id] = saved.event_seq
+            raw = chronicle.witness.below.get(keys.agent(saved.agent_id))
+            chronicle.owners[revision] = Agent.FromString(raw or b"").owner.session_id
+        elif table == _CHECKPOINT:
             assert change.before is not None, "what goes was there"
             removed_checkpoint_was_free(chronicle, group, Checkpoint.FromString(change.before))
         elif table == _STREAM:
             truncated_was_covered(chronicle, change)
+    for agent_id in _with_checkpoints(group):
+        checkpoints_went_in_turn(chronicle, group, agent_id)
+        retention_is_kept(chronicle, revision, group, agent_id)
+        good_ones_are_kept(group, agent_id)
     for key, change in group.items():
         if key[:1] == _LEASE:
             lease_counts_its_keys(chronicle, revision, key, change)
@@ -71,6 +99,18 @@ def event_is_next(chronicle: Chronicle, key: bytes, before: bytes | None, event:
     )
     chronicle.lengths[stream_id] = seq
     chronicle.events[stream_id, seq] = chronicle.places[place] = event
+
+
+def key_counts_its_writes(revision: int, change: Change) -> None:
+    """Keys: one knows when it was made, when it was put last, and how often between."""
+    if change.after is None:
+        return
+    kv, before = KeyValue.FromString(change.after), KeyValue()
+    if change.before is not None:
+        before = KeyValue.FromString(change.before)
+    counted = (kv.mod_revision, kv.create_revision, kv.version)
+    expected = (revision, before.create_revision or revision, before.version + 1)
+    must(counted == expected, f"{kv.key!r}: {counted} after the put at {revision}: {expected}")
 
 
 def _move_lease(chronicle: Chronicle, key: bytes, change: Change) -> None:
@@ -150,6 +190,169 @@ def truncated_was_covered(chronicle: Chronicle, change: Change) -> None:
     )
 
 
+# --- retention ---------------------------------------------------------------
+
+
+def _with_checkpoints(group: Group) -> Iterator[str]:
+    """The agents of which a revision has changed checkpoints; not those that it made, with
+    copies of another's."""
+    names = {_named(key) for key in group if key[:1] == _CHECKPOINT}
+    for agent_id in sorted(names):
+        agent = group.get(keys.agent(agent_id))
+        if agent is not None and agent.before is not None:
+            yield agent_id
+
+
+def _named(key: bytes) -> str:
+    return key[1:-9].decode()
+
+
+def removed(group: Group, agent_id: str) -> list[Checkpoint]:
+    """The checkpoints of an agent that a revision removed, the oldest first."""
+    return [
+        Checkpoint.FromString(change.before)
+        for key, change in sorted(group.items())
+        if key[:1] == _CHECKPOINT
+        and change.after is None
+        and change.before is not None
+        and _named(key) == agent_id
+    ]
+
+
+def may_go(chronicle: Chronicle, agent_id: str) -> list[int]:
+    """The checkpoints of an agent that retention may remove, the oldest first."""
+    rows = chronicle.witness.below.scan(*keys.prunable_of(agent_id))
+    return [keys.to_number(key) for key, _ in rows]
+
+
+def checkpoints_went_in_turn(chronicle: Chronicle, group: Group, agent_id: str) -> None:
+    """Retention: of those that may go the oldest goes first, but for what may go only since
+    what was built on it went."""
+    gone = removed(group, agent_id)
+    if gone:
+        youngest = gone[-1].checkpoint_id
+        late = [each for each in may_go(chronicle, agent_id) if each < youngest]
+        passed = [each for each in late if keys.checkpoint(agent_id, each) not in group]
+        must(not passed, f"{agent_id}: checkpoint {youngest} was removed before {passed}")
+
+
+def retention_is_kept(chronicle: Chronicle, revision: int, group: Group, agent_id: str) -> None:
+    """Retention: a save leaves as many of those that may go as the agent says, and none too
+    old; more only if a whole lot of them went, or known good ones are on the move."""
+    agent = Agent.FromString(group[keys.agent(agent_id)].after or b"")
+    head = group.get(keys.checkpoint(agent_id, agent.head.checkpoint_id))
+    gone, left = removed(group, agent_id), may_go(chronicle, agent_id)
+    if head is None or head.before is not None or head.after is None:
+        if gone:  # it has saved none: somebody asked to prune
+            chronicle.left[revision] = len(left)
+        return
+    rules, now_ms = agent.retention, Checkpoint.FromString(head.after).log_time_ms
+
+    def is_old(one: Checkpoint) -> bool:
+        return 0 < rules.keep_for_ms < now_ms - one.log_time_ms
+
+    must(
+        not gone or 0 < rules.keep_last <= len(left) or is_old(gone[-1]),
+        f"{agent_id}: checkpoints to {[one.checkpoint_id for one in gone]} were removed, {left}"
+        f" may go and are left; {rules}",
+    )
+    if len(gone) >= limits.PRUNED_PER_SAVE_MAX or _good_kept(agent) < _good_wanted(agent):
+        return
+    must(
+        not 0 < rules.keep_last < len(left),
+        f"{agent_id}: {len(left)} that may go are left after a save; {rules}",
+    )
+    if left:
+        raw = chronicle.witness.below.get(keys.checkpoint(agent_id, left[0]))
+        too_old = is_old(Checkpoint.FromString(raw or b""))
+        must(not too_old, f"{agent_id}: checkpoint {left[0]} is left after a save; {rules}")
+
+
+def good_ones_are_kept(group: Group, agent_id: str) -> None:
+    """Retention: of those known to be good the newest so many are kept, once one has become
+    good or was saved; but for more than are moved at once."""
+    before, after = (Agent.FromString(raw or b"") for raw in group[keys.agent(agent_id)])
+    if before.known_good == after.known_good and before.head == after.head:
+        return
+    kept, wanted = _good_kept(after), _good_wanted(after)
+    moved = abs(kept - _good_kept(before))
+    must(
+        kept == wanted or moved >= limits.PRUNED_PER_SAVE_MAX - 1,
+        f"{agent_id}: {kept} known good ones are kept, and not {wanted}",
+    )
+
+
+def _good_kept(agent: Agent) -> int:
+    return agent.known_good - agent.spare_known_good
+
+
+def _good_wanted(agent: Agent) -> int:
+    return min(agent.retention.keep_known_good or agent.known_good, agent.known_good)
+
+
+# --- every command -----------------------------------------------------------
+
+
+def prune_spares_the_newest(
+    group: Group, command: Command, outcome: Outcome, left: int
+) -> None:
+    """Retention: who has some pruned is told how many, and as many stay as was said."""
+    request, told = command.prune_checkpoints, outcome.prune_checkpoints
+    gone, who = len(removed(group, request.agent_id)), request.agent_id
+    must(told.pruned == gone, f"{who}: {gone} were pruned, and {told.pruned} were told of")
+    if gone:
+        enough = left >= request.keep_last and (told.more or left == request.keep_last)
+        must(enough, f"{who}: {left} that may go are left, and not {request.keep_last}")
+
+
+def good_was_earned(
+    chronicle: Chronicle, group: Group, command: Command, outcome: Outcome
+) -> None:
+    """Known good: only a validator says so that is registered for the agent, of exactly the
+    content that is there, and not the session that owns the agent."""
+    request = command.mark_valid
+    agent_id, number = request.agent_id, request.checkpoint_id
+    who = f"{agent_id}: checkpoint {number} was judged by {request.validator}"
+    raw = chronicle.witness.below.get(keys.validator(request.validator))
+    must(raw is not None, f"{who}, whom nobody knows")
+    prefix = Validator.FromString(raw or b"").agent_prefix
+    must(agent_id.startswith(prefix), f"{who}, who judges {prefix!r}")
+    owned = chronicle.owners[outcome.revision] == request.request_id.session_id
+    must(not owned, f"{who} for its owner")
+    found = Checkpoint.FromString(group[keys.checkpoint(agent_id, number)].after or b"")
+    must(found.content_hash == request.content_hash, f"{who}, who saw other content")
+    good = (outcome.mark_valid.known_good, found.known_good)
+    said = all(each.valid for each in found.validations)
+    must(good == (said, said), f"{who}: {said} by all, and {good}")
+
+
+def truncation_names_its_cover(
+    chronicle: Chronicle, group: Group, request: TruncateBeforeRequest
+) -> None:
+    """Events: what is truncated, the checkpoint or projection that was named covers."""
+    if keys.stream(request.stream_id) not in group:
+        return
+    last = request.before_seq - 1
+    who = f"{request.stream_id}: event {last} was truncated"
+    if request.checkpoint_id:
+        covered = chronicle.covers[request.stream_id, request.checkpoint_id]
+        must(last <= covered, f"{who}; checkpoint {request.checkpoint_id} covers {covered}")
+        return
+    raw = chronicle.witness.below.get(keys.projection(request.projection))
+    place = chronicle.events[request.stream_id, last].position
+    passed = Projection.FromString(raw or b"").position
+    must(place <= passed, f"{who} at {place}; {request.projection} has passed {passed}")
+
+
+def projection_was_expected(group: Group, name: str, expected: int) -> None:
+    """Projections: nobody moves one from another position than the one that he names."""
+    before = Projection.FromString(group[keys.projection(name)].before or b"").position
+    must(before == expected, f"projection {name} was at {before}, and moved from {expected}")
+
+
+# --- history and time --------------------------------------------------------
+
+
 def history_mark_is_sane(mark: HistoryMark, revision: int, swept: int) -> None:
     """History: what is forgotten is past, and what is swept was forgotten first."""
     wrong = list(mark_is_sane(mark, revision))
@@ -173,6 +376,15 @@ def lease_expiry_is_not_early(lease_id: int, since_s: float, ttl_s: float) -> No
     must(
         since_s >= ttl_s * 0.95,
         f"lease {lease_id} expired {since_s:.3f}s after it was given {ttl_s:.3f}s",
+    )
+
+
+def lease_ends(lease_id: int, overdue_s: float, committed: int) -> None:
+    """Leases: one that nobody keeps alive ends, once a leader is there to see to it: it
+    does not have many entries committed without the end of the lease."""
+    must(
+        overdue_s < OVERDUE_S or committed < OVERDUE_ENTRIES,
+        f"lease {lease_id} ran out {overdue_s:.1f}s and {committed} entries ago, and is there",
     )
 
 
@@ -212,6 +424,29 @@ def change_is_right(
         seen.after == truth.after and (not whole or seen.before == truth.before),
         f"{who}: revision {revision} changed {key!r} from {truth.before!r} to "
         f"{truth.after!r}; seen was {seen.before!r} to {seen.after!r}",
+    )
+
+
+def change_is_named(who: str, revision: int, told: Told, truth: Change) -> None:
+    """Watches: a change is called after what it is about, and a creation if there was none
+    before: selectors go by that."""
+    resource = told.resource if told.HasField("resource") else told.previous
+    kind = resource.WhichOneof("kind")
+    if kind is None:  # an event that was truncated
+        return
+    record = getattr(resource, kind)
+    field, number = _NAMED[kind]
+    name = getattr(record, field)
+    name = f"{name:016x}" if kind == "lease" else name
+    of = (
+        ResourceType.Value(f"RESOURCE_TYPE_{kind.upper()}"),
+        name if isinstance(name, bytes) else name.encode(),
+        getattr(record, number) if number else 0,
+    )
+    must((told.type, told.id, told.number) == of, f"{who}: {of} is told of as {told.id!r}")
+    must(
+        told.created == (truth.before is None),
+        f"{who}: {told.id!r} @{revision} is told of as created: {told.created}",
     )
 
 

@@ -115,7 +115,7 @@ class Keeper:
         holder, lease_id = self.holder, self.lease.lease_id
         ttl_s = self.lease.ttl_ms / 1000
         while holder.place.now < self.until and not holder.fleet.closing:
-            sent = holder.place.now
+            sent = holder.common.asked[lease_id] = holder.place.now
             wait = Wait(ttl_s / 3)
             holder.fleet.ask(holder.guess, "keep_lease", lease_id, wait.give)
             yield wait

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from raftstate.core import history, queries
+from raftstate.core import history, keys, queries
 from raftstate.core.ports import Reader
 from raftstate.core.types import MemberId
 from raftstate.v1.kv_service_pb2 import CompactRequest
+from raftstate.v1.lease_service_pb2 import Lease
 from raftstate.v1.store_pb2 import Command, Sweep, TrimHistory
 from tests.sim.clients import Fleet
 from tests.sim.node import SimNode
@@ -84,6 +85,7 @@ class Traffic:
     def _follow(self) -> None:
         follow_all(self.common, self.followers)
         place = self.common.fleet.place
+        self._judge_leases()
         place.after(self.common.habits.watch_s, self._follow)
 
     @property
@@ -103,6 +105,23 @@ class Traffic:
             follow_all(common, self.followers)
         judging.lists_are_serializable(common.transactions)
         judging.events_are_stored_once(common.chronicle, common.appended, common.refused)
+
+    def _judge_leases(self) -> None:
+        """Those that nobody keeps alive any more, and the leader of one term has let be
+        while it had this and that committed."""
+        common, now = self.common, self.common.fleet.place.now
+        checks, chronicle = common.checks, common.chronicle
+        done = len(checks.committed)
+        before = common.overdue if common.overdue_under == checks.led_since else {}
+        common.overdue, common.overdue_under = {}, checks.led_since
+        for _, raw in chronicle.witness.below.scan(*keys.leases(0)):
+            lease = Lease.FromString(raw)
+            asked = common.asked.get(lease.lease_id, 0.0)
+            begun = max(asked, chronicle.touched_at[lease.lease_id], checks.led_since)
+            if now > begun + lease.ttl_ms / 1000 * 1.2:
+                since, then = before.get(lease.lease_id, (now, done))
+                common.overdue[lease.lease_id] = since, then
+                judging.lease_ends(lease.lease_id, now - since, done - then)
 
     def events(self) -> dict[str, int]:
         """What happened, so that a test can see that it did."""

@@ -60,11 +60,26 @@ class Follower:
         for at, changed in told:
             judging.changes_are_told(self.who, at, changed, truth[at])
             for key in changed:
-                seen = change_at(reader, at, key, truth[at][key])
+                seen = self.change_at(reader, at, key, truth[at][key])
                 whole = at - 1 >= oldest
                 judging.change_is_right(self.who, at, key, seen, truth[at][key], whole=whole)
         self.common.counts["changes_followed"] += len(told)
         self.at = revision
+
+    def change_at(self, reader: Reader, revision: int, key: bytes, truth: Change) -> Change:
+        """What a watch tells of one key, as it is stored."""
+        about = changes.subject(key)
+        if about is None:
+            before, after = PastReader(reader, revision - 1), PastReader(reader, revision)
+            return Change(before.get(key), after.get(key))
+        told = changes.Move(reader, revision, key, about).change(with_previous=True)
+        judging.change_is_named(self.who, revision, told, truth)
+        was, now = (_stored(one) for one in (told.previous, told.resource))
+        if key[:1] in keys.TOLD:  # it may have been removed since
+            now = now or truth.after
+        elif key == keys.stream(about.id.decode("latin-1")):
+            was, now = _of_its_record(was, truth.before), _of_its_record(now, truth.after)
+        return Change(was, now)
 
     def look_back(self, reader: Reader, oldest: int, revision: int) -> None:
         """The whole state at an earlier revision that somebody remembers."""
@@ -75,21 +90,6 @@ class Follower:
             shown = digest(PastReader(reader, chosen))
             judging.past_is_kept(self.who, chosen, shown, digests[chosen])
             self.common.counts["pasts_read"] += 1
-
-
-def change_at(reader: Reader, revision: int, key: bytes, truth: Change) -> Change:
-    """What a watch tells of one key, as it is stored."""
-    about = changes.subject(key)
-    if about is None:
-        before, after = PastReader(reader, revision - 1), PastReader(reader, revision)
-        return Change(before.get(key), after.get(key))
-    told = changes.Move(reader, revision, key, about).change(with_previous=True)
-    was, now = (_stored(one) for one in (told.previous, told.resource))
-    if key[:1] in keys.TOLD:  # it may have been removed since
-        now = now or truth.after
-    elif key == keys.stream(about.id.decode("latin-1")):
-        was, now = _of_its_record(was, truth.before), _of_its_record(now, truth.after)
-    return Change(was, now)
 
 
 def _stored(resource: Resource) -> bytes | None:
