@@ -39,8 +39,12 @@ from raftstate.v1.peer_pb2 import (
 # Raised and cleared by a leader. PEER_LOST_LOG stays: somebody has to look.
 LEADERS_ALARMS = ("HASH_DIFFERS",)
 RECEIVING_S = 5.0
-PIECE_RETRY_S = 0.25
-PIECE_RETRY_DOUBLINGS = 5
+# How long an answer to a piece is waited for: at first, where the question is only whether
+# all is installed, and where data has to travel; and at most, unless pieces take longer.
+ASK_AGAIN_S = 0.25
+SEND_AGAIN_S = 1.0
+AGAIN_MAX_S = 8.0
+AGAIN_DOUBLINGS = 5
 
 
 class Leader(Protocol):
@@ -257,12 +261,17 @@ class Feeding:
         now = self._leader.now
         if progress.waiting and now < progress.ask_again_at:
             return
-        # Only an answer can have been lost, so pieces that crawl are not piled up.
-        wait = PIECE_RETRY_S * 2 ** min(progress.unanswered, PIECE_RETRY_DOUBLINGS)
-        progress.waiting, progress.ask_again_at = True, now + wait
-        progress.unanswered += 1
         offset = progress.snapshot_offset
         size = min(self._config.chunk_bytes, manifest.size_bytes - offset)
+        # Only an answer can have been lost, so pieces that crawl are not piled up: all that
+        # comes behind them on the link would crawl, too.
+        first = SEND_AGAIN_S if size else ASK_AGAIN_S
+        patience = first * 2 ** min(progress.unanswered, AGAIN_DOUBLINGS)
+        wait = max(min(patience, AGAIN_MAX_S), 2 * progress.piece_s)
+        if not progress.unanswered:
+            progress.asked_at = now
+        progress.waiting, progress.ask_again_at = True, now + wait
+        progress.unanswered += 1
         data = self._snapshots.read(manifest.name, offset, size) if size else b""
         piece = InstallSnapshot(manifest=manifest, offset=offset, data=data)
         self._leader.tell(peer, Envelope(install_snapshot=piece))
@@ -358,6 +367,8 @@ class Feeding:
             or progress.snapshot != m.name
         ):
             return
+        if progress.unanswered and m.next_offset > progress.snapshot_offset:
+            progress.piece_s = self._leader.now - progress.asked_at
         progress.unanswered = 0
         if m.installed_index:
             progress.end_snapshot(Index(m.installed_index), self._log.last.index)

@@ -42,6 +42,8 @@ class Progress:
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0
     unanswered: int = 0  # pieces sent since the last answer to one
+    asked_at: float = 0.0  # when the first of these was sent
+    piece_s: float = 0.0  # how long the last piece took
     snapshot: str = ""
     snapshot_offset: int = 0
     installed: str = ""  # the snapshot that it began with, when there was no entry for it

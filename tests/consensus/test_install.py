@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from raftstate.consensus.feeding import RECEIVING_S
 from raftstate.consensus.replica import Replica
 from raftstate.core.types import MemberId
@@ -84,6 +86,37 @@ def test_a_transfer_that_was_interrupted_goes_on_where_it_was() -> None:
     asked, *again = offsets(table, broken, away)
     assert asked == 0
     assert again and min(again) >= arrived
+
+
+def test_a_slow_link_is_not_filled_with_what_is_on_it_already() -> None:
+    """
+    The first piece is sent again a few times, while nothing is known of the link, and the
+    others not at all: what comes behind them would only come later.
+
+    Method: pieces take three seconds each, one behind the other, and everything else is
+    quick.
+    """
+    table = Table(compact_entries=20, keep_entries=0, chunk_bytes=CHUNK)
+    _, away = behind(table)
+    follower = table.replicas[away]
+    receive, free = follower.receive, [0.0]
+
+    def receive_slowly(envelope: Envelope) -> None:
+        if envelope.install_snapshot.data:
+            free[0] = max(free[0], table.now) + 3.0
+            table.after(free[0] - table.now, lambda: receive(envelope))
+        else:
+            receive(envelope)
+
+    follower.receive = receive_slowly  # type: ignore[method-assign]
+    since = len(table.sent)
+    table.heal()
+    table.until(lambda: follower.status().snapshots_installed == 1, within_s=200.0)
+
+    sent = Counter(offsets(table, since, away))
+    del sent[max(sent)]  # the question whether it is installed
+    assert sent.pop(0) <= 4
+    assert set(sent.values()) == {1}
 
 
 def test_heartbeats_go_on_beside_a_transfer() -> None:

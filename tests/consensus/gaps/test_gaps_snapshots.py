@@ -414,9 +414,8 @@ def test_s20_an_older_copy_does_not_replace_a_newer_one() -> None:
     # What came from the leader is verified long before the own copy is done.
     cluster.disks["b"].copy_s = 0.05
     cluster.heal()
-    cluster.ticks(6)
     follower = cluster.nodes["b"]
-    assert follower.status().snapshots_installed == 1
+    cluster.run(1.5, until=lambda: follower.status().snapshots_installed == 1)
     assert follower.engine._compaction._copying
     installed = follower.engine.log.base
     cluster.isolate("c")
