@@ -56,3 +56,35 @@ def test_live_clusters_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["lmdb"]["p50_ms"] > 0
     assert found["segments"]["p50_ms"] > 0
+
+
+@pytest.mark.slow
+def test_the_store_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    What a commit costs with few and more events, beside an upload, and with checkpoints;
+    nothing is left behind.
+    """
+    where = ["--json", "--dir", str(tmp_path)]
+    few = ["--events", "3000", "6000", "--rounds", "2", "--seconds", "1", "--agents", "4"]
+    assert main(["growth", *where, *few]) == 0
+    first, second = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert (first["events"], second["events"]) == (3000, 6000)
+    assert first["node_us_to_first"] == [1.0, 1.0, 1.0]
+    for row in (first, second):
+        low, high = row["steps_per_s_rounds"]
+        assert 0 < low <= row["steps_per_s"] <= high
+        assert row["apply_us"] > 0
+        assert len(row["resident_mib"]) == len(row["anonymous_mib"]) == 3
+
+    few = ["--mib", "2", "--rounds", "1", "--seconds", "1", "--agents", "2"]
+    assert main(["upload-latency", *where, *few]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["p99_during_to_without"]["all"] > 0
+
+    assert (
+        main(["checkpointing", *where, "--every", "5", "--steps", "20", "--rounds", "1"]) == 0
+    )
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["every_5"]["replayed_events"] == 4
+    assert found["without"]["replayed_events"] == 20
+    assert list(tmp_path.iterdir()) == []

@@ -95,7 +95,7 @@ def remember_no_outcome_and_compare_no_answers(patch: Patch) -> None:
     patch.silence(invariants, "same_answer")
 
 
-@mutant(expects="grants_fence acknowledged_once", known=3)
+@mutant(expects="grants_fence acknowledged_once written_under_the_newest_grant", known=3)
 def check_no_fence(patch: Patch) -> None:
     """Steps are not held to their token: a write of the past follows its successor's."""
 
