@@ -71,10 +71,11 @@ class Metrics:
         status: Callable[[], NodeStatus],
         refused: Callable[[], Mapping[str, int]],
         disk: Callable[[], DiskNumbers] = DiskNumbers,
+        watches: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for the birth of each series
         self.registry = CollectorRegistry()
-        self.registry.register(_Member(status, refused, disk))
+        self.registry.register(_Member(status, refused, disk, watches))
         self._calls = Counter(
             "raftstate_rpc_calls",
             "Calls that ended, by method and status code.",
@@ -127,7 +128,9 @@ class _Member(Collector):
         status: Callable[[], NodeStatus],
         refused: Callable[[], Mapping[str, int]],
         disk: Callable[[], DiskNumbers],
+        watches: Callable[[], tuple[int, int]],
     ) -> None:
+        self._watches = watches
         self._status = status
         self._refused = refused
         self._disk = disk
@@ -141,6 +144,7 @@ class _Member(Collector):
         for name, text, value in _counters(status):
             yield CounterMetricFamily(f"raftstate_{name}", text, value)
         yield from _disk_metrics(self._disk())
+        yield from _watch_metrics(*self._watches())
         yield from self._labelled(status)
 
     def _labelled(self, status: NodeStatus) -> Iterator[Metric]:
@@ -195,6 +199,14 @@ def _gauges(status: NodeStatus) -> Iterator[tuple[str, str, float]]:
     yield "state_bytes", "Bytes that the state takes.", status.state_bytes
     connected = sum(peer.connected for peer in status.peers)
     yield "peers_connected", "Peers that it can send to.", connected
+
+
+def _watch_metrics(count: int, waiting: int) -> Iterator[Metric]:
+    for name, text, value in (
+        ("watches", "Watches that are open here.", count),
+        ("watch_waiting_bytes", "What waits for their clients to take it.", waiting),
+    ):
+        yield GaugeMetricFamily(f"raftstate_{name}", text, float(value))
 
 
 def _disk_metrics(disk: DiskNumbers) -> Iterator[Metric]:

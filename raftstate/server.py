@@ -142,7 +142,10 @@ async def _start(
     stack.callback(scrubber.stop)
     node = _raft_node(config, storage, bridge, waker, ending)
     metrics = Metrics(
-        node.status, node.refused_connections, partial(_disk_numbers, storage, scrubber)
+        node.status,
+        node.refused_connections,
+        partial(_disk_numbers, storage, scrubber),
+        lambda: rpc.watch_load(),  # noqa: PLW0108  # it is made below
     )
     rpc = RpcServer(
         node, storage.state, bridge, _settings(config, storage.recovered), metrics.observe

@@ -45,7 +45,7 @@ def test_a_scrape_tells_the_status_and_the_calls() -> None:
     """
     Everything that the status says, and every call by method and code.
     """
-    metrics = Metrics(lambda: STATUS, lambda: {"garbage": 5})
+    metrics = Metrics(lambda: STATUS, lambda: {"garbage": 5}, watches=lambda: (3, 4096))
     metrics.observe("/s/M", "OK", 0.003)
     metrics.observe("/s/M", "OK", 0.1)
     metrics.observe("/s/M", "ABORTED", 0.003)
@@ -71,6 +71,8 @@ def test_a_scrape_tells_the_status_and_the_calls() -> None:
         "raftstate_snapshots_installed_total 1.0",
         "raftstate_elections_started_total 4.0",
         "raftstate_peers_connected 1.0",
+        "raftstate_watches 3.0",
+        "raftstate_watch_waiting_bytes 4096.0",
         'raftstate_peer_connected{peer="n3"} 0.0',
         'raftstate_alarm{name="PEER_REFUSED"} 1.0',
         'raftstate_raft_connections_refused_total{reason="garbage"} 5.0',

@@ -38,6 +38,8 @@ from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.common_pb2 import RequestId
 from raftstate.v1.session_service_pb2 import KeepAliveRequest, OpenSessionRequest
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
+from raftstate.v1.watch_service_pb2 import Selector, WatchRequest
+from raftstate.v1.watch_service_pb2_grpc import WatchServiceStub
 
 READY_S = 20.0
 # A node that is not up yet is asked again soon.
@@ -148,10 +150,14 @@ def test_a_node_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         create_agent(c, "a")
         stream = SessionServiceStub(c).KeepAlive(iter([KeepAliveRequest(session_id="s1")]))
         next(stream)
+        watch = WatchServiceStub(c).Watch(WatchRequest(selector=Selector()))
+        next(watch)
         with urllib.request.urlopen(
             f"http://{config.metrics.listen}/metrics", timeout=5
         ) as page:
-            assert b"raftstate_revision 2.0" in page.read()
+            shown = page.read()
+        assert b"raftstate_revision 2.0" in shown
+        assert b"raftstate_watches 1.0" in shown
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=READY_S)
     assert process.returncode == 0

@@ -119,6 +119,8 @@ class Frontend:
         self.closing = False
         # Told then: whatever would otherwise go on for ever.
         self.at_close: list[Callable[[], None]] = []
+        # Open watches, and the bytes that wait for their clients; the hub says.
+        self.watch_load: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
     def close(self) -> None:
         """The server is about to stop."""

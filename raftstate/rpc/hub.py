@@ -171,6 +171,7 @@ class Hub:
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         frontend.at_close.append(self._close)
+        frontend.watch_load = lambda: (len(self._watchers), self._account.size)
 
     # --- coming and going --------------------------------------------------------
 

@@ -165,6 +165,11 @@ class RpcServer:
         names = [*service_names(), _full_name(health_pb2), reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
 
+    def watch_load(self) -> tuple[int, int]:
+        """How many watches are open, and how many bytes wait for their clients. From any
+        thread."""
+        return self._frontend.watch_load()
+
     def bind(self, address: str) -> int:
         """Take the port and say which it is; raises PortUnavailable."""
         tls = self._settings.tls

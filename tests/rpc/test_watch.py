@@ -111,15 +111,18 @@ async def test_what_waits_for_all_clients_together_is_bounded(
     for stream in (*small, large):
         assert await stream.told()
         assert await stream.message(0.01) is None
+    assert served.frontend.watch_load() == (10, 0)
     for _ in range(30):
         served.write(served.put(b"small", b"v" * 100), served.put(b"large", b"v" * 2_000))
         await turns(3)
     assert 25_000 < max(sizes) <= 50_000
+    assert served.frontend.watch_load() == (10, sizes[-1])
     assert (await large.failure()).reason == "WATCH_TOO_SLOW"
     for stream in small:
         assert len(await all_until(stream, served.revision - 1)) == 30
         await stream.end()
     await large.end()
+    assert served.frontend.watch_load() == (0, 0)
 
 
 # --- what is forgotten -----------------------------------------------------------
