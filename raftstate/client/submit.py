@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from raftstate.client.errors import Ledger, from_rpc, from_status, unanswered
-from raftstate.client.options import BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
+from raftstate.client.options import ATTEMPT_MIN_S, BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
 from raftstate.client.routing import Router
 from raftstate.client.session import Session
 from raftstate.errors import (
@@ -48,6 +48,7 @@ class _Pending:
     """A mutation whose caller waits."""
 
     __slots__ = (
+        "deadline",
         "flying",
         "future",
         "ledger",
@@ -59,11 +60,17 @@ class _Pending:
     )
 
     def __init__(
-        self, mutation: Mutation, request_id: RequestId, session: Session, future: Any
+        self,
+        mutation: Mutation,
+        request_id: RequestId,
+        session: Session,
+        future: Any,
+        deadline: float,
     ) -> None:
         self.mutation = mutation
         self.request_id = request_id  # the one inside `mutation`
         self.session = session
+        self.deadline = deadline  # of the loop's time
         self.size = mutation.ByteSize()
         self.future: asyncio.Future[Any] = future
         self.ledger = Ledger(changes=True)
@@ -114,7 +121,7 @@ class Submitter:
         loop = asyncio.get_running_loop()
         mutation = Mutation(**{kind: request})  # type: ignore[arg-type]
         request_id: RequestId = getattr(mutation, kind).request_id
-        pending = _Pending(mutation, request_id, session, loop.create_future())
+        pending = _Pending(mutation, request_id, session, loop.create_future(), deadline)
         if pending.size > REQUEST_BYTES:
             raise _too_large(pending.size)
         if self._closed:
@@ -326,6 +333,9 @@ class Submitter:
                 self._enqueue(pending)
             else:
                 pause = self._router.backoff(pending.ledger.failures)
+                if loop.time() + pause + ATTEMPT_MIN_S >= pending.deadline:
+                    pending.fail(pending.ledger.overdue())
+                    continue
                 self._waiting[pending] = loop.call_later(pause, self._enqueue, pending)
 
     # --- silence ---
