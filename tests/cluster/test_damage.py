@@ -160,6 +160,7 @@ def test_damage_of_a_node_that_is_down_is_found_at_its_start(tmp_path: Path) -> 
     assert_nothing_is_lost(load, stored)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_damaged_again_before_it_is_whole_ends(tmp_path: Path) -> None:
     """
     It does not begin again for ever by itself: whoever watches it decides. And then it may

@@ -177,6 +177,7 @@ def test_garbage_on_a_port_leaves_the_node_alive(
     assert cluster.leader() == before
 
 
+@pytest.mark.slow
 def test_every_node_killed_at_once_keeps_every_acknowledged_step(tmp_path: Path) -> None:
     """
     Twice, all nodes are killed together right after an acknowledged step; each time

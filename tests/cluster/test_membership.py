@@ -214,6 +214,7 @@ def alarms(cluster: LocalCluster) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_clients_follow_a_cluster_that_leaves_its_first_members_behind(tmp_path: Path) -> None:
     """
     A client that runs all the time finds members that it was never told of, when none of

@@ -21,7 +21,7 @@ from tests.sim.regressions import Case
 from tests.sim.runs import Run, run_all
 from tests.sim.world import World
 
-FRESH = 24
+FRESH = 16
 
 
 def fresh_seeds() -> list[int]:
