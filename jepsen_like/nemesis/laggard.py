@@ -107,25 +107,30 @@ class Laggard:
         return True
 
     def evidence(self, window: Window) -> str | None:
-        """One process of the member had installed more snapshots after than before."""
+        """One process of the member had installed more snapshots after than before. It may
+        be younger than the fault, which waits for others to end before it does its work."""
         for node in seen.nodes(window.begun):
             before = seen.before(window, node)
-            after = [
+            samples = [before] if before is not None else []
+            samples += [
                 one
                 for one in seen.of(window, node)
                 if one.answered and one.time >= window.began
             ]
-            if before is None or not after:
-                return None
-            same = [
-                one for one in after if abs(one.started - before.started) <= seen.SAME_PROCESS_S
-            ]
-            count = max((one.snapshots_installed for one in same), default=0)
-            if count > before.snapshots_installed:
-                return (
-                    f"{node} had installed {before.snapshots_installed} snapshots before, "
-                    f"and {count} after; it had been shut out at entry {before.applied_index}"
-                )
+            for first in samples:
+                same = [
+                    one
+                    for one in samples
+                    if abs(one.started - first.started) <= seen.SAME_PROCESS_S
+                    and one.time >= first.time
+                ]
+                count = max(one.snapshots_installed for one in same)
+                if count > first.snapshots_installed:
+                    return (
+                        f"{node} had installed {first.snapshots_installed} snapshots before,"
+                        f" and {count} after; it had been shut out at entry"
+                        f" {first.applied_index}"
+                    )
         return None
 
 
