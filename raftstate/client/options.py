@@ -18,7 +18,7 @@ from raftstate.errors import InvalidRequest
 BACKOFF_MIN_S: Final = 0.005
 BACKOFF_MAX_S: Final = 0.5
 # Less than this before the deadline, another attempt would only hide what the last one said.
-ATTEMPT_MIN_S: Final = 0.02
+ATTEMPT_MIN_S: Final = 0.05
 # What one SubmitRequest carries. The server takes 1,000 and 1.5 MiB.
 BATCH_MUTATIONS: Final = 1_000
 BATCH_BYTES: Final = 1 << 20
