@@ -77,13 +77,15 @@ class Clock:
         await self._set(self._control.nodes, 0.0)
 
     def evidence(self, window: Window) -> str | None:
-        """What each of these nodes said of its own clock went wrong by that much."""
+        """What these nodes said of their own clocks went wrong by that much: each of those
+        that answered meanwhile. One may still be starting after the fault before."""
         if not isinstance(window.begun, dict):
             return None
         offset = float(window.begun["offset_s"])
-        errors = {
+        found = {
             node: _farthest(window, node, offset) for node in map(str, window.begun["nodes"])
         }
+        errors = {node: one for node, one in found.items() if one is not None}
         if not errors or any(one / offset < _SEEN_SHARE for one in errors.values()):
             return None
         seen = ", ".join(f"{node} by {error:+.1f} s" for node, error in sorted(errors.items()))
@@ -119,16 +121,20 @@ class Clock:
         return await strobe
 
 
-def _farthest(window: Window, node: str, offset: float) -> float:
+def _farthest(window: Window, node: str, offset: float) -> float | None:
     """By how much a node's clock was off during the fault, at its farthest in the direction
-    of the offset; compared with what it showed right before, when nothing else was done to
-    it."""
-    shown = [one for one in window.samples if one.node == node and one.wall_time_ms]
+    of the offset; compared with what its machine's nodes showed right before, when nothing
+    else was done to a clock. None if there is nothing to compare."""
+    shown = [one for one in window.samples if one.wall_time_ms]
     since = window.began - _BEFORE_S
     before = [_start(one) for one in shown if since <= one.time < window.began]
-    during = [_start(one) for one in shown if window.began <= one.time <= window.ended]
+    during = [
+        _start(one)
+        for one in shown
+        if one.node == node and window.began <= one.time <= window.ended
+    ]
     if not before or not during:
-        return 0.0
+        return None
     right = median(before)
     return max((one - right for one in during), key=lambda error: error * offset)
 

@@ -208,7 +208,7 @@ def clock_window(offset: float, *, seen: float) -> Window:
 
 @pytest.mark.parametrize("offset", [3_600.0, -3_600.0, 5.0])
 def test_a_jump_is_proven_by_what_the_node_shows(told: Told, offset: float) -> None:
-    """Compared with itself before; a clock that goes on as before proves nothing."""
+    """Compared with what there was before; a clock that goes on as before proves nothing."""
     package = Clock(cast(Control, told))
     said = package.evidence(clock_window(offset, seen=offset))
     assert said is not None
@@ -223,6 +223,22 @@ def test_all_whose_clocks_were_set_must_show_it(told: Told) -> None:
         clock_window(5.0, seen=5.0), begun={"nodes": ["n2", "n3"], "offset_s": 5.0}
     )
     assert Clock(cast(Control, told)).evidence(window) is None
+
+
+def test_a_node_that_is_only_just_there_shows_it_too(told: Told) -> None:
+    """The one that was killed before says nothing until the clocks are wrong; and one that
+    says nothing meanwhile shows nothing, which is not against the others."""
+    package = Clock(cast(Control, told))
+    window = clock_window(5.0, seen=5.0)
+    late = [one for one in window.samples if one.node != "n2" or one.time >= 12.0]
+    assert package.evidence(replace(window, samples=late)) is not None
+    assert package.evidence(replace(window, samples=[s for s in late if s.node != "n1"]))
+
+    both = {"nodes": ["n1", "n2"], "offset_s": 5.0}
+    without = [one for one in window.samples if one.node != "n1"]
+    assert package.evidence(replace(window, samples=without, begun=both)) is not None
+    alone = [one for one in window.samples if one.node == "n3"]
+    assert package.evidence(replace(window, samples=alone, begun=both)) is None
 
 
 # --- live ------------------------------------------------------------------------------------
