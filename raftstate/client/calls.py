@@ -14,7 +14,6 @@ import grpc
 import grpc.aio
 
 from raftstate.client.errors import Ledger, from_rpc, unanswered
-from raftstate.client.options import ATTEMPT_MIN_S
 from raftstate.client.routing import Peer, Router
 from raftstate.errors import RaftStateError
 
@@ -22,6 +21,7 @@ R = TypeVar("R")
 
 # Between two messages of a reading stream.
 _SILENCE_S = 3.0
+_ATTEMPT_MIN_S = 0.05
 
 # One attempt at a member, given how long it may take.
 Attempt = Callable[[Peer, float], Awaitable[R]]
@@ -35,6 +35,12 @@ def deadline_in(seconds: float | None) -> float:
 def remaining(deadline: float) -> float:
     """Seconds until `deadline`; negative after it."""
     return deadline - asyncio.get_running_loop().time()
+
+
+def too_late(deadline: float, pause: float) -> bool:
+    """Whether there is no time for another attempt after a pause: less than it takes to
+    be answered, so that it would only hide what the last one said."""
+    return remaining(deadline) <= pause + _ATTEMPT_MIN_S
 
 
 def cancelled() -> bool:
@@ -163,6 +169,6 @@ class Calls:
         if self._router.closed:
             raise ledger.closed()
         pause = 0.0 if ledger.points_on(error) else self._router.backoff(ledger.failures)
-        if remaining(deadline) <= pause + ATTEMPT_MIN_S:
+        if too_late(deadline, pause):
             raise ledger.overdue()
         await asyncio.sleep(pause)

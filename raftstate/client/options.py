@@ -17,8 +17,6 @@ from raftstate.errors import InvalidRequest
 # Between attempts: jittered, growing, within these.
 BACKOFF_MIN_S: Final = 0.005
 BACKOFF_MAX_S: Final = 0.5
-# Less than this before the deadline, another attempt would only hide what the last one said.
-ATTEMPT_MIN_S: Final = 0.05
 # What one SubmitRequest carries. The server takes 1,000 and 1.5 MiB.
 BATCH_MUTATIONS: Final = 1_000
 BATCH_BYTES: Final = 1 << 20

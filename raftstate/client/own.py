@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from raftstate.client.calls import deadline_in, remaining
+from raftstate.client.calls import deadline_in, too_late
 from raftstate.client.checkpoints import assemble
 from raftstate.client.chunks import Part, download
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import unanswered
-from raftstate.client.options import ATTEMPT_MIN_S, CLOSE_S, milliseconds
+from raftstate.client.options import CLOSE_S, milliseconds
 from raftstate.client.ownership import LOST, AgentHandle, Habits
 from raftstate.client.reading import Way
 from raftstate.client.routing import Peer
@@ -136,7 +136,7 @@ class Own:
                     pause = self._engine.router.backoff(refusals)
                 elif not (waits and isinstance(error, NoQuorum)):
                     raise
-                if remaining(deadline) <= pause + ATTEMPT_MIN_S:
+                if too_late(deadline, pause):
                     raise
                 await asyncio.sleep(pause)
                 continue

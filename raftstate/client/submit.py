@@ -18,8 +18,9 @@ import grpc.aio
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
+from raftstate.client.calls import too_late
 from raftstate.client.errors import Ledger, from_rpc, from_status, unanswered
-from raftstate.client.options import ATTEMPT_MIN_S, BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
+from raftstate.client.options import BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
 from raftstate.client.routing import Router
 from raftstate.client.session import Session
 from raftstate.errors import (
@@ -333,7 +334,7 @@ class Submitter:
                 self._enqueue(pending)
             else:
                 pause = self._router.backoff(pending.ledger.failures)
-                if loop.time() + pause + ATTEMPT_MIN_S >= pending.deadline:
+                if too_late(pending.deadline, pause):
                     pending.fail(pending.ledger.overdue())
                     continue
                 self._waiting[pending] = loop.call_later(pause, self._enqueue, pending)

@@ -16,10 +16,10 @@ from typing import Any, Final, Self
 import grpc.aio
 
 from raftstate.client import values
-from raftstate.client.calls import cancelled, remaining
+from raftstate.client.calls import cancelled, remaining, too_late
 from raftstate.client.engine import Engine
 from raftstate.client.errors import Ledger, from_rpc, unanswered
-from raftstate.client.options import ATTEMPT_MIN_S, milliseconds, positive
+from raftstate.client.options import milliseconds, positive
 from raftstate.errors import (
     Compacted,
     Corrupt,
@@ -244,7 +244,7 @@ class Watch:
             at = endpoints.index(self._address) if self._address in endpoints else -1
             self._address = endpoints[(at + 1) % len(endpoints)]
         pause = router.backoff(ledger.failures) if ledger.failures > 1 else 0.0
-        if remaining(deadline) <= pause + ATTEMPT_MIN_S:
+        if too_late(deadline, pause):
             raise ledger.overdue()
         await asyncio.sleep(pause)
 

@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
+from raftstate.client import calls
 from raftstate.client.errors import Ledger, from_status, unanswered, unreachable
 from raftstate.client.store import Store
 from raftstate.errors import (
@@ -14,6 +15,7 @@ from raftstate.errors import (
     NotLeader,
     OutcomeForgotten,
     OutcomeUnknown,
+    Owned,
     RaftStateError,
     RequestTooLarge,
     SessionExpired,
@@ -303,3 +305,30 @@ async def test_cancelling_a_caller_settles_nothing_and_breaks_nothing() -> None:
     assert task.cancelled()
     assert [one.sequence for one in member.ids] == [1, 2]
     assert member.ids[1].lowest_unfinished == 2
+
+
+@asynchronous
+async def test_no_attempt_is_begun_right_before_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    It would be cut short, and hide what the last one said. The first is made in any case.
+
+    Method: more time is taken for too little than there is.
+    """
+    monkeypatch.setattr(calls, "_ATTEMPT_MIN_S", 60.0)
+    async with members(1) as (only,), store_of(only) as store:
+        await store.create_agent("a")
+        only.script.append(not_leader())
+        with pytest.raises(NotLeader):
+            await store.create_agent("b", timeout=5.0)
+        only.script.append(not_leader())
+        with pytest.raises(NotLeader):
+            await store.remove_member("n9", timeout=5.0)
+        only.script.append(Refuse("OWNED"))
+        with pytest.raises(Owned):
+            async with store.own("a", wait=True, timeout=5.0):
+                pass
+
+    assert [one.sequence for one in only.ids] == [1, 2, 3]
+    assert only.asked == ["open", "remove n9", "acquire", "close"]

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 import raftstate
+from raftstate.client import calls
 from raftstate.client.watch import Watch, WatchBatch
 from raftstate.core.types import Revision
 from raftstate.errors import (
@@ -264,6 +265,23 @@ async def test_a_member_that_serves_too_many_watches_is_left_for_another() -> No
         assert await take(store.watch(), 1) == [(5, [b"a"])]
         with pytest.raises(TooMany):
             await anext(store.watch(endpoint=one.address, timeout=0.3))
+
+
+@asynchronous
+async def test_a_watch_is_not_begun_right_before_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    It would only hide what the last one said.
+    """
+    monkeypatch.setattr(calls, "_ATTEMPT_MIN_S", 60.0)
+    async with members(1, kind=Teller) as [one], store_of(one) as store:
+        for _ in range(3):
+            one.tell(FULL)
+        with pytest.raises(TooMany):
+            await anext(store.watch(timeout=5.0))
+
+        assert len(one.starts) == 1
 
 
 @asynchronous

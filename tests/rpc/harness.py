@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -123,6 +123,17 @@ async def bench(limits: Limits | None = None) -> AsyncIterator[Bench]:
     finally:
         await server.stop(0)
     assert not state.views_open, "a view was left open"
+
+
+def run(story: Callable[[Bench], Awaitable[None]]) -> None:
+    """Tell a story at a bench with an open session."""
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open()
+            await story(b)
+
+    asyncio.run(tell())
 
 
 @dataclass(frozen=True)

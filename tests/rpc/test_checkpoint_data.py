@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,21 +26,10 @@ from raftstate.v1.checkpoint_service_pb2 import (
 )
 from raftstate.v1.common_pb2 import Consistency
 from raftstate.v1.store_pb2 import CheckpointBody, CollectChunks, Command
-from tests.rpc.harness import Bench, bench, refused, until
+from tests.rpc.harness import Bench, refused, run, until
 from tests.rpc.stories_of_checkpoints import MIB, digest, read, save, upload
 
 JSON = "application/json"
-
-
-def run(story: Callable[[Bench], Awaitable[None]]) -> None:
-    """Tell a story at a bench with an open session."""
-
-    async def tell() -> None:
-        async with bench() as b:
-            await b.open()
-            await story(b)
-
-    asyncio.run(tell())
 
 
 def spoil_chunk(b: Bench) -> None:

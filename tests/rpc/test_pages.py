@@ -19,9 +19,9 @@ from raftstate.v1.checkpoint_service_pb2 import (
     ListGroupCheckpointsRequest,
 )
 from raftstate.v1.common_pb2 import Label
-from tests.rpc.harness import Bench, bench
+from tests.rpc.harness import Bench, bench, run
 from tests.rpc.stories_of_keys import put_key
-from tests.rpc.test_reads import AT_REVISION, LISTS, run
+from tests.rpc.test_reads import AT_REVISION, LISTS
 from tests.rpc.test_watch_turns import most_in_a_turn
 
 # As many and as large as may be.

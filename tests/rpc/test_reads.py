@@ -46,7 +46,7 @@ from raftstate.v1.session_service_pb2 import (
     OpenSessionRequest,
 )
 from raftstate.v1.store_pb2 import Command
-from tests.rpc.harness import Bench, all_of, bench, refused, rest_of, until
+from tests.rpc.harness import Bench, all_of, bench, refused, rest_of, run, until
 from tests.rpc.stories_of_checkpoints import group, save
 from tests.rpc.stories_of_events import append, saved
 from tests.rpc.stories_of_keys import grant, put_key, validator
@@ -54,17 +54,6 @@ from tests.rpc.stories_of_keys import grant, put_key, validator
 STALE = Consistency.CONSISTENCY_STALE
 AT_LEAST = Consistency.CONSISTENCY_AT_LEAST
 AT_REVISION = Consistency.CONSISTENCY_AT_REVISION
-
-
-def run(story: Callable[[Bench], Awaitable[None]]) -> None:
-    """Tell a story at a bench with an open session."""
-
-    async def tell() -> None:
-        async with bench() as b:
-            await b.open()
-            await story(b)
-
-    asyncio.run(tell())
 
 
 async def compact(b: Bench, revision: int) -> None:
