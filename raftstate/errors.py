@@ -241,6 +241,80 @@ class LeaseExists(RaftStateError):
     reason = "LEASE_EXISTS"
 
 
+class EffectNotFound(RaftStateError):
+    """The agent has no effect of that id."""
+
+    reason = "EFFECT_NOT_FOUND"
+
+
+class EffectExists(RaftStateError):
+    """The agent has another effect of that id."""
+
+    reason = "EFFECT_EXISTS"
+
+
+class CompensationRequired(RaftStateError):
+    """Nothing says how the effect is undone, and it is not declared irreversible."""
+
+    reason = "COMPENSATION_REQUIRED"
+
+
+class SagaNotFound(RaftStateError):
+    """There is no saga of that id."""
+
+    reason = "SAGA_NOT_FOUND"
+
+
+class SagaExists(RaftStateError):
+    """There already is a saga of that id."""
+
+    reason = "SAGA_EXISTS"
+
+
+class RollbackNotFound(RaftStateError):
+    """There is no rollback of that id."""
+
+    reason = "ROLLBACK_NOT_FOUND"
+
+
+class RollbackBarrier(RaftStateError):
+    """An effect since the target cannot be undone; `details` say which (`subject`)."""
+
+    reason = "ROLLBACK_BARRIER"
+
+
+class PlanNotFound(RaftStateError):
+    """There is no saga or rollback of that plan id."""
+
+    reason = "PLAN_NOT_FOUND"
+
+
+class PlanState(RaftStateError):
+    """The saga, rollback or incident is not in a state for that; `details` say in which
+    it is (`current_state`)."""
+
+    reason = "PLAN_STATE"
+
+
+class BreakerNotFound(RaftStateError):
+    """There is no breaker of that name."""
+
+    reason = "BREAKER_NOT_FOUND"
+
+
+class BreakerOpen(RaftStateError):
+    """The breaker lets no call through; `details` say until when (`open_until_ms` and
+    `log_time_ms`)."""
+
+    reason = "BREAKER_OPEN"
+
+
+class IncidentNotFound(RaftStateError):
+    """There is no incident of that id."""
+
+    reason = "INCIDENT_NOT_FOUND"
+
+
 class Compacted(RaftStateError):
     """What was asked for is forgotten; `details` name the oldest revision, or event, that
     can be read."""

@@ -25,13 +25,17 @@ from raftstate.errors import (
     RaftStateError,
 )
 from raftstate.v1.agent_service_pb2_grpc import AgentServiceStub
+from raftstate.v1.breaker_service_pb2_grpc import BreakerServiceStub
 from raftstate.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.common_pb2 import ResponseHeader
+from raftstate.v1.effect_service_pb2_grpc import EffectServiceStub
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
 from raftstate.v1.kv_service_pb2_grpc import KvServiceStub
 from raftstate.v1.lease_service_pb2_grpc import LeaseServiceStub
 from raftstate.v1.recovery_service_pb2_grpc import RecoveryServiceStub
+from raftstate.v1.replay_service_pb2_grpc import ReplayServiceStub
+from raftstate.v1.rollback_service_pb2_grpc import RollbackServiceStub
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
 from raftstate.v1.step_service_pb2_grpc import StepServiceStub
 from raftstate.v1.watch_service_pb2_grpc import WatchServiceStub
@@ -58,6 +62,10 @@ class Peer:
         self.kv = KvServiceStub(self.channel)
         self.leases = LeaseServiceStub(self.channel)
         self.watches = WatchServiceStub(self.channel)
+        self.effects = EffectServiceStub(self.channel)
+        self.rollbacks = RollbackServiceStub(self.channel)
+        self.breakers = BreakerServiceStub(self.channel)
+        self.replays = ReplayServiceStub(self.channel)
         self.recovery = RecoveryServiceStub(self.channel)
         self._connecting: asyncio.Task[bool] | None = None
 

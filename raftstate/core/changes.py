@@ -18,11 +18,14 @@ from raftstate.core.history import PastReader
 from raftstate.core.keys import Span
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import Agent
+from raftstate.v1.breaker_service_pb2 import Breaker
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint, GroupCheckpoint
+from raftstate.v1.effect_service_pb2 import Effect, Saga
 from raftstate.v1.event_service_pb2 import Event, Projection, StreamInfo
 from raftstate.v1.kv_service_pb2 import KeyValue
 from raftstate.v1.lease_service_pb2 import Lease
-from raftstate.v1.recovery_service_pb2 import Validator
+from raftstate.v1.recovery_service_pb2 import Incident, Validator
+from raftstate.v1.rollback_service_pb2 import Rollback
 from raftstate.v1.session_service_pb2 import Session
 from raftstate.v1.watch_service_pb2 import Change, Resource, ResourceType, Selector
 
@@ -65,10 +68,27 @@ _TABLES = (
     ),
     _Table(keys.group(""), ResourceType.RESOURCE_TYPE_GROUP, "group", GroupCheckpoint),
     _Table(keys.validator(""), ResourceType.RESOURCE_TYPE_VALIDATOR, "validator", Validator),
+    _Table(
+        keys.effect("", 0)[:1],
+        ResourceType.RESOURCE_TYPE_EFFECT,
+        "effect",
+        Effect,
+        numbered=True,
+    ),
+    _Table(keys.saga(""), ResourceType.RESOURCE_TYPE_SAGA, "saga", Saga),
+    _Table(keys.rollback(""), ResourceType.RESOURCE_TYPE_ROLLBACK, "rollback", Rollback),
+    _Table(keys.breaker(""), ResourceType.RESOURCE_TYPE_BREAKER, "breaker", Breaker),
+    _Table(keys.incident(""), ResourceType.RESOURCE_TYPE_INCIDENT, "incident", Incident),
 )
 _BY_LETTER = {table.letter: table for table in _TABLES}
 KINDS = frozenset(table.kind for table in _TABLES)
-LABELLED = frozenset({ResourceType.RESOURCE_TYPE_AGENT, ResourceType.RESOURCE_TYPE_CHECKPOINT})
+LABELLED = frozenset(
+    {
+        ResourceType.RESOURCE_TYPE_AGENT,
+        ResourceType.RESOURCE_TYPE_CHECKPOINT,
+        ResourceType.RESOURCE_TYPE_SAGA,
+    }
+)
 assert len(KINDS) + 1 == len(ResourceType.values()), "every type of resource has a table"
 
 
@@ -172,7 +192,11 @@ def _labels(resource: Resource | None) -> _Labels:
     """The labels of a resource, if it has any."""
     if resource is None:
         return frozenset()
-    shown = resource.agent if resource.HasField("agent") else resource.checkpoint
+    shown: Agent | Checkpoint | Saga = resource.checkpoint
+    if resource.HasField("agent"):
+        shown = resource.agent
+    elif resource.HasField("saga"):
+        shown = resource.saga
     return frozenset((label.name, label.value) for label in shown.labels)
 
 

@@ -20,6 +20,7 @@ HEAVY: Final = frozenset(
         *("delete_range", "truncate_before", "prune_checkpoints"),
         *("fork_agent", "copy_lineage"),
         *("put_group_checkpoint", "delete_group_checkpoint"),
+        *("abort_saga", "start_rollback", "finish_rollback", "abort_rollback"),
     }
 )
 # A transaction of no more operations than this is as light as they are.

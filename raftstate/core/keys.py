@@ -10,8 +10,26 @@ sorts before every character of an id, so "a" with all its rows comes before
     !members                      Configuration                 not in the hash
     !counters                     revision, times, last position
     !history                      HistoryMark
+    !incidents                    how many were opened, and how many resolved
+    A saga_id                     Saga                                         H
+    B name                        Breaker                                      H
+    C session_id 0 plan_id        empty: this session has claimed that plan
+    D agent_id 0 revision number  empty: that effect was done, and is not undone
+    E agent_id 0 number           Effect                                       H
+    F agent_id 0 effect_id        number of the effect with that id
     G agent_id 0 checkpoint_id    empty: known good, and kept because of that
+    I incident_id                 Incident                                     H
+    J saga_id 0 agent_id 0 number empty: that effect belongs to that saga
+    K plan_id 0 position          CompensationItem                             H
+    N number                      incident_id that was the so manieth resolved
+    O agent_id 0 number           empty: that effect is PREPARED, DISPATCHED or UNKNOWN
+    P session_id 0 name           empty: this session has permits of that breaker
+    R rollback_id                 Rollback                                     H
     S agent_id 0 checkpoint_id    empty: known good, but one of more than are kept
+    T agent_id 0 saga_id          empty: the agent began that saga, which has not ended
+    U agent_id 0 first_seq        UndoneRange                                  H
+    V agent_id 0 step key         Recording
+    W name                        BreakerWindow
     a agent_id                    Agent                                        H
     b space 0 chunk_hash          a chunk's data
     c agent_id 0 checkpoint_id    Checkpoint, without data                     H
@@ -57,11 +75,29 @@ APPLIED = b"!applied"
 COUNTERS = b"!counters"
 MEMBERS = b"!members"
 HISTORY = b"!history"
+INCIDENTS = b"!incidents"
 # What log entries without commands change, at no revision: not in the state hash.
 UNHASHED = frozenset({APPLIED, MEMBERS})
 
+_SAGA = b"A"
+_BREAKER = b"B"
+_CLAIMED = b"C"
+_DONE_EFFECT = b"D"
+_EFFECT = b"E"
+_EFFECT_ID = b"F"
 _KEPT_GOOD = b"G"
+_INCIDENT = b"I"
+_SAGA_EFFECT = b"J"
+_ITEM = b"K"
+_RESOLVED = b"N"
+_OPEN_EFFECT = b"O"
+_PERMITTED = b"P"
+_ROLLBACK = b"R"
 _SPARE_GOOD = b"S"
+_OPEN_SAGA = b"T"
+_UNDONE = b"U"
+_RECORDING = b"V"
+_WINDOW = b"W"
 _AGENT = b"a"
 _CHUNK = b"b"
 _CHECKPOINT = b"c"
@@ -102,6 +138,13 @@ HISTORIED = frozenset(
         _STREAM,
         _SESSION,
         _TAG,
+        _EFFECT,
+        _SAGA,
+        _ITEM,
+        _ROLLBACK,
+        _UNDONE,
+        _BREAKER,
+        _INCIDENT,
     }
 )
 TOLD = frozenset({_EVENT})
@@ -448,6 +491,201 @@ def _escaped(changed: bytes) -> bytes:
 def garbage(place: int) -> bytes:
     """Where a job of removal is."""
     return _GARBAGE + number(place)
+
+
+# --- effects and what is undone ------------------------------------------------
+
+
+def effect(agent_id: str, effect_number: int) -> bytes:
+    """Where an effect is."""
+    return _EFFECT + agent_id.encode() + b"\0" + number(effect_number)
+
+
+def effects(agent_id: str, first: int) -> Span:
+    """An agent's effects from `first` on."""
+    owner = _EFFECT + agent_id.encode()
+    return Span(owner + b"\0" + number(first), owner + b"\x01")
+
+
+def effect_named(agent_id: str, effect_id: str) -> bytes:
+    """Where the number of the effect with an id is."""
+    return _EFFECT_ID + agent_id.encode() + b"\0" + effect_id.encode()
+
+
+def open_effect(agent_id: str, effect_number: int) -> bytes:
+    """The mark that an effect is PREPARED, DISPATCHED or UNKNOWN."""
+    return _OPEN_EFFECT + agent_id.encode() + b"\0" + number(effect_number)
+
+
+def open_effects(agent_id: str, first: int = 0) -> Span:
+    """The marks of an agent's open effects from `first` on."""
+    owner = _OPEN_EFFECT + agent_id.encode()
+    return Span(owner + b"\0" + number(first), owner + b"\x01")
+
+
+def done_effect(agent_id: str, revision: int, effect_number: int) -> bytes:
+    """The mark that an effect was done at a revision, and is not undone."""
+    owner = _DONE_EFFECT + agent_id.encode()
+    return owner + b"\0" + number(revision) + number(effect_number)
+
+
+def done_effects(agent_id: str, after: int) -> Span:
+    """The marks of an agent's effects that were done after a revision, oldest first."""
+    owner = _DONE_EFFECT + agent_id.encode()
+    return Span(owner + b"\0" + number(after + 1), owner + b"\x01")
+
+
+def saga(saga_id: str) -> bytes:
+    """Where a saga is."""
+    return _SAGA + saga_id.encode()
+
+
+def sagas(prefix: str, after: str) -> Span:
+    """Sagas whose id starts with `prefix` and sorts behind `after`."""
+    every = _SAGA + prefix.encode()
+    return Span(max(every, _behind(_SAGA, after)), every + _TOP)
+
+
+def open_saga(agent_id: str, saga_id: str) -> bytes:
+    """The mark that a saga that an agent began has not ended."""
+    return _OPEN_SAGA + agent_id.encode() + b"\0" + saga_id.encode()
+
+
+def open_sagas(agent_id: str) -> Span:
+    """The marks of all sagas of an agent that have not ended."""
+    owner = _OPEN_SAGA + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def open_saga_id(mark: bytes) -> str:
+    """The saga that a mark is about."""
+    return mark[mark.index(b"\0") + 1 :].decode()
+
+
+def saga_effect(saga_id: str, agent_id: str, effect_number: int) -> bytes:
+    """The mark that an effect belongs to a saga."""
+    stem = _SAGA_EFFECT + saga_id.encode() + b"\0" + agent_id.encode()
+    return stem + b"\0" + number(effect_number)
+
+
+def saga_effects(saga_id: str) -> Span:
+    """The marks of all effects of a saga."""
+    owner = _SAGA_EFFECT + saga_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def saga_effect_named(mark: bytes) -> tuple[str, int]:
+    """Whose effect, and which, a mark is about."""
+    return mark[mark.index(b"\0") + 1 : -9].decode(), to_number(mark)
+
+
+def item(plan_id: str, position_in_plan: int) -> bytes:
+    """Where an item of a plan of compensations is."""
+    return _ITEM + plan_id.encode() + b"\0" + number(position_in_plan)
+
+
+def items(plan_id: str, first: int) -> Span:
+    """A plan's items from `first` on."""
+    owner = _ITEM + plan_id.encode()
+    return Span(owner + b"\0" + number(first), owner + b"\x01")
+
+
+def claimed(session_id: str, plan_id: str) -> bytes:
+    """The mark that a session has claimed a plan."""
+    return _CLAIMED + session_id.encode() + b"\0" + plan_id.encode()
+
+
+def claimed_by(session_id: str) -> Span:
+    """The marks of all plans that a session has claimed."""
+    owner = _CLAIMED + session_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def claimed_plan_id(mark: bytes) -> str:
+    """The plan that a mark is about."""
+    return mark[mark.index(b"\0") + 1 :].decode()
+
+
+def rollback(rollback_id: str) -> bytes:
+    """Where a rollback is."""
+    return _ROLLBACK + rollback_id.encode()
+
+
+def rollbacks(after: str) -> Span:
+    """Rollbacks whose id sorts behind `after`."""
+    return Span(_behind(_ROLLBACK, after), _ROLLBACK + _TOP)
+
+
+def undone_range(agent_id: str, first_seq: int) -> bytes:
+    """Where a range of undone events is."""
+    return _UNDONE + agent_id.encode() + b"\0" + number(first_seq)
+
+
+def undone_ranges(agent_id: str) -> Span:
+    """All ranges of an agent's undone events, in order."""
+    owner = _UNDONE + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def recording(agent_id: str, step: int, name: str) -> bytes:
+    """Where a recorded value is."""
+    return _RECORDING + agent_id.encode() + b"\0" + number(step) + name.encode()
+
+
+def recordings(agent_id: str, first_step: int, last_step: int) -> Span:
+    """An agent's recorded values of the steps from `first_step` to `last_step`."""
+    owner = _RECORDING + agent_id.encode() + b"\0"
+    return Span(owner + number(first_step), owner + number(last_step) + _TOP)
+
+
+# --- breakers and incidents ------------------------------------------------------
+
+
+def breaker(name: str) -> bytes:
+    """Where a breaker is."""
+    return _BREAKER + name.encode()
+
+
+def breakers(prefix: str, after: str) -> Span:
+    """Breakers whose name starts with `prefix` and sorts behind `after`."""
+    every = _BREAKER + prefix.encode()
+    return Span(max(every, _behind(_BREAKER, after)), every + _TOP)
+
+
+def window(name: str) -> bytes:
+    """Where it stands what a breaker has counted."""
+    return _WINDOW + name.encode()
+
+
+def permitted(session_id: str, name: str) -> bytes:
+    """The mark that a session has permits of a breaker."""
+    return _PERMITTED + session_id.encode() + b"\0" + name.encode()
+
+
+def permitted_to(session_id: str) -> Span:
+    """The marks of all breakers that a session has permits of."""
+    owner = _PERMITTED + session_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def permitted_name(mark: bytes) -> str:
+    """The breaker that a mark is about."""
+    return mark[mark.index(b"\0") + 1 :].decode()
+
+
+def incident(incident_id: str) -> bytes:
+    """Where an incident is."""
+    return _INCIDENT + incident_id.encode()
+
+
+def incidents(after: str) -> Span:
+    """Incidents whose id sorts behind `after`."""
+    return Span(_behind(_INCIDENT, after), _INCIDENT + _TOP)
+
+
+def resolved(place: int) -> bytes:
+    """Which incident was the so manieth to be resolved."""
+    return _RESOLVED + number(place)
 
 
 # --- sessions ----------------------------------------------------------------

@@ -101,6 +101,66 @@ COLLECTED_CHUNKS_MAX = 1_000
 COLLECTED_BYTES_MAX = 4 << 20
 TARGET_MS_MAX = 86_400_000
 
+# --- effects, sagas and rollbacks ------------------------------------------------
+
+EFFECT_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:~-]{0,127}")
+EFFECT_ID_CHARS_MAX = 128
+ACTION_CHARS_MAX = 128
+IDEMPOTENCY_KEY_CHARS_MAX = 255
+EFFECT_BYTES_MAX = 64 << 10  # arguments, result
+EFFECTS_PER_STEP_MAX = 128
+BEGIN_BY_MS_DEFAULT = 5_000
+BEGIN_BY_MS_MAX = 3_600_000
+COMPENSATION_TIMEOUT_MS_DEFAULT = 30_000
+COMPENSATION_TIMEOUT_MS_MAX = 3_600_000
+COMPENSATION_ATTEMPTS_DEFAULT = 10
+COMPENSATION_ATTEMPTS_MAX = 1_000
+SAGA_EFFECTS_MAX = 1_024
+SAGAS_PER_BUNDLE_MAX = 100
+PLAN_ID_CHARS_MAX = 209  # "rollback/" or "saga/" and an id
+PLAN_ITEMS_MAX = 10_000
+ITEMS_SHOWN_MAX = 1_000
+ROLLBACK_AGENTS_MAX = 32
+ROLLBACK_VALIDATORS_MAX = 16
+NUMBERED_ID = re.compile(r"[0-9a-f]{16}")  # rollback_id, incident_id
+
+# --- recorded values ---------------------------------------------------------------
+
+RECORDING_KEY_CHARS_MAX = 128
+RECORDINGS_PER_STEP_MAX = 128
+STATE_HASH_BYTES_MAX = 32
+REPLAY_DIFFERENCES_MAX = 100
+
+# --- breakers ----------------------------------------------------------------------
+
+BREAKER_CALLS_MAX = 100_000
+BREAKER_TIME_MS_MIN = 1_000
+BREAKER_TIME_MS_MAX = 86_400_000
+BREAKER_MINIMUM_CALLS_DEFAULT = 10
+BREAKER_REPORTERS_MAX = 64
+BREAKER_OPEN_MS_DEFAULT = 10_000
+BREAKER_FACTOR_DEFAULT = 2.0
+BREAKER_FACTOR_MAX = 100.0
+BREAKER_PROBES_MAX = 100
+BREAKER_SUCCESSES_MAX = 1_000
+BREAKER_PROBE_MS_DEFAULT = 30_000
+BREAKER_PROBE_MS_MAX = 3_600_000
+BREAKER_IGNORED_MAX = 64
+BREAKER_REPORTED_MAX = 1_000_000
+# A window by count keeps so many reports; older ones are put together.
+BREAKER_BUCKETS_MAX = 64
+
+# --- incidents ---------------------------------------------------------------------
+
+INCIDENT_AGENTS_MAX = 32
+INCIDENT_SUMMARY_CHARS_MAX = 300
+INCIDENT_EVIDENCE_MAX = 64
+EVIDENCE_PER_REPORT_MAX = 32
+EVIDENCE_REF_CHARS_MAX = 300
+INCIDENT_NOTES_MAX = 64
+INCIDENT_NOTE_CHARS_MAX = 1_000
+INCIDENTS_RESOLVED_KEPT = 10_000
+
 # --- history and garbage -----------------------------------------------------
 
 # What every command removes beside as many rows as it has added, and a Sweep at most.

@@ -34,9 +34,13 @@ from typing import Any, NamedTuple
 
 from raftstate.core import (
     agents,
+    breakers,
     checkpoints,
     chunks,
+    compensations,
+    effects,
     groups,
+    incidents,
     keys,
     kv,
     leases,
@@ -45,12 +49,16 @@ from raftstate.core import (
     marking,
     ownership,
     projections,
+    recordings,
     retention,
+    rollbacks,
+    sagas,
     sessions,
     steps,
     streams,
     sweep,
     txn,
+    verdicts,
 )
 from raftstate.core.context import Context, refuse
 from raftstate.core.hashing import HASH_BYTES
@@ -65,7 +73,7 @@ from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome, Reason, Refusal
 
 # What the machine makes of a log. Only members of one version are compared.
-MACHINE_VERSION = 2
+MACHINE_VERSION = 3
 
 
 @dataclass(slots=True)
@@ -251,6 +259,31 @@ _ONCE: dict[str, Handler] = {
     "grant": leases.grant,
     "revoke": leases.revoke,
     "put_validator": marking.put_validator,
+    "prepare_effect": effects.prepare_effect,
+    "dispatch_effect": effects.dispatch_effect,
+    "complete_effect": effects.complete_effect,
+    "reconcile_effect": effects.reconcile_effect,
+    "begin_saga": sagas.begin_saga,
+    "end_saga": sagas.end_saga,
+    "abort_saga": sagas.abort_saga,
+    "start_rollback": rollbacks.start_rollback,
+    "finish_rollback": rollbacks.finish_rollback,
+    "abort_rollback": rollbacks.abort_rollback,
+    "claim_compensations": compensations.claim_compensations,
+    "complete_compensation": compensations.complete_compensation,
+    "decide_compensation": compensations.decide_compensation,
+    "put_breaker": breakers.put_breaker,
+    "delete_breaker": breakers.delete_breaker,
+    "acquire_permit": breakers.acquire_permit,
+    "report_outcomes": breakers.report_outcomes,
+    "force_open": breakers.force_open,
+    "force_close": breakers.force_close,
+    "reset": breakers.reset,
+    "record_value": recordings.record_value,
+    "report_symptom": incidents.report_symptom,
+    "annotate_incident": incidents.annotate_incident,
+    "resolve_incident": incidents.resolve_incident,
+    "report_validation": verdicts.report_validation,
 }
 _NUMBERS = {each.name: each.number for each in Command.DESCRIPTOR.fields}
 assert set(_PLAIN) | set(_ONCE) == set(_NUMBERS), "every command has a handler"

@@ -24,78 +24,80 @@ _sym_db = _symbol_database.Default()
 
 from raftstate.v1 import checkpoint_service_pb2 as raftstate_dot_v1_dot_checkpoint__service__pb2
 from raftstate.v1 import common_pb2 as raftstate_dot_v1_dot_common__pb2
+from raftstate.v1 import effect_service_pb2 as raftstate_dot_v1_dot_effect__service__pb2
 from raftstate.v1 import event_service_pb2 as raftstate_dot_v1_dot_event__service__pb2
+from raftstate.v1 import recording_pb2 as raftstate_dot_v1_dot_recording__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n raftstate/v1/agent_service.proto\x12\x0craftstate.v1\x1a%raftstate/v1/checkpoint_service.proto\x1a\x19raftstate/v1/common.proto\x1a raftstate/v1/event_service.proto\"\x84\x01\n\tOwnership\x12)\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x04\x12\x18\n\x10touched_revision\x18\x05 \x01(\x04\"L\n\tRetention\x12\x11\n\tkeep_last\x18\x01 \x01(\r\x12\x13\n\x0bkeep_for_ms\x18\x02 \x01(\x04\x12\x17\n\x0fkeep_known_good\x18\x03 \x01(\r\"\x98\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12#\n\x06labels\x18\x02 \x03(\x0b\x32\x13.raftstate.v1.Label\x12*\n\tlifecycle\x18\x03 \x01(\x0e\x32\x17.raftstate.v1.Lifecycle\x12&\n\x05owner\x18\x04 \x01(\x0b\x32\x17.raftstate.v1.Ownership\x12$\n\x04head\x18\x05 \x01(\x0b\x32\x16.raftstate.v1.StepHead\x12\x30\n\x0cnewest_fence\x18\x06 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\x12\x18\n\x10\x63reated_revision\x18\x07 \x01(\x04\x12\x13\n\x0bhalt_reason\x18\x08 \x01(\t\x12*\n\tretention\x18\t \x01(\x0b\x32\x17.raftstate.v1.Retention\x12\x15\n\rrpo_target_ms\x18\n \x01(\x04\x12\x15\n\rrto_target_ms\x18\x0b \x01(\x04\x12\x10\n\x08prunable\x18\x0c \x01(\x04\x12\x13\n\x0b\x63hunk_space\x18\r \x01(\t\x12\x33\n\x0b\x66orked_from\x18\x0e \x01(\x0b\x32\x1e.raftstate.v1.CheckpointOrigin\x12\x12\n\nknown_good\x18\x0f \x01(\x04\x12\x19\n\x11newest_known_good\x18\x10 \x01(\x04\x12\x18\n\x10spare_known_good\x18\x11 \x01(\x04\"\xaf\x01\n\x0eTakeoverBundle\x12\"\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x13.raftstate.v1.Agent\x12,\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x18.raftstate.v1.Checkpoint\x12#\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x13.raftstate.v1.Event\x12\x13\n\x0bmore_events\x18\x04 \x01(\x08\x12\x11\n\tmore_data\x18\x05 \x01(\x08\"\xd2\x01\n\x12\x43reateAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12#\n\x06labels\x18\x03 \x03(\x0b\x32\x13.raftstate.v1.Label\x12*\n\tretention\x18\x04 \x01(\x0b\x32\x17.raftstate.v1.Retention\x12\x15\n\rrpo_target_ms\x18\x05 \x01(\x04\x12\x15\n\rrto_target_ms\x18\x06 \x01(\x04\"g\n\x13\x43reateAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"e\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x10\n\x08revision\x18\x03 \x01(\x04\"d\n\x10GetAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"\x80\x02\n\x12UpdateAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12#\n\x06labels\x18\x03 \x03(\x0b\x32\x13.raftstate.v1.Label\x12*\n\tretention\x18\x04 \x01(\x0b\x32\x17.raftstate.v1.Retention\x12\x1a\n\rrpo_target_ms\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rrto_target_ms\x18\x06 \x01(\x04H\x01\x88\x01\x01\x42\x10\n\x0e_rpo_target_msB\x10\n\x0e_rto_target_ms\"g\n\x13UpdateAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"\x8c\x01\n\x11ListAgentsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x04\"\x80\x01\n\x12ListAgentsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12#\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x13.raftstate.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"S\n\x12RetireAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"g\n\x13RetireAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"\xb1\x01\n\x17\x41\x63quireOwnershipRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\'\n\x04mode\x18\x03 \x01(\x0e\x32\x19.raftstate.v1.AcquireMode\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12\x0e\n\x06\x63reate\x18\x06 \x01(\x08\"\xa2\x01\n\x18\x41\x63quireOwnershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12*\n\townership\x18\x02 \x01(\x0b\x32\x17.raftstate.v1.Ownership\x12,\n\x06\x62undle\x18\x03 \x01(\x0b\x32\x1c.raftstate.v1.TakeoverBundle\"c\n\x15RenewOwnershipRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12)\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\x12\r\n\x05nonce\x18\x03 \x01(\x04\"\x85\x01\n\x16RenewOwnershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x0c\n\x04held\x18\x04 \x01(\x08\x12\x0e\n\x06ttl_ms\x18\x05 \x01(\x04\"\x83\x01\n\x17ReleaseOwnershipRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12)\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\"H\n\x18ReleaseOwnershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"\xa6\x01\n\x10\x46orkAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x17\n\x0fsource_agent_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\x04\x12#\n\x06labels\x18\x05 \x03(\x0b\x32\x13.raftstate.v1.Label\"e\n\x11\x46orkAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"a\n\x10HaltAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"e\n\x11HaltAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"S\n\x12ResumeAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"g\n\x13ResumeAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"I\n\nFenceQuery\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12)\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\"=\n\x11\x43heckFenceRequest\x12(\n\x06\x66\x65nces\x18\x01 \x03(\x0b\x32\x18.raftstate.v1.FenceQuery\"S\n\x12\x43heckFenceResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x0f\n\x07\x63urrent\x18\x02 \x03(\x08*\xb1\x01\n\tLifecycle\x12\x19\n\x15LIFECYCLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIFECYCLE_IDLE\x10\x01\x12\x14\n\x10LIFECYCLE_ACTIVE\x10\x02\x12\x14\n\x10LIFECYCLE_HALTED\x10\x03\x12\x18\n\x14LIFECYCLE_RECOVERING\x10\x04\x12\x18\n\x14LIFECYCLE_VALIDATING\x10\x05\x12\x15\n\x11LIFECYCLE_RETIRED\x10\x06*t\n\x0b\x41\x63quireMode\x12\x1c\n\x18\x41\x43QUIRE_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43QUIRE_MODE_IF_FREE\x10\x01\x12\x15\n\x11\x41\x43QUIRE_MODE_WAIT\x10\x02\x12\x16\n\x12\x41\x43QUIRE_MODE_FORCE\x10\x03\x32\x8e\x08\n\x0c\x41gentService\x12R\n\x0b\x43reateAgent\x12 .raftstate.v1.CreateAgentRequest\x1a!.raftstate.v1.CreateAgentResponse\x12I\n\x08GetAgent\x12\x1d.raftstate.v1.GetAgentRequest\x1a\x1e.raftstate.v1.GetAgentResponse\x12R\n\x0bUpdateAgent\x12 .raftstate.v1.UpdateAgentRequest\x1a!.raftstate.v1.UpdateAgentResponse\x12O\n\nListAgents\x12\x1f.raftstate.v1.ListAgentsRequest\x1a .raftstate.v1.ListAgentsResponse\x12R\n\x0bRetireAgent\x12 .raftstate.v1.RetireAgentRequest\x1a!.raftstate.v1.RetireAgentResponse\x12\x61\n\x10\x41\x63quireOwnership\x12%.raftstate.v1.AcquireOwnershipRequest\x1a&.raftstate.v1.AcquireOwnershipResponse\x12_\n\x0eRenewOwnership\x12#.raftstate.v1.RenewOwnershipRequest\x1a$.raftstate.v1.RenewOwnershipResponse(\x01\x30\x01\x12\x61\n\x10ReleaseOwnership\x12%.raftstate.v1.ReleaseOwnershipRequest\x1a&.raftstate.v1.ReleaseOwnershipResponse\x12L\n\tForkAgent\x12\x1e.raftstate.v1.ForkAgentRequest\x1a\x1f.raftstate.v1.ForkAgentResponse\x12L\n\tHaltAgent\x12\x1e.raftstate.v1.HaltAgentRequest\x1a\x1f.raftstate.v1.HaltAgentResponse\x12R\n\x0bResumeAgent\x12 .raftstate.v1.ResumeAgentRequest\x1a!.raftstate.v1.ResumeAgentResponse\x12O\n\nCheckFence\x12\x1f.raftstate.v1.CheckFenceRequest\x1a .raftstate.v1.CheckFenceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n raftstate/v1/agent_service.proto\x12\x0craftstate.v1\x1a%raftstate/v1/checkpoint_service.proto\x1a\x19raftstate/v1/common.proto\x1a!raftstate/v1/effect_service.proto\x1a raftstate/v1/event_service.proto\x1a\x1craftstate/v1/recording.proto\"\x84\x01\n\tOwnership\x12)\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x04\x12\x18\n\x10touched_revision\x18\x05 \x01(\x04\"L\n\tRetention\x12\x11\n\tkeep_last\x18\x01 \x01(\r\x12\x13\n\x0bkeep_for_ms\x18\x02 \x01(\x04\x12\x17\n\x0fkeep_known_good\x18\x03 \x01(\r\"\xe9\x04\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12#\n\x06labels\x18\x02 \x03(\x0b\x32\x13.raftstate.v1.Label\x12*\n\tlifecycle\x18\x03 \x01(\x0e\x32\x17.raftstate.v1.Lifecycle\x12&\n\x05owner\x18\x04 \x01(\x0b\x32\x17.raftstate.v1.Ownership\x12$\n\x04head\x18\x05 \x01(\x0b\x32\x16.raftstate.v1.StepHead\x12\x30\n\x0cnewest_fence\x18\x06 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\x12\x18\n\x10\x63reated_revision\x18\x07 \x01(\x04\x12\x13\n\x0bhalt_reason\x18\x08 \x01(\t\x12*\n\tretention\x18\t \x01(\x0b\x32\x17.raftstate.v1.Retention\x12\x15\n\rrpo_target_ms\x18\n \x01(\x04\x12\x15\n\rrto_target_ms\x18\x0b \x01(\x04\x12\x10\n\x08prunable\x18\x0c \x01(\x04\x12\x13\n\x0b\x63hunk_space\x18\r \x01(\t\x12\x33\n\x0b\x66orked_from\x18\x0e \x01(\x0b\x32\x1e.raftstate.v1.CheckpointOrigin\x12\x12\n\nknown_good\x18\x0f \x01(\x04\x12\x19\n\x11newest_known_good\x18\x10 \x01(\x04\x12\x18\n\x10spare_known_good\x18\x11 \x01(\x04\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x12 \x01(\x04\x12\x14\n\x0copen_effects\x18\x13 \x01(\r\x12\x13\n\x0brollback_id\x18\x14 \x01(\t\x12\x13\n\x0bincident_id\x18\x15 \x01(\t\"\xdf\x02\n\x0eTakeoverBundle\x12\"\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x13.raftstate.v1.Agent\x12,\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x18.raftstate.v1.Checkpoint\x12#\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x13.raftstate.v1.Event\x12\x13\n\x0bmore_events\x18\x04 \x01(\x08\x12\x11\n\tmore_data\x18\x05 \x01(\x08\x12*\n\x0copen_effects\x18\x06 \x03(\x0b\x32\x14.raftstate.v1.Effect\x12\x14\n\x0cmore_effects\x18\x07 \x01(\x08\x12&\n\nopen_sagas\x18\x08 \x03(\x0b\x32\x12.raftstate.v1.Saga\x12+\n\nrecordings\x18\t \x03(\x0b\x32\x17.raftstate.v1.Recording\x12\x17\n\x0fmore_recordings\x18\n \x01(\x08\"\xd2\x01\n\x12\x43reateAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12#\n\x06labels\x18\x03 \x03(\x0b\x32\x13.raftstate.v1.Label\x12*\n\tretention\x18\x04 \x01(\x0b\x32\x17.raftstate.v1.Retention\x12\x15\n\rrpo_target_ms\x18\x05 \x01(\x04\x12\x15\n\rrto_target_ms\x18\x06 \x01(\x04\"g\n\x13\x43reateAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"e\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x10\n\x08revision\x18\x03 \x01(\x04\"d\n\x10GetAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"\x80\x02\n\x12UpdateAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12#\n\x06labels\x18\x03 \x03(\x0b\x32\x13.raftstate.v1.Label\x12*\n\tretention\x18\x04 \x01(\x0b\x32\x17.raftstate.v1.Retention\x12\x1a\n\rrpo_target_ms\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rrto_target_ms\x18\x06 \x01(\x04H\x01\x88\x01\x01\x42\x10\n\x0e_rpo_target_msB\x10\n\x0e_rto_target_ms\"g\n\x13UpdateAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"\x8c\x01\n\x11ListAgentsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x04\"\x80\x01\n\x12ListAgentsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12#\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x13.raftstate.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"S\n\x12RetireAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"g\n\x13RetireAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"\xb1\x01\n\x17\x41\x63quireOwnershipRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\'\n\x04mode\x18\x03 \x01(\x0e\x32\x19.raftstate.v1.AcquireMode\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x0e\n\x06holder\x18\x05 \x01(\t\x12\x0e\n\x06\x63reate\x18\x06 \x01(\x08\"\xa2\x01\n\x18\x41\x63quireOwnershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12*\n\townership\x18\x02 \x01(\x0b\x32\x17.raftstate.v1.Ownership\x12,\n\x06\x62undle\x18\x03 \x01(\x0b\x32\x1c.raftstate.v1.TakeoverBundle\"c\n\x15RenewOwnershipRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12)\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\x12\r\n\x05nonce\x18\x03 \x01(\x04\"\x85\x01\n\x16RenewOwnershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x0c\n\x04held\x18\x04 \x01(\x08\x12\x0e\n\x06ttl_ms\x18\x05 \x01(\x04\"\x83\x01\n\x17ReleaseOwnershipRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12)\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\"H\n\x18ReleaseOwnershipResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"\xa6\x01\n\x10\x46orkAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x17\n\x0fsource_agent_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\x04\x12#\n\x06labels\x18\x05 \x03(\x0b\x32\x13.raftstate.v1.Label\"e\n\x11\x46orkAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"a\n\x10HaltAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"e\n\x11HaltAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"S\n\x12ResumeAgentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"g\n\x13ResumeAgentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\"\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x13.raftstate.v1.Agent\"I\n\nFenceQuery\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12)\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x1a.raftstate.v1.FencingToken\"=\n\x11\x43heckFenceRequest\x12(\n\x06\x66\x65nces\x18\x01 \x03(\x0b\x32\x18.raftstate.v1.FenceQuery\"S\n\x12\x43heckFenceResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x0f\n\x07\x63urrent\x18\x02 \x03(\x08*\xb1\x01\n\tLifecycle\x12\x19\n\x15LIFECYCLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIFECYCLE_IDLE\x10\x01\x12\x14\n\x10LIFECYCLE_ACTIVE\x10\x02\x12\x14\n\x10LIFECYCLE_HALTED\x10\x03\x12\x18\n\x14LIFECYCLE_RECOVERING\x10\x04\x12\x18\n\x14LIFECYCLE_VALIDATING\x10\x05\x12\x15\n\x11LIFECYCLE_RETIRED\x10\x06*t\n\x0b\x41\x63quireMode\x12\x1c\n\x18\x41\x43QUIRE_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43QUIRE_MODE_IF_FREE\x10\x01\x12\x15\n\x11\x41\x43QUIRE_MODE_WAIT\x10\x02\x12\x16\n\x12\x41\x43QUIRE_MODE_FORCE\x10\x03\x32\x8e\x08\n\x0c\x41gentService\x12R\n\x0b\x43reateAgent\x12 .raftstate.v1.CreateAgentRequest\x1a!.raftstate.v1.CreateAgentResponse\x12I\n\x08GetAgent\x12\x1d.raftstate.v1.GetAgentRequest\x1a\x1e.raftstate.v1.GetAgentResponse\x12R\n\x0bUpdateAgent\x12 .raftstate.v1.UpdateAgentRequest\x1a!.raftstate.v1.UpdateAgentResponse\x12O\n\nListAgents\x12\x1f.raftstate.v1.ListAgentsRequest\x1a .raftstate.v1.ListAgentsResponse\x12R\n\x0bRetireAgent\x12 .raftstate.v1.RetireAgentRequest\x1a!.raftstate.v1.RetireAgentResponse\x12\x61\n\x10\x41\x63quireOwnership\x12%.raftstate.v1.AcquireOwnershipRequest\x1a&.raftstate.v1.AcquireOwnershipResponse\x12_\n\x0eRenewOwnership\x12#.raftstate.v1.RenewOwnershipRequest\x1a$.raftstate.v1.RenewOwnershipResponse(\x01\x30\x01\x12\x61\n\x10ReleaseOwnership\x12%.raftstate.v1.ReleaseOwnershipRequest\x1a&.raftstate.v1.ReleaseOwnershipResponse\x12L\n\tForkAgent\x12\x1e.raftstate.v1.ForkAgentRequest\x1a\x1f.raftstate.v1.ForkAgentResponse\x12L\n\tHaltAgent\x12\x1e.raftstate.v1.HaltAgentRequest\x1a\x1f.raftstate.v1.HaltAgentResponse\x12R\n\x0bResumeAgent\x12 .raftstate.v1.ResumeAgentRequest\x1a!.raftstate.v1.ResumeAgentResponse\x12O\n\nCheckFence\x12\x1f.raftstate.v1.CheckFenceRequest\x1a .raftstate.v1.CheckFenceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftstate.v1.agent_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LIFECYCLE']._serialized_start=4109
-  _globals['_LIFECYCLE']._serialized_end=4286
-  _globals['_ACQUIREMODE']._serialized_start=4288
-  _globals['_ACQUIREMODE']._serialized_end=4404
-  _globals['_OWNERSHIP']._serialized_start=151
-  _globals['_OWNERSHIP']._serialized_end=283
-  _globals['_RETENTION']._serialized_start=285
-  _globals['_RETENTION']._serialized_end=361
-  _globals['_AGENT']._serialized_start=364
-  _globals['_AGENT']._serialized_end=900
-  _globals['_TAKEOVERBUNDLE']._serialized_start=903
-  _globals['_TAKEOVERBUNDLE']._serialized_end=1078
-  _globals['_CREATEAGENTREQUEST']._serialized_start=1081
-  _globals['_CREATEAGENTREQUEST']._serialized_end=1291
-  _globals['_CREATEAGENTRESPONSE']._serialized_start=1293
-  _globals['_CREATEAGENTRESPONSE']._serialized_end=1396
-  _globals['_GETAGENTREQUEST']._serialized_start=1398
-  _globals['_GETAGENTREQUEST']._serialized_end=1499
-  _globals['_GETAGENTRESPONSE']._serialized_start=1501
-  _globals['_GETAGENTRESPONSE']._serialized_end=1601
-  _globals['_UPDATEAGENTREQUEST']._serialized_start=1604
-  _globals['_UPDATEAGENTREQUEST']._serialized_end=1860
-  _globals['_UPDATEAGENTRESPONSE']._serialized_start=1862
-  _globals['_UPDATEAGENTRESPONSE']._serialized_end=1965
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1968
-  _globals['_LISTAGENTSREQUEST']._serialized_end=2108
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=2111
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=2239
-  _globals['_RETIREAGENTREQUEST']._serialized_start=2241
-  _globals['_RETIREAGENTREQUEST']._serialized_end=2324
-  _globals['_RETIREAGENTRESPONSE']._serialized_start=2326
-  _globals['_RETIREAGENTRESPONSE']._serialized_end=2429
-  _globals['_ACQUIREOWNERSHIPREQUEST']._serialized_start=2432
-  _globals['_ACQUIREOWNERSHIPREQUEST']._serialized_end=2609
-  _globals['_ACQUIREOWNERSHIPRESPONSE']._serialized_start=2612
-  _globals['_ACQUIREOWNERSHIPRESPONSE']._serialized_end=2774
-  _globals['_RENEWOWNERSHIPREQUEST']._serialized_start=2776
-  _globals['_RENEWOWNERSHIPREQUEST']._serialized_end=2875
-  _globals['_RENEWOWNERSHIPRESPONSE']._serialized_start=2878
-  _globals['_RENEWOWNERSHIPRESPONSE']._serialized_end=3011
-  _globals['_RELEASEOWNERSHIPREQUEST']._serialized_start=3014
-  _globals['_RELEASEOWNERSHIPREQUEST']._serialized_end=3145
-  _globals['_RELEASEOWNERSHIPRESPONSE']._serialized_start=3147
-  _globals['_RELEASEOWNERSHIPRESPONSE']._serialized_end=3219
-  _globals['_FORKAGENTREQUEST']._serialized_start=3222
-  _globals['_FORKAGENTREQUEST']._serialized_end=3388
-  _globals['_FORKAGENTRESPONSE']._serialized_start=3390
-  _globals['_FORKAGENTRESPONSE']._serialized_end=3491
-  _globals['_HALTAGENTREQUEST']._serialized_start=3493
-  _globals['_HALTAGENTREQUEST']._serialized_end=3590
-  _globals['_HALTAGENTRESPONSE']._serialized_start=3592
-  _globals['_HALTAGENTRESPONSE']._serialized_end=3693
-  _globals['_RESUMEAGENTREQUEST']._serialized_start=3695
-  _globals['_RESUMEAGENTREQUEST']._serialized_end=3778
-  _globals['_RESUMEAGENTRESPONSE']._serialized_start=3780
-  _globals['_RESUMEAGENTRESPONSE']._serialized_end=3883
-  _globals['_FENCEQUERY']._serialized_start=3885
-  _globals['_FENCEQUERY']._serialized_end=3958
-  _globals['_CHECKFENCEREQUEST']._serialized_start=3960
-  _globals['_CHECKFENCEREQUEST']._serialized_end=4021
-  _globals['_CHECKFENCERESPONSE']._serialized_start=4023
-  _globals['_CHECKFENCERESPONSE']._serialized_end=4106
-  _globals['_AGENTSERVICE']._serialized_start=4407
-  _globals['_AGENTSERVICE']._serialized_end=5445
+  _globals['_LIFECYCLE']._serialized_start=4431
+  _globals['_LIFECYCLE']._serialized_end=4608
+  _globals['_ACQUIREMODE']._serialized_start=4610
+  _globals['_ACQUIREMODE']._serialized_end=4726
+  _globals['_OWNERSHIP']._serialized_start=216
+  _globals['_OWNERSHIP']._serialized_end=348
+  _globals['_RETENTION']._serialized_start=350
+  _globals['_RETENTION']._serialized_end=426
+  _globals['_AGENT']._serialized_start=429
+  _globals['_AGENT']._serialized_end=1046
+  _globals['_TAKEOVERBUNDLE']._serialized_start=1049
+  _globals['_TAKEOVERBUNDLE']._serialized_end=1400
+  _globals['_CREATEAGENTREQUEST']._serialized_start=1403
+  _globals['_CREATEAGENTREQUEST']._serialized_end=1613
+  _globals['_CREATEAGENTRESPONSE']._serialized_start=1615
+  _globals['_CREATEAGENTRESPONSE']._serialized_end=1718
+  _globals['_GETAGENTREQUEST']._serialized_start=1720
+  _globals['_GETAGENTREQUEST']._serialized_end=1821
+  _globals['_GETAGENTRESPONSE']._serialized_start=1823
+  _globals['_GETAGENTRESPONSE']._serialized_end=1923
+  _globals['_UPDATEAGENTREQUEST']._serialized_start=1926
+  _globals['_UPDATEAGENTREQUEST']._serialized_end=2182
+  _globals['_UPDATEAGENTRESPONSE']._serialized_start=2184
+  _globals['_UPDATEAGENTRESPONSE']._serialized_end=2287
+  _globals['_LISTAGENTSREQUEST']._serialized_start=2290
+  _globals['_LISTAGENTSREQUEST']._serialized_end=2430
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=2433
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=2561
+  _globals['_RETIREAGENTREQUEST']._serialized_start=2563
+  _globals['_RETIREAGENTREQUEST']._serialized_end=2646
+  _globals['_RETIREAGENTRESPONSE']._serialized_start=2648
+  _globals['_RETIREAGENTRESPONSE']._serialized_end=2751
+  _globals['_ACQUIREOWNERSHIPREQUEST']._serialized_start=2754
+  _globals['_ACQUIREOWNERSHIPREQUEST']._serialized_end=2931
+  _globals['_ACQUIREOWNERSHIPRESPONSE']._serialized_start=2934
+  _globals['_ACQUIREOWNERSHIPRESPONSE']._serialized_end=3096
+  _globals['_RENEWOWNERSHIPREQUEST']._serialized_start=3098
+  _globals['_RENEWOWNERSHIPREQUEST']._serialized_end=3197
+  _globals['_RENEWOWNERSHIPRESPONSE']._serialized_start=3200
+  _globals['_RENEWOWNERSHIPRESPONSE']._serialized_end=3333
+  _globals['_RELEASEOWNERSHIPREQUEST']._serialized_start=3336
+  _globals['_RELEASEOWNERSHIPREQUEST']._serialized_end=3467
+  _globals['_RELEASEOWNERSHIPRESPONSE']._serialized_start=3469
+  _globals['_RELEASEOWNERSHIPRESPONSE']._serialized_end=3541
+  _globals['_FORKAGENTREQUEST']._serialized_start=3544
+  _globals['_FORKAGENTREQUEST']._serialized_end=3710
+  _globals['_FORKAGENTRESPONSE']._serialized_start=3712
+  _globals['_FORKAGENTRESPONSE']._serialized_end=3813
+  _globals['_HALTAGENTREQUEST']._serialized_start=3815
+  _globals['_HALTAGENTREQUEST']._serialized_end=3912
+  _globals['_HALTAGENTRESPONSE']._serialized_start=3914
+  _globals['_HALTAGENTRESPONSE']._serialized_end=4015
+  _globals['_RESUMEAGENTREQUEST']._serialized_start=4017
+  _globals['_RESUMEAGENTREQUEST']._serialized_end=4100
+  _globals['_RESUMEAGENTRESPONSE']._serialized_start=4102
+  _globals['_RESUMEAGENTRESPONSE']._serialized_end=4205
+  _globals['_FENCEQUERY']._serialized_start=4207
+  _globals['_FENCEQUERY']._serialized_end=4280
+  _globals['_CHECKFENCEREQUEST']._serialized_start=4282
+  _globals['_CHECKFENCEREQUEST']._serialized_end=4343
+  _globals['_CHECKFENCERESPONSE']._serialized_start=4345
+  _globals['_CHECKFENCERESPONSE']._serialized_end=4428
+  _globals['_AGENTSERVICE']._serialized_start=4729
+  _globals['_AGENTSERVICE']._serialized_end=5767
 # @@protoc_insertion_point(module_scope)

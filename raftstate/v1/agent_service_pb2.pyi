@@ -1,6 +1,8 @@
 from raftstate.v1 import checkpoint_service_pb2 as _checkpoint_service_pb2
 from raftstate.v1 import common_pb2 as _common_pb2
+from raftstate.v1 import effect_service_pb2 as _effect_service_pb2
 from raftstate.v1 import event_service_pb2 as _event_service_pb2
+from raftstate.v1 import recording_pb2 as _recording_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -63,7 +65,7 @@ class Retention(_message.Message):
     def __init__(self, keep_last: _Optional[int] = ..., keep_for_ms: _Optional[int] = ..., keep_known_good: _Optional[int] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason", "retention", "rpo_target_ms", "rto_target_ms", "prunable", "chunk_space", "forked_from", "known_good", "newest_known_good", "spare_known_good")
+    __slots__ = ("agent_id", "labels", "lifecycle", "owner", "head", "newest_fence", "created_revision", "halt_reason", "retention", "rpo_target_ms", "rto_target_ms", "prunable", "chunk_space", "forked_from", "known_good", "newest_known_good", "spare_known_good", "effects", "open_effects", "rollback_id", "incident_id")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,10 @@ class Agent(_message.Message):
     KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
     NEWEST_KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
     SPARE_KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
+    EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_ID_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_ID_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
     lifecycle: Lifecycle
@@ -98,21 +104,35 @@ class Agent(_message.Message):
     known_good: int
     newest_known_good: int
     spare_known_good: int
-    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ..., spare_known_good: _Optional[int] = ...) -> None: ...
+    effects: int
+    open_effects: int
+    rollback_id: str
+    incident_id: str
+    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ..., spare_known_good: _Optional[int] = ..., effects: _Optional[int] = ..., open_effects: _Optional[int] = ..., rollback_id: _Optional[str] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class TakeoverBundle(_message.Message):
-    __slots__ = ("agent", "checkpoint", "events", "more_events", "more_data")
+    __slots__ = ("agent", "checkpoint", "events", "more_events", "more_data", "open_effects", "more_effects", "open_sagas", "recordings", "more_recordings")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     MORE_EVENTS_FIELD_NUMBER: _ClassVar[int]
     MORE_DATA_FIELD_NUMBER: _ClassVar[int]
+    OPEN_EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    MORE_EFFECTS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SAGAS_FIELD_NUMBER: _ClassVar[int]
+    RECORDINGS_FIELD_NUMBER: _ClassVar[int]
+    MORE_RECORDINGS_FIELD_NUMBER: _ClassVar[int]
     agent: Agent
     checkpoint: _checkpoint_service_pb2.Checkpoint
     events: _containers.RepeatedCompositeFieldContainer[_event_service_pb2.Event]
     more_events: bool
     more_data: bool
-    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ..., more_data: _Optional[bool] = ...) -> None: ...
+    open_effects: _containers.RepeatedCompositeFieldContainer[_effect_service_pb2.Effect]
+    more_effects: bool
+    open_sagas: _containers.RepeatedCompositeFieldContainer[_effect_service_pb2.Saga]
+    recordings: _containers.RepeatedCompositeFieldContainer[_recording_pb2.Recording]
+    more_recordings: bool
+    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ..., more_data: _Optional[bool] = ..., open_effects: _Optional[_Iterable[_Union[_effect_service_pb2.Effect, _Mapping]]] = ..., more_effects: _Optional[bool] = ..., open_sagas: _Optional[_Iterable[_Union[_effect_service_pb2.Saga, _Mapping]]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.Recording, _Mapping]]] = ..., more_recordings: _Optional[bool] = ...) -> None: ...
 
 class CreateAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "labels", "retention", "rpo_target_ms", "rto_target_ms")

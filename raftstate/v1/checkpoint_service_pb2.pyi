@@ -72,7 +72,7 @@ class CheckpointOrigin(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., step: _Optional[int] = ..., event_seq: _Optional[int] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("agent_id", "checkpoint_id", "step", "event_seq", "revision", "log_time_ms", "content_type", "labels", "size_bytes", "content_hash", "data", "base_checkpoint_id", "chain_length", "tags", "pinned", "known_good", "validations", "chunk_count", "origin", "dependents", "groups")
+    __slots__ = ("agent_id", "checkpoint_id", "step", "event_seq", "revision", "log_time_ms", "content_type", "labels", "size_bytes", "content_hash", "data", "base_checkpoint_id", "chain_length", "tags", "pinned", "known_good", "validations", "chunk_count", "origin", "dependents", "groups", "restored_from", "rollback_id")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,8 @@ class Checkpoint(_message.Message):
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     DEPENDENTS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    RESTORED_FROM_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_ID_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     checkpoint_id: int
     step: int
@@ -115,7 +117,9 @@ class Checkpoint(_message.Message):
     origin: CheckpointOrigin
     dependents: int
     groups: int
-    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., step: _Optional[int] = ..., event_seq: _Optional[int] = ..., revision: _Optional[int] = ..., log_time_ms: _Optional[int] = ..., content_type: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., content_hash: _Optional[bytes] = ..., data: _Optional[bytes] = ..., base_checkpoint_id: _Optional[int] = ..., chain_length: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ..., known_good: _Optional[bool] = ..., validations: _Optional[_Iterable[_Union[Validation, _Mapping]]] = ..., chunk_count: _Optional[int] = ..., origin: _Optional[_Union[CheckpointOrigin, _Mapping]] = ..., dependents: _Optional[int] = ..., groups: _Optional[int] = ...) -> None: ...
+    restored_from: int
+    rollback_id: str
+    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., step: _Optional[int] = ..., event_seq: _Optional[int] = ..., revision: _Optional[int] = ..., log_time_ms: _Optional[int] = ..., content_type: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., content_hash: _Optional[bytes] = ..., data: _Optional[bytes] = ..., base_checkpoint_id: _Optional[int] = ..., chain_length: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ..., known_good: _Optional[bool] = ..., validations: _Optional[_Iterable[_Union[Validation, _Mapping]]] = ..., chunk_count: _Optional[int] = ..., origin: _Optional[_Union[CheckpointOrigin, _Mapping]] = ..., dependents: _Optional[int] = ..., groups: _Optional[int] = ..., restored_from: _Optional[int] = ..., rollback_id: _Optional[str] = ...) -> None: ...
 
 class PutCheckpointRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence", "expected_step", "checkpoint")

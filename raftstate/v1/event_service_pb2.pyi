@@ -22,23 +22,25 @@ EXPECTED_EXISTS: Expected
 EXPECTED_EXACT: Expected
 
 class NewEvent(_message.Message):
-    __slots__ = ("type", "content_type", "data", "causation_id", "correlation_id", "event_id")
+    __slots__ = ("type", "content_type", "data", "causation_id", "correlation_id", "event_id", "state_hash")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     CAUSATION_ID_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
     type: str
     content_type: str
     data: bytes
     causation_id: str
     correlation_id: str
     event_id: str
-    def __init__(self, type: _Optional[str] = ..., content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., causation_id: _Optional[str] = ..., correlation_id: _Optional[str] = ..., event_id: _Optional[str] = ...) -> None: ...
+    state_hash: bytes
+    def __init__(self, type: _Optional[str] = ..., content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., causation_id: _Optional[str] = ..., correlation_id: _Optional[str] = ..., event_id: _Optional[str] = ..., state_hash: _Optional[bytes] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("stream_id", "seq", "position", "revision", "step", "type", "content_type", "data", "causation_id", "correlation_id", "log_time_ms", "hash", "event_id")
+    __slots__ = ("stream_id", "seq", "position", "revision", "step", "type", "content_type", "data", "causation_id", "correlation_id", "log_time_ms", "hash", "event_id", "state_hash", "undone_by")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +54,8 @@ class Event(_message.Message):
     LOG_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_BY_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
     seq: int
     position: int
@@ -65,7 +69,9 @@ class Event(_message.Message):
     log_time_ms: int
     hash: bytes
     event_id: str
-    def __init__(self, stream_id: _Optional[str] = ..., seq: _Optional[int] = ..., position: _Optional[int] = ..., revision: _Optional[int] = ..., step: _Optional[int] = ..., type: _Optional[str] = ..., content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., causation_id: _Optional[str] = ..., correlation_id: _Optional[str] = ..., log_time_ms: _Optional[int] = ..., hash: _Optional[bytes] = ..., event_id: _Optional[str] = ...) -> None: ...
+    state_hash: bytes
+    undone_by: str
+    def __init__(self, stream_id: _Optional[str] = ..., seq: _Optional[int] = ..., position: _Optional[int] = ..., revision: _Optional[int] = ..., step: _Optional[int] = ..., type: _Optional[str] = ..., content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., causation_id: _Optional[str] = ..., correlation_id: _Optional[str] = ..., log_time_ms: _Optional[int] = ..., hash: _Optional[bytes] = ..., event_id: _Optional[str] = ..., state_hash: _Optional[bytes] = ..., undone_by: _Optional[str] = ...) -> None: ...
 
 class StreamAppend(_message.Message):
     __slots__ = ("stream_id", "expected", "expected_seq", "events", "fence")

@@ -25,23 +25,57 @@ _sym_db = _symbol_database.Default()
 from raftstate.v1 import common_pb2 as raftstate_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#raftstate/v1/recovery_service.proto\x12\x0craftstate.v1\x1a\x19raftstate/v1/common.proto\"V\n\tValidator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61gent_prefix\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\"{\n\x13PutValidatorRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x61gent_prefix\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"D\n\x14PutValidatorResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"\x80\x01\n\x15ListValidatorsRequest\x12.\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x8c\x01\n\x16ListValidatorsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12+\n\nvalidators\x18\x02 \x03(\x0b\x32\x17.raftstate.v1.Validator\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xc5\x01\n\x0fRecoveryService\x12U\n\x0cPutValidator\x12!.raftstate.v1.PutValidatorRequest\x1a\".raftstate.v1.PutValidatorResponse\x12[\n\x0eListValidators\x12#.raftstate.v1.ListValidatorsRequest\x1a$.raftstate.v1.ListValidatorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#raftstate/v1/recovery_service.proto\x12\x0craftstate.v1\x1a\x19raftstate/v1/common.proto\"5\n\x08\x45vidence\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03ref\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"O\n\x0cIncidentNote\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0blog_time_ms\x18\x04 \x01(\x04\"\xb4\x04\n\x08Incident\x12\x13\n\x0bincident_id\x18\x01 \x01(\t\x12&\n\x07symptom\x18\x02 \x01(\x0e\x32\x15.raftstate.v1.Symptom\x12\x34\n\x0e\x63lassification\x18\x03 \x01(\x0e\x32\x1c.raftstate.v1.Classification\x12\x11\n\tagent_ids\x18\x04 \x03(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12(\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x16.raftstate.v1.Evidence\x12)\n\x05notes\x18\x07 \x03(\x0b\x32\x1a.raftstate.v1.IncidentNote\x12\x13\n\x0brollback_id\x18\x08 \x01(\t\x12\x0f\n\x07saga_id\x18\t \x01(\t\x12\x0f\n\x07\x62reaker\x18\n \x01(\t\x12\x13\n\x0b\x64\x65tected_ms\x18\x0b \x01(\x04\x12\x11\n\tfenced_ms\x18\x0c \x01(\x04\x12\x13\n\x0brestored_ms\x18\r \x01(\x04\x12\x16\n\x0e\x63ompensated_ms\x18\x0e \x01(\x04\x12\x14\n\x0cvalidated_ms\x18\x0f \x01(\x04\x12\x12\n\nresumed_ms\x18\x10 \x01(\x04\x12\x13\n\x0bresolved_ms\x18\x11 \x01(\x04\x12\x17\n\x0fopened_revision\x18\x12 \x01(\x04\x12\x19\n\x11resolved_revision\x18\x13 \x01(\x04\x12\x0c\n\x04open\x18\x14 \x01(\x08\x12\x12\n\nresolution\x18\x15 \x01(\t\x12\x1b\n\x13opened_wall_time_ms\x18\x16 \x01(\x04\"\xcf\x01\n\x17ReportValidationRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x11\n\tvalidator\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ontent_hash\x18\x05 \x01(\x0c\x12\x13\n\x0brollback_id\x18\x06 \x01(\t\x12\x0e\n\x06passed\x18\x07 \x01(\x08\x12\x10\n\x08\x65vidence\x18\x08 \x01(\t\"q\n\x18ReportValidationResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x12\n\nknown_good\x18\x02 \x01(\x08\x12\x13\n\x0bincident_id\x18\x03 \x01(\t\"\xef\x01\n\x14ReportSymptomRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12&\n\x07symptom\x18\x02 \x01(\x0e\x32\x15.raftstate.v1.Symptom\x12\x34\n\x0e\x63lassification\x18\x03 \x01(\x0e\x32\x1c.raftstate.v1.Classification\x12\x11\n\tagent_ids\x18\x04 \x03(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12(\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x16.raftstate.v1.Evidence\"Z\n\x15ReportSymptomResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12\x13\n\x0bincident_id\x18\x02 \x01(\t\"k\n\x12GetIncidentRequest\x12\x13\n\x0bincident_id\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x10\n\x08revision\x18\x03 \x01(\x04\"m\n\x13GetIncidentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12(\n\x08incident\x18\x02 \x01(\x0b\x32\x16.raftstate.v1.Incident\"\xa4\x01\n\x14ListIncidentsRequest\x12\x11\n\tonly_open\x18\x01 \x01(\x08\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12.\n\x0b\x63onsistency\x18\x03 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"\x89\x01\n\x15ListIncidentsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12)\n\tincidents\x18\x02 \x03(\x0b\x32\x16.raftstate.v1.Incident\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xab\x01\n\x17\x41nnotateIncidentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x13\n\x0bincident_id\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x34\n\x0e\x63lassification\x18\x05 \x01(\x0e\x32\x1c.raftstate.v1.Classification\"H\n\x18\x41nnotateIncidentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"n\n\x16ResolveIncidentRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x13\n\x0bincident_id\x18\x02 \x01(\t\x12\x12\n\nresolution\x18\x03 \x01(\t\"G\n\x17ResolveIncidentResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"u\n\tValidator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61gent_prefix\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x1d\n\x15required_in_rollbacks\x18\x05 \x01(\x08\"\x9a\x01\n\x13PutValidatorRequest\x12+\n\nrequest_id\x18\x01 \x01(\x0b\x32\x17.raftstate.v1.RequestId\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x61gent_prefix\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x1d\n\x15required_in_rollbacks\x18\x05 \x01(\x08\"D\n\x14PutValidatorResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\"\x80\x01\n\x15ListValidatorsRequest\x12.\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x19.raftstate.v1.Consistency\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x8c\x01\n\x16ListValidatorsResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12+\n\nvalidators\x18\x02 \x03(\x0b\x32\x17.raftstate.v1.Validator\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t*\xeb\x01\n\x07Symptom\x12\x17\n\x13SYMPTOM_UNSPECIFIED\x10\x00\x12\x1a\n\x16SYMPTOM_OWNERSHIP_LOST\x10\x01\x12\x1b\n\x17SYMPTOM_BREAKER_TRIPPED\x10\x02\x12\x1d\n\x19SYMPTOM_VALIDATION_FAILED\x10\x03\x12\x14\n\x10SYMPTOM_DIVERGED\x10\x04\x12\x11\n\rSYMPTOM_STUCK\x10\x05\x12\x14\n\x10SYMPTOM_REPORTED\x10\x06\x12\x14\n\x10SYMPTOM_ROLLBACK\x10\x07\x12\x1a\n\x16SYMPTOM_EFFECT_UNKNOWN\x10\x08*\x8b\x04\n\x0e\x43lassification\x12\x1e\n\x1a\x43LASSIFICATION_UNSPECIFIED\x10\x00\x12!\n\x1d\x43LASSIFICATION_TRANSIENT_TOOL\x10\x01\x12!\n\x1d\x43LASSIFICATION_PERMANENT_TOOL\x10\x02\x12\x1d\n\x19\x43LASSIFICATION_RATE_LIMIT\x10\x03\x12\x1d\n\x19\x43LASSIFICATION_BAD_OUTPUT\x10\x04\x12#\n\x1f\x43LASSIFICATION_STATE_CORRUPTION\x10\x05\x12!\n\x1d\x43LASSIFICATION_NONDETERMINISM\x10\x06\x12\x1d\n\x19\x43LASSIFICATION_OWNER_LOST\x10\x07\x12&\n\"CLASSIFICATION_SPLIT_OWNER_ATTEMPT\x10\x08\x12%\n!CLASSIFICATION_RESOURCE_EXHAUSTED\x10\t\x12\x1f\n\x1b\x43LASSIFICATION_POISON_INPUT\x10\n\x12\"\n\x1e\x43LASSIFICATION_DEPENDENCY_OPEN\x10\x0b\x12!\n\x1d\x43LASSIFICATION_STORE_DEGRADED\x10\x0c\x12\x1b\n\x17\x43LASSIFICATION_OPERATOR\x10\r\x12\x1a\n\x16\x43LASSIFICATION_UNKNOWN\x10\x0e\x32\xf3\x05\n\x0fRecoveryService\x12U\n\x0cPutValidator\x12!.raftstate.v1.PutValidatorRequest\x1a\".raftstate.v1.PutValidatorResponse\x12[\n\x0eListValidators\x12#.raftstate.v1.ListValidatorsRequest\x1a$.raftstate.v1.ListValidatorsResponse\x12\x61\n\x10ReportValidation\x12%.raftstate.v1.ReportValidationRequest\x1a&.raftstate.v1.ReportValidationResponse\x12X\n\rReportSymptom\x12\".raftstate.v1.ReportSymptomRequest\x1a#.raftstate.v1.ReportSymptomResponse\x12R\n\x0bGetIncident\x12 .raftstate.v1.GetIncidentRequest\x1a!.raftstate.v1.GetIncidentResponse\x12X\n\rListIncidents\x12\".raftstate.v1.ListIncidentsRequest\x1a#.raftstate.v1.ListIncidentsResponse\x12\x61\n\x10\x41nnotateIncident\x12%.raftstate.v1.AnnotateIncidentRequest\x1a&.raftstate.v1.AnnotateIncidentResponse\x12^\n\x0fResolveIncident\x12$.raftstate.v1.ResolveIncidentRequest\x1a%.raftstate.v1.ResolveIncidentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftstate.v1.recovery_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VALIDATOR']._serialized_start=80
-  _globals['_VALIDATOR']._serialized_end=166
-  _globals['_PUTVALIDATORREQUEST']._serialized_start=168
-  _globals['_PUTVALIDATORREQUEST']._serialized_end=291
-  _globals['_PUTVALIDATORRESPONSE']._serialized_start=293
-  _globals['_PUTVALIDATORRESPONSE']._serialized_end=361
-  _globals['_LISTVALIDATORSREQUEST']._serialized_start=364
-  _globals['_LISTVALIDATORSREQUEST']._serialized_end=492
-  _globals['_LISTVALIDATORSRESPONSE']._serialized_start=495
-  _globals['_LISTVALIDATORSRESPONSE']._serialized_end=635
-  _globals['_RECOVERYSERVICE']._serialized_start=638
-  _globals['_RECOVERYSERVICE']._serialized_end=835
+  _globals['_SYMPTOM']._serialized_start=3023
+  _globals['_SYMPTOM']._serialized_end=3258
+  _globals['_CLASSIFICATION']._serialized_start=3261
+  _globals['_CLASSIFICATION']._serialized_end=3784
+  _globals['_EVIDENCE']._serialized_start=80
+  _globals['_EVIDENCE']._serialized_end=133
+  _globals['_INCIDENTNOTE']._serialized_start=135
+  _globals['_INCIDENTNOTE']._serialized_end=214
+  _globals['_INCIDENT']._serialized_start=217
+  _globals['_INCIDENT']._serialized_end=781
+  _globals['_REPORTVALIDATIONREQUEST']._serialized_start=784
+  _globals['_REPORTVALIDATIONREQUEST']._serialized_end=991
+  _globals['_REPORTVALIDATIONRESPONSE']._serialized_start=993
+  _globals['_REPORTVALIDATIONRESPONSE']._serialized_end=1106
+  _globals['_REPORTSYMPTOMREQUEST']._serialized_start=1109
+  _globals['_REPORTSYMPTOMREQUEST']._serialized_end=1348
+  _globals['_REPORTSYMPTOMRESPONSE']._serialized_start=1350
+  _globals['_REPORTSYMPTOMRESPONSE']._serialized_end=1440
+  _globals['_GETINCIDENTREQUEST']._serialized_start=1442
+  _globals['_GETINCIDENTREQUEST']._serialized_end=1549
+  _globals['_GETINCIDENTRESPONSE']._serialized_start=1551
+  _globals['_GETINCIDENTRESPONSE']._serialized_end=1660
+  _globals['_LISTINCIDENTSREQUEST']._serialized_start=1663
+  _globals['_LISTINCIDENTSREQUEST']._serialized_end=1827
+  _globals['_LISTINCIDENTSRESPONSE']._serialized_start=1830
+  _globals['_LISTINCIDENTSRESPONSE']._serialized_end=1967
+  _globals['_ANNOTATEINCIDENTREQUEST']._serialized_start=1970
+  _globals['_ANNOTATEINCIDENTREQUEST']._serialized_end=2141
+  _globals['_ANNOTATEINCIDENTRESPONSE']._serialized_start=2143
+  _globals['_ANNOTATEINCIDENTRESPONSE']._serialized_end=2215
+  _globals['_RESOLVEINCIDENTREQUEST']._serialized_start=2217
+  _globals['_RESOLVEINCIDENTREQUEST']._serialized_end=2327
+  _globals['_RESOLVEINCIDENTRESPONSE']._serialized_start=2329
+  _globals['_RESOLVEINCIDENTRESPONSE']._serialized_end=2400
+  _globals['_VALIDATOR']._serialized_start=2402
+  _globals['_VALIDATOR']._serialized_end=2519
+  _globals['_PUTVALIDATORREQUEST']._serialized_start=2522
+  _globals['_PUTVALIDATORREQUEST']._serialized_end=2676
+  _globals['_PUTVALIDATORRESPONSE']._serialized_start=2678
+  _globals['_PUTVALIDATORRESPONSE']._serialized_end=2746
+  _globals['_LISTVALIDATORSREQUEST']._serialized_start=2749
+  _globals['_LISTVALIDATORSREQUEST']._serialized_end=2877
+  _globals['_LISTVALIDATORSRESPONSE']._serialized_start=2880
+  _globals['_LISTVALIDATORSRESPONSE']._serialized_end=3020
+  _globals['_RECOVERYSERVICE']._serialized_start=3787
+  _globals['_RECOVERYSERVICE']._serialized_end=4542
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,36 @@ class RecoveryServiceStub:
                 request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ListValidatorsRequest.SerializeToString,
                 response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ListValidatorsResponse.FromString,
                 _registered_method=True)
+        self.ReportValidation = channel.unary_unary(
+                '/raftstate.v1.RecoveryService/ReportValidation',
+                request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportValidationRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportValidationResponse.FromString,
+                _registered_method=True)
+        self.ReportSymptom = channel.unary_unary(
+                '/raftstate.v1.RecoveryService/ReportSymptom',
+                request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportSymptomRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportSymptomResponse.FromString,
+                _registered_method=True)
+        self.GetIncident = channel.unary_unary(
+                '/raftstate.v1.RecoveryService/GetIncident',
+                request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.GetIncidentRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.GetIncidentResponse.FromString,
+                _registered_method=True)
+        self.ListIncidents = channel.unary_unary(
+                '/raftstate.v1.RecoveryService/ListIncidents',
+                request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ListIncidentsRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ListIncidentsResponse.FromString,
+                _registered_method=True)
+        self.AnnotateIncident = channel.unary_unary(
+                '/raftstate.v1.RecoveryService/AnnotateIncident',
+                request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.AnnotateIncidentRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.AnnotateIncidentResponse.FromString,
+                _registered_method=True)
+        self.ResolveIncident = channel.unary_unary(
+                '/raftstate.v1.RecoveryService/ResolveIncident',
+                request_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ResolveIncidentRequest.SerializeToString,
+                response_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ResolveIncidentResponse.FromString,
+                _registered_method=True)
 
 
 class RecoveryServiceServicer:
@@ -67,6 +97,59 @@ class RecoveryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportValidation(self, request, context):
+        """ReportValidation says what a validator found: of a checkpoint, as MarkValid; or of the
+        state that a rollback has restored. A no opens an incident, or is noted in the rollback's.
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND, ROLLBACK_NOT_FOUND,
+        VALIDATOR_NOT_FOUND: it is not registered for the agent), FAILED_PRECONDITION (OWNED:
+        the caller's session owns the agent; PLAN_STATE: compensations are open, the rollback has
+        ended, or does not ask that validator), ABORTED (CONFLICT: the checkpoint has other
+        content), RESOURCE_EXHAUSTED (TOO_MANY validators have judged the checkpoint).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportSymptom(self, request, context):
+        """ReportSymptom opens an incident, by a person or a program. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIncident(self, request, context):
+        """GetIncident reads one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIncidents(self, request, context):
+        """ListIncidents reads incidents in order of id, which is that of their opening, all pages
+        at one revision. The oldest resolved ones beyond 10,000 are removed as others are
+        resolved. Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnnotateIncident(self, request, context):
+        """AnnotateIncident adds a note, at most 64 of them. Definite failures: NOT_FOUND
+        (INCIDENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveIncident(self, request, context):
+        """ResolveIncident closes one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND),
+        FAILED_PRECONDITION (PLAN_STATE: it is resolved).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecoveryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +162,36 @@ def add_RecoveryServiceServicer_to_server(servicer, server):
                     servicer.ListValidators,
                     request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ListValidatorsRequest.FromString,
                     response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ListValidatorsResponse.SerializeToString,
+            ),
+            'ReportValidation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportValidation,
+                    request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportValidationRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportValidationResponse.SerializeToString,
+            ),
+            'ReportSymptom': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSymptom,
+                    request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportSymptomRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ReportSymptomResponse.SerializeToString,
+            ),
+            'GetIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIncident,
+                    request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.GetIncidentRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.GetIncidentResponse.SerializeToString,
+            ),
+            'ListIncidents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIncidents,
+                    request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ListIncidentsRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ListIncidentsResponse.SerializeToString,
+            ),
+            'AnnotateIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnotateIncident,
+                    request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.AnnotateIncidentRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.AnnotateIncidentResponse.SerializeToString,
+            ),
+            'ResolveIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveIncident,
+                    request_deserializer=raftstate_dot_v1_dot_recovery__service__pb2.ResolveIncidentRequest.FromString,
+                    response_serializer=raftstate_dot_v1_dot_recovery__service__pb2.ResolveIncidentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +249,168 @@ class RecoveryService:
             '/raftstate.v1.RecoveryService/ListValidators',
             raftstate_dot_v1_dot_recovery__service__pb2.ListValidatorsRequest.SerializeToString,
             raftstate_dot_v1_dot_recovery__service__pb2.ListValidatorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.RecoveryService/ReportValidation',
+            raftstate_dot_v1_dot_recovery__service__pb2.ReportValidationRequest.SerializeToString,
+            raftstate_dot_v1_dot_recovery__service__pb2.ReportValidationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSymptom(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.RecoveryService/ReportSymptom',
+            raftstate_dot_v1_dot_recovery__service__pb2.ReportSymptomRequest.SerializeToString,
+            raftstate_dot_v1_dot_recovery__service__pb2.ReportSymptomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.RecoveryService/GetIncident',
+            raftstate_dot_v1_dot_recovery__service__pb2.GetIncidentRequest.SerializeToString,
+            raftstate_dot_v1_dot_recovery__service__pb2.GetIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIncidents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.RecoveryService/ListIncidents',
+            raftstate_dot_v1_dot_recovery__service__pb2.ListIncidentsRequest.SerializeToString,
+            raftstate_dot_v1_dot_recovery__service__pb2.ListIncidentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnotateIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.RecoveryService/AnnotateIncident',
+            raftstate_dot_v1_dot_recovery__service__pb2.AnnotateIncidentRequest.SerializeToString,
+            raftstate_dot_v1_dot_recovery__service__pb2.AnnotateIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftstate.v1.RecoveryService/ResolveIncident',
+            raftstate_dot_v1_dot_recovery__service__pb2.ResolveIncidentRequest.SerializeToString,
+            raftstate_dot_v1_dot_recovery__service__pb2.ResolveIncidentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,34 @@ class RecoveryServiceStub:
     """ListValidators reads the validators in order of name, all pages at one revision.
     Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
     """
+    ReportValidation: _grpc.UnaryUnaryMultiCallable[_recovery_service_pb2.ReportValidationRequest, _recovery_service_pb2.ReportValidationResponse]
+    """ReportValidation says what a validator found: of a checkpoint, as MarkValid; or of the
+    state that a rollback has restored. A no opens an incident, or is noted in the rollback's.
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND, ROLLBACK_NOT_FOUND,
+    VALIDATOR_NOT_FOUND: it is not registered for the agent), FAILED_PRECONDITION (OWNED:
+    the caller's session owns the agent; PLAN_STATE: compensations are open, the rollback has
+    ended, or does not ask that validator), ABORTED (CONFLICT: the checkpoint has other
+    content), RESOURCE_EXHAUSTED (TOO_MANY validators have judged the checkpoint).
+    """
+    ReportSymptom: _grpc.UnaryUnaryMultiCallable[_recovery_service_pb2.ReportSymptomRequest, _recovery_service_pb2.ReportSymptomResponse]
+    """ReportSymptom opens an incident, by a person or a program. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND).
+    """
+    GetIncident: _grpc.UnaryUnaryMultiCallable[_recovery_service_pb2.GetIncidentRequest, _recovery_service_pb2.GetIncidentResponse]
+    """GetIncident reads one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND)."""
+    ListIncidents: _grpc.UnaryUnaryMultiCallable[_recovery_service_pb2.ListIncidentsRequest, _recovery_service_pb2.ListIncidentsResponse]
+    """ListIncidents reads incidents in order of id, which is that of their opening, all pages
+    at one revision. The oldest resolved ones beyond 10,000 are removed as others are
+    resolved. Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    AnnotateIncident: _grpc.UnaryUnaryMultiCallable[_recovery_service_pb2.AnnotateIncidentRequest, _recovery_service_pb2.AnnotateIncidentResponse]
+    """AnnotateIncident adds a note, at most 64 of them. Definite failures: NOT_FOUND
+    (INCIDENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY).
+    """
+    ResolveIncident: _grpc.UnaryUnaryMultiCallable[_recovery_service_pb2.ResolveIncidentRequest, _recovery_service_pb2.ResolveIncidentResponse]
+    """ResolveIncident closes one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND),
+    FAILED_PRECONDITION (PLAN_STATE: it is resolved).
+    """
 
 @_typing.type_check_only
 class RecoveryServiceAsyncStub(RecoveryServiceStub):
@@ -54,6 +82,34 @@ class RecoveryServiceAsyncStub(RecoveryServiceStub):
     ListValidators: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.ListValidatorsRequest, _recovery_service_pb2.ListValidatorsResponse]  # type: ignore[assignment]
     """ListValidators reads the validators in order of name, all pages at one revision.
     Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    ReportValidation: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.ReportValidationRequest, _recovery_service_pb2.ReportValidationResponse]  # type: ignore[assignment]
+    """ReportValidation says what a validator found: of a checkpoint, as MarkValid; or of the
+    state that a rollback has restored. A no opens an incident, or is noted in the rollback's.
+    Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND, ROLLBACK_NOT_FOUND,
+    VALIDATOR_NOT_FOUND: it is not registered for the agent), FAILED_PRECONDITION (OWNED:
+    the caller's session owns the agent; PLAN_STATE: compensations are open, the rollback has
+    ended, or does not ask that validator), ABORTED (CONFLICT: the checkpoint has other
+    content), RESOURCE_EXHAUSTED (TOO_MANY validators have judged the checkpoint).
+    """
+    ReportSymptom: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.ReportSymptomRequest, _recovery_service_pb2.ReportSymptomResponse]  # type: ignore[assignment]
+    """ReportSymptom opens an incident, by a person or a program. Definite failures: NOT_FOUND
+    (AGENT_NOT_FOUND).
+    """
+    GetIncident: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.GetIncidentRequest, _recovery_service_pb2.GetIncidentResponse]  # type: ignore[assignment]
+    """GetIncident reads one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND)."""
+    ListIncidents: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.ListIncidentsRequest, _recovery_service_pb2.ListIncidentsResponse]  # type: ignore[assignment]
+    """ListIncidents reads incidents in order of id, which is that of their opening, all pages
+    at one revision. The oldest resolved ones beyond 10,000 are removed as others are
+    resolved. Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+    """
+    AnnotateIncident: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.AnnotateIncidentRequest, _recovery_service_pb2.AnnotateIncidentResponse]  # type: ignore[assignment]
+    """AnnotateIncident adds a note, at most 64 of them. Definite failures: NOT_FOUND
+    (INCIDENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY).
+    """
+    ResolveIncident: _aio.UnaryUnaryMultiCallable[_recovery_service_pb2.ResolveIncidentRequest, _recovery_service_pb2.ResolveIncidentResponse]  # type: ignore[assignment]
+    """ResolveIncident closes one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND),
+    FAILED_PRECONDITION (PLAN_STATE: it is resolved).
     """
 
 class RecoveryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -77,6 +133,70 @@ class RecoveryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recovery_service_pb2.ListValidatorsResponse, _abc.Awaitable[_recovery_service_pb2.ListValidatorsResponse]]:
         """ListValidators reads the validators in order of name, all pages at one revision.
         Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+
+    @_abc_1.abstractmethod
+    def ReportValidation(
+        self,
+        request: _recovery_service_pb2.ReportValidationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recovery_service_pb2.ReportValidationResponse, _abc.Awaitable[_recovery_service_pb2.ReportValidationResponse]]:
+        """ReportValidation says what a validator found: of a checkpoint, as MarkValid; or of the
+        state that a rollback has restored. A no opens an incident, or is noted in the rollback's.
+        Definite failures: NOT_FOUND (AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND, ROLLBACK_NOT_FOUND,
+        VALIDATOR_NOT_FOUND: it is not registered for the agent), FAILED_PRECONDITION (OWNED:
+        the caller's session owns the agent; PLAN_STATE: compensations are open, the rollback has
+        ended, or does not ask that validator), ABORTED (CONFLICT: the checkpoint has other
+        content), RESOURCE_EXHAUSTED (TOO_MANY validators have judged the checkpoint).
+        """
+
+    @_abc_1.abstractmethod
+    def ReportSymptom(
+        self,
+        request: _recovery_service_pb2.ReportSymptomRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recovery_service_pb2.ReportSymptomResponse, _abc.Awaitable[_recovery_service_pb2.ReportSymptomResponse]]:
+        """ReportSymptom opens an incident, by a person or a program. Definite failures: NOT_FOUND
+        (AGENT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def GetIncident(
+        self,
+        request: _recovery_service_pb2.GetIncidentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recovery_service_pb2.GetIncidentResponse, _abc.Awaitable[_recovery_service_pb2.GetIncidentResponse]]:
+        """GetIncident reads one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def ListIncidents(
+        self,
+        request: _recovery_service_pb2.ListIncidentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recovery_service_pb2.ListIncidentsResponse, _abc.Awaitable[_recovery_service_pb2.ListIncidentsResponse]]:
+        """ListIncidents reads incidents in order of id, which is that of their opening, all pages
+        at one revision. The oldest resolved ones beyond 10,000 are removed as others are
+        resolved. Definite failures: INVALID_ARGUMENT, OUT_OF_RANGE (COMPACTED).
+        """
+
+    @_abc_1.abstractmethod
+    def AnnotateIncident(
+        self,
+        request: _recovery_service_pb2.AnnotateIncidentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recovery_service_pb2.AnnotateIncidentResponse, _abc.Awaitable[_recovery_service_pb2.AnnotateIncidentResponse]]:
+        """AnnotateIncident adds a note, at most 64 of them. Definite failures: NOT_FOUND
+        (INCIDENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY).
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveIncident(
+        self,
+        request: _recovery_service_pb2.ResolveIncidentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recovery_service_pb2.ResolveIncidentResponse, _abc.Awaitable[_recovery_service_pb2.ResolveIncidentResponse]]:
+        """ResolveIncident closes one. Definite failures: NOT_FOUND (INCIDENT_NOT_FOUND),
+        FAILED_PRECONDITION (PLAN_STATE: it is resolved).
         """
 
 def add_RecoveryServiceServicer_to_server(servicer: RecoveryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,10 +1,14 @@
 from raftstate.v1 import agent_service_pb2 as _agent_service_pb2
+from raftstate.v1 import breaker_service_pb2 as _breaker_service_pb2
 from raftstate.v1 import checkpoint_service_pb2 as _checkpoint_service_pb2
 from raftstate.v1 import common_pb2 as _common_pb2
+from raftstate.v1 import effect_service_pb2 as _effect_service_pb2
 from raftstate.v1 import event_service_pb2 as _event_service_pb2
 from raftstate.v1 import kv_service_pb2 as _kv_service_pb2
 from raftstate.v1 import lease_service_pb2 as _lease_service_pb2
 from raftstate.v1 import recovery_service_pb2 as _recovery_service_pb2
+from raftstate.v1 import replay_service_pb2 as _replay_service_pb2
+from raftstate.v1 import rollback_service_pb2 as _rollback_service_pb2
 from raftstate.v1 import session_service_pb2 as _session_service_pb2
 from raftstate.v1 import step_service_pb2 as _step_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -47,6 +51,18 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_LEASE_EXISTS: _ClassVar[Reason]
     REASON_COMPACTED: _ClassVar[Reason]
     REASON_FUTURE_REVISION: _ClassVar[Reason]
+    REASON_EFFECT_NOT_FOUND: _ClassVar[Reason]
+    REASON_EFFECT_EXISTS: _ClassVar[Reason]
+    REASON_COMPENSATION_REQUIRED: _ClassVar[Reason]
+    REASON_SAGA_NOT_FOUND: _ClassVar[Reason]
+    REASON_SAGA_EXISTS: _ClassVar[Reason]
+    REASON_ROLLBACK_NOT_FOUND: _ClassVar[Reason]
+    REASON_ROLLBACK_BARRIER: _ClassVar[Reason]
+    REASON_PLAN_NOT_FOUND: _ClassVar[Reason]
+    REASON_PLAN_STATE: _ClassVar[Reason]
+    REASON_BREAKER_NOT_FOUND: _ClassVar[Reason]
+    REASON_BREAKER_OPEN: _ClassVar[Reason]
+    REASON_INCIDENT_NOT_FOUND: _ClassVar[Reason]
 REASON_UNSPECIFIED: Reason
 REASON_AGENT_NOT_FOUND: Reason
 REASON_AGENT_EXISTS: Reason
@@ -76,9 +92,21 @@ REASON_LEASE_NOT_FOUND: Reason
 REASON_LEASE_EXISTS: Reason
 REASON_COMPACTED: Reason
 REASON_FUTURE_REVISION: Reason
+REASON_EFFECT_NOT_FOUND: Reason
+REASON_EFFECT_EXISTS: Reason
+REASON_COMPENSATION_REQUIRED: Reason
+REASON_SAGA_NOT_FOUND: Reason
+REASON_SAGA_EXISTS: Reason
+REASON_ROLLBACK_NOT_FOUND: Reason
+REASON_ROLLBACK_BARRIER: Reason
+REASON_PLAN_NOT_FOUND: Reason
+REASON_PLAN_STATE: Reason
+REASON_BREAKER_NOT_FOUND: Reason
+REASON_BREAKER_OPEN: Reason
+REASON_INCIDENT_NOT_FOUND: Reason
 
 class Command(_message.Message):
-    __slots__ = ("open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "expire_session", "expire_ownership", "expire_lease", "trim_history", "collect_chunks", "sweep", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator")
+    __slots__ = ("open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "expire_session", "expire_ownership", "expire_lease", "trim_history", "collect_chunks", "sweep", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator", "prepare_effect", "dispatch_effect", "complete_effect", "reconcile_effect", "begin_saga", "end_saga", "abort_saga", "start_rollback", "claim_compensations", "complete_compensation", "decide_compensation", "finish_rollback", "abort_rollback", "put_breaker", "delete_breaker", "acquire_permit", "report_outcomes", "force_open", "force_close", "reset", "record_value", "report_validation", "report_symptom", "annotate_incident", "resolve_incident")
     OPEN_SESSION_FIELD_NUMBER: _ClassVar[int]
     CLOSE_SESSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_AGENT_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +144,31 @@ class Command(_message.Message):
     GRANT_FIELD_NUMBER: _ClassVar[int]
     REVOKE_FIELD_NUMBER: _ClassVar[int]
     PUT_VALIDATOR_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    DISPATCH_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    RECONCILE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_SAGA_FIELD_NUMBER: _ClassVar[int]
+    END_SAGA_FIELD_NUMBER: _ClassVar[int]
+    ABORT_SAGA_FIELD_NUMBER: _ClassVar[int]
+    START_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_COMPENSATIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_COMPENSATION_FIELD_NUMBER: _ClassVar[int]
+    DECIDE_COMPENSATION_FIELD_NUMBER: _ClassVar[int]
+    FINISH_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    ABORT_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    PUT_BREAKER_FIELD_NUMBER: _ClassVar[int]
+    DELETE_BREAKER_FIELD_NUMBER: _ClassVar[int]
+    ACQUIRE_PERMIT_FIELD_NUMBER: _ClassVar[int]
+    REPORT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    FORCE_OPEN_FIELD_NUMBER: _ClassVar[int]
+    FORCE_CLOSE_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    RECORD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_SYMPTOM_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATE_INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_INCIDENT_FIELD_NUMBER: _ClassVar[int]
     open_session: _session_service_pb2.OpenSessionRequest
     close_session: _session_service_pb2.CloseSessionRequest
     create_agent: _agent_service_pb2.CreateAgentRequest
@@ -153,7 +206,32 @@ class Command(_message.Message):
     grant: _lease_service_pb2.GrantRequest
     revoke: _lease_service_pb2.RevokeRequest
     put_validator: _recovery_service_pb2.PutValidatorRequest
-    def __init__(self, open_session: _Optional[_Union[_session_service_pb2.OpenSessionRequest, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionRequest, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentRequest, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentRequest, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentRequest, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipRequest, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipRequest, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentRequest, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentRequest, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepRequest, _Mapping]] = ..., expire_session: _Optional[_Union[ExpireSession, _Mapping]] = ..., expire_ownership: _Optional[_Union[ExpireOwnership, _Mapping]] = ..., expire_lease: _Optional[_Union[ExpireLease, _Mapping]] = ..., trim_history: _Optional[_Union[TrimHistory, _Mapping]] = ..., collect_chunks: _Optional[_Union[CollectChunks, _Mapping]] = ..., sweep: _Optional[_Union[Sweep, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentRequest, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsRequest, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeRequest, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionRequest, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionRequest, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointRequest, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkRequest, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointRequest, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidRequest, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsRequest, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageRequest, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointRequest, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointRequest, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutRequest, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnRequest, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactRequest, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantRequest, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeRequest, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorRequest, _Mapping]] = ...) -> None: ...
+    prepare_effect: _effect_service_pb2.PrepareEffectRequest
+    dispatch_effect: _effect_service_pb2.DispatchEffectRequest
+    complete_effect: _effect_service_pb2.CompleteEffectRequest
+    reconcile_effect: _effect_service_pb2.ReconcileEffectRequest
+    begin_saga: _effect_service_pb2.BeginSagaRequest
+    end_saga: _effect_service_pb2.EndSagaRequest
+    abort_saga: _effect_service_pb2.AbortSagaRequest
+    start_rollback: _rollback_service_pb2.StartRollbackRequest
+    claim_compensations: _rollback_service_pb2.ClaimCompensationsRequest
+    complete_compensation: _rollback_service_pb2.CompleteCompensationRequest
+    decide_compensation: _rollback_service_pb2.DecideCompensationRequest
+    finish_rollback: _rollback_service_pb2.FinishRollbackRequest
+    abort_rollback: _rollback_service_pb2.AbortRollbackRequest
+    put_breaker: _breaker_service_pb2.PutBreakerRequest
+    delete_breaker: _breaker_service_pb2.DeleteBreakerRequest
+    acquire_permit: _breaker_service_pb2.AcquirePermitRequest
+    report_outcomes: _breaker_service_pb2.ReportOutcomesRequest
+    force_open: _breaker_service_pb2.ForceOpenRequest
+    force_close: _breaker_service_pb2.ForceCloseRequest
+    reset: _breaker_service_pb2.ResetRequest
+    record_value: _replay_service_pb2.RecordValueRequest
+    report_validation: _recovery_service_pb2.ReportValidationRequest
+    report_symptom: _recovery_service_pb2.ReportSymptomRequest
+    annotate_incident: _recovery_service_pb2.AnnotateIncidentRequest
+    resolve_incident: _recovery_service_pb2.ResolveIncidentRequest
+    def __init__(self, open_session: _Optional[_Union[_session_service_pb2.OpenSessionRequest, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionRequest, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentRequest, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentRequest, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentRequest, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipRequest, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipRequest, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentRequest, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentRequest, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepRequest, _Mapping]] = ..., expire_session: _Optional[_Union[ExpireSession, _Mapping]] = ..., expire_ownership: _Optional[_Union[ExpireOwnership, _Mapping]] = ..., expire_lease: _Optional[_Union[ExpireLease, _Mapping]] = ..., trim_history: _Optional[_Union[TrimHistory, _Mapping]] = ..., collect_chunks: _Optional[_Union[CollectChunks, _Mapping]] = ..., sweep: _Optional[_Union[Sweep, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentRequest, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsRequest, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeRequest, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionRequest, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionRequest, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointRequest, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkRequest, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointRequest, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidRequest, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsRequest, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageRequest, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointRequest, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointRequest, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutRequest, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnRequest, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactRequest, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantRequest, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeRequest, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorRequest, _Mapping]] = ..., prepare_effect: _Optional[_Union[_effect_service_pb2.PrepareEffectRequest, _Mapping]] = ..., dispatch_effect: _Optional[_Union[_effect_service_pb2.DispatchEffectRequest, _Mapping]] = ..., complete_effect: _Optional[_Union[_effect_service_pb2.CompleteEffectRequest, _Mapping]] = ..., reconcile_effect: _Optional[_Union[_effect_service_pb2.ReconcileEffectRequest, _Mapping]] = ..., begin_saga: _Optional[_Union[_effect_service_pb2.BeginSagaRequest, _Mapping]] = ..., end_saga: _Optional[_Union[_effect_service_pb2.EndSagaRequest, _Mapping]] = ..., abort_saga: _Optional[_Union[_effect_service_pb2.AbortSagaRequest, _Mapping]] = ..., start_rollback: _Optional[_Union[_rollback_service_pb2.StartRollbackRequest, _Mapping]] = ..., claim_compensations: _Optional[_Union[_rollback_service_pb2.ClaimCompensationsRequest, _Mapping]] = ..., complete_compensation: _Optional[_Union[_rollback_service_pb2.CompleteCompensationRequest, _Mapping]] = ..., decide_compensation: _Optional[_Union[_rollback_service_pb2.DecideCompensationRequest, _Mapping]] = ..., finish_rollback: _Optional[_Union[_rollback_service_pb2.FinishRollbackRequest, _Mapping]] = ..., abort_rollback: _Optional[_Union[_rollback_service_pb2.AbortRollbackRequest, _Mapping]] = ..., put_breaker: _Optional[_Union[_breaker_service_pb2.PutBreakerRequest, _Mapping]] = ..., delete_breaker: _Optional[_Union[_breaker_service_pb2.DeleteBreakerRequest, _Mapping]] = ..., acquire_permit: _Optional[_Union[_breaker_service_pb2.AcquirePermitRequest, _Mapping]] = ..., report_outcomes: _Optional[_Union[_breaker_service_pb2.ReportOutcomesRequest, _Mapping]] = ..., force_open: _Optional[_Union[_breaker_service_pb2.ForceOpenRequest, _Mapping]] = ..., force_close: _Optional[_Union[_breaker_service_pb2.ForceCloseRequest, _Mapping]] = ..., reset: _Optional[_Union[_breaker_service_pb2.ResetRequest, _Mapping]] = ..., record_value: _Optional[_Union[_replay_service_pb2.RecordValueRequest, _Mapping]] = ..., report_validation: _Optional[_Union[_recovery_service_pb2.ReportValidationRequest, _Mapping]] = ..., report_symptom: _Optional[_Union[_recovery_service_pb2.ReportSymptomRequest, _Mapping]] = ..., annotate_incident: _Optional[_Union[_recovery_service_pb2.AnnotateIncidentRequest, _Mapping]] = ..., resolve_incident: _Optional[_Union[_recovery_service_pb2.ResolveIncidentRequest, _Mapping]] = ...) -> None: ...
 
 class ExpireSession(_message.Message):
     __slots__ = ("session_id", "touched_revision")
@@ -214,7 +292,7 @@ class LogEntry(_message.Message):
     def __init__(self, log_time_ms: _Optional[int] = ..., wall_time_ms: _Optional[int] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("reason", "message", "current_fence", "current_holder", "current_head", "lifecycle", "field", "subject", "current_seq", "current_position", "current_revision", "oldest_revision", "limit", "chunk_hash")
+    __slots__ = ("reason", "message", "current_fence", "current_holder", "current_head", "lifecycle", "field", "subject", "current_seq", "current_position", "current_revision", "oldest_revision", "limit", "chunk_hash", "current_state", "open_until_ms", "log_time_ms")
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FENCE_FIELD_NUMBER: _ClassVar[int]
@@ -229,6 +307,9 @@ class Refusal(_message.Message):
     OLDEST_REVISION_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_HASH_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_STATE_FIELD_NUMBER: _ClassVar[int]
+    OPEN_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    LOG_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     reason: Reason
     message: str
     current_fence: _common_pb2.FencingToken
@@ -243,14 +324,17 @@ class Refusal(_message.Message):
     oldest_revision: int
     limit: int
     chunk_hash: bytes
-    def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., current_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., current_holder: _Optional[str] = ..., current_head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., lifecycle: _Optional[_Union[_agent_service_pb2.Lifecycle, str]] = ..., field: _Optional[str] = ..., subject: _Optional[str] = ..., current_seq: _Optional[int] = ..., current_position: _Optional[int] = ..., current_revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., limit: _Optional[int] = ..., chunk_hash: _Optional[bytes] = ...) -> None: ...
+    current_state: str
+    open_until_ms: int
+    log_time_ms: int
+    def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., current_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., current_holder: _Optional[str] = ..., current_head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., lifecycle: _Optional[_Union[_agent_service_pb2.Lifecycle, str]] = ..., field: _Optional[str] = ..., subject: _Optional[str] = ..., current_seq: _Optional[int] = ..., current_position: _Optional[int] = ..., current_revision: _Optional[int] = ..., oldest_revision: _Optional[int] = ..., limit: _Optional[int] = ..., chunk_hash: _Optional[bytes] = ..., current_state: _Optional[str] = ..., open_until_ms: _Optional[int] = ..., log_time_ms: _Optional[int] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ("revision", "raft_index", "refusal", "done", "open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator")
+    __slots__ = ("revision", "raft_index", "refusal", "done", "open_session", "close_session", "create_agent", "update_agent", "retire_agent", "acquire_ownership", "release_ownership", "halt_agent", "resume_agent", "commit_step", "fork_agent", "append_events", "truncate_before", "save_projection", "delete_projection", "put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "prune_checkpoints", "copy_lineage", "put_group_checkpoint", "delete_group_checkpoint", "put", "delete", "delete_range", "txn", "compact", "grant", "revoke", "put_validator", "prepare_effect", "dispatch_effect", "complete_effect", "reconcile_effect", "begin_saga", "end_saga", "abort_saga", "start_rollback", "claim_compensations", "complete_compensation", "decide_compensation", "finish_rollback", "abort_rollback", "put_breaker", "delete_breaker", "acquire_permit", "report_outcomes", "force_open", "force_close", "reset", "record_value", "report_validation", "report_symptom", "annotate_incident", "resolve_incident")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RAFT_INDEX_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -286,6 +370,31 @@ class Outcome(_message.Message):
     GRANT_FIELD_NUMBER: _ClassVar[int]
     REVOKE_FIELD_NUMBER: _ClassVar[int]
     PUT_VALIDATOR_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    DISPATCH_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    RECONCILE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_SAGA_FIELD_NUMBER: _ClassVar[int]
+    END_SAGA_FIELD_NUMBER: _ClassVar[int]
+    ABORT_SAGA_FIELD_NUMBER: _ClassVar[int]
+    START_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_COMPENSATIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_COMPENSATION_FIELD_NUMBER: _ClassVar[int]
+    DECIDE_COMPENSATION_FIELD_NUMBER: _ClassVar[int]
+    FINISH_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    ABORT_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    PUT_BREAKER_FIELD_NUMBER: _ClassVar[int]
+    DELETE_BREAKER_FIELD_NUMBER: _ClassVar[int]
+    ACQUIRE_PERMIT_FIELD_NUMBER: _ClassVar[int]
+    REPORT_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    FORCE_OPEN_FIELD_NUMBER: _ClassVar[int]
+    FORCE_CLOSE_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    RECORD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_SYMPTOM_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATE_INCIDENT_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_INCIDENT_FIELD_NUMBER: _ClassVar[int]
     revision: int
     raft_index: int
     refusal: Refusal
@@ -321,7 +430,32 @@ class Outcome(_message.Message):
     grant: _lease_service_pb2.GrantResponse
     revoke: _lease_service_pb2.RevokeResponse
     put_validator: _recovery_service_pb2.PutValidatorResponse
-    def __init__(self, revision: _Optional[int] = ..., raft_index: _Optional[int] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[_session_service_pb2.OpenSessionResponse, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionResponse, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentResponse, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentResponse, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentResponse, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipResponse, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipResponse, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentResponse, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentResponse, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepResponse, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentResponse, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsResponse, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeResponse, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionResponse, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionResponse, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointResponse, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkResponse, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointResponse, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidResponse, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsResponse, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageResponse, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointResponse, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointResponse, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutResponse, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteResponse, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeResponse, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnResponse, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactResponse, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantResponse, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeResponse, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorResponse, _Mapping]] = ...) -> None: ...
+    prepare_effect: _effect_service_pb2.PrepareEffectResponse
+    dispatch_effect: _effect_service_pb2.DispatchEffectResponse
+    complete_effect: _effect_service_pb2.CompleteEffectResponse
+    reconcile_effect: _effect_service_pb2.ReconcileEffectResponse
+    begin_saga: _effect_service_pb2.BeginSagaResponse
+    end_saga: _effect_service_pb2.EndSagaResponse
+    abort_saga: _effect_service_pb2.AbortSagaResponse
+    start_rollback: _rollback_service_pb2.StartRollbackResponse
+    claim_compensations: _rollback_service_pb2.ClaimCompensationsResponse
+    complete_compensation: _rollback_service_pb2.CompleteCompensationResponse
+    decide_compensation: _rollback_service_pb2.DecideCompensationResponse
+    finish_rollback: _rollback_service_pb2.FinishRollbackResponse
+    abort_rollback: _rollback_service_pb2.AbortRollbackResponse
+    put_breaker: _breaker_service_pb2.PutBreakerResponse
+    delete_breaker: _breaker_service_pb2.DeleteBreakerResponse
+    acquire_permit: _breaker_service_pb2.AcquirePermitResponse
+    report_outcomes: _breaker_service_pb2.ReportOutcomesResponse
+    force_open: _breaker_service_pb2.ForceOpenResponse
+    force_close: _breaker_service_pb2.ForceCloseResponse
+    reset: _breaker_service_pb2.ResetResponse
+    record_value: _replay_service_pb2.RecordValueResponse
+    report_validation: _recovery_service_pb2.ReportValidationResponse
+    report_symptom: _recovery_service_pb2.ReportSymptomResponse
+    annotate_incident: _recovery_service_pb2.AnnotateIncidentResponse
+    resolve_incident: _recovery_service_pb2.ResolveIncidentResponse
+    def __init__(self, revision: _Optional[int] = ..., raft_index: _Optional[int] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[_session_service_pb2.OpenSessionResponse, _Mapping]] = ..., close_session: _Optional[_Union[_session_service_pb2.CloseSessionResponse, _Mapping]] = ..., create_agent: _Optional[_Union[_agent_service_pb2.CreateAgentResponse, _Mapping]] = ..., update_agent: _Optional[_Union[_agent_service_pb2.UpdateAgentResponse, _Mapping]] = ..., retire_agent: _Optional[_Union[_agent_service_pb2.RetireAgentResponse, _Mapping]] = ..., acquire_ownership: _Optional[_Union[_agent_service_pb2.AcquireOwnershipResponse, _Mapping]] = ..., release_ownership: _Optional[_Union[_agent_service_pb2.ReleaseOwnershipResponse, _Mapping]] = ..., halt_agent: _Optional[_Union[_agent_service_pb2.HaltAgentResponse, _Mapping]] = ..., resume_agent: _Optional[_Union[_agent_service_pb2.ResumeAgentResponse, _Mapping]] = ..., commit_step: _Optional[_Union[_step_service_pb2.CommitStepResponse, _Mapping]] = ..., fork_agent: _Optional[_Union[_agent_service_pb2.ForkAgentResponse, _Mapping]] = ..., append_events: _Optional[_Union[_event_service_pb2.AppendEventsResponse, _Mapping]] = ..., truncate_before: _Optional[_Union[_event_service_pb2.TruncateBeforeResponse, _Mapping]] = ..., save_projection: _Optional[_Union[_event_service_pb2.SaveProjectionResponse, _Mapping]] = ..., delete_projection: _Optional[_Union[_event_service_pb2.DeleteProjectionResponse, _Mapping]] = ..., put_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutCheckpointResponse, _Mapping]] = ..., put_chunk: _Optional[_Union[_checkpoint_service_pb2.PutChunkResponse, _Mapping]] = ..., tag_checkpoint: _Optional[_Union[_checkpoint_service_pb2.TagCheckpointResponse, _Mapping]] = ..., mark_valid: _Optional[_Union[_checkpoint_service_pb2.MarkValidResponse, _Mapping]] = ..., prune_checkpoints: _Optional[_Union[_checkpoint_service_pb2.PruneCheckpointsResponse, _Mapping]] = ..., copy_lineage: _Optional[_Union[_checkpoint_service_pb2.CopyLineageResponse, _Mapping]] = ..., put_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.PutGroupCheckpointResponse, _Mapping]] = ..., delete_group_checkpoint: _Optional[_Union[_checkpoint_service_pb2.DeleteGroupCheckpointResponse, _Mapping]] = ..., put: _Optional[_Union[_kv_service_pb2.PutResponse, _Mapping]] = ..., delete: _Optional[_Union[_kv_service_pb2.DeleteResponse, _Mapping]] = ..., delete_range: _Optional[_Union[_kv_service_pb2.DeleteRangeResponse, _Mapping]] = ..., txn: _Optional[_Union[_kv_service_pb2.TxnResponse, _Mapping]] = ..., compact: _Optional[_Union[_kv_service_pb2.CompactResponse, _Mapping]] = ..., grant: _Optional[_Union[_lease_service_pb2.GrantResponse, _Mapping]] = ..., revoke: _Optional[_Union[_lease_service_pb2.RevokeResponse, _Mapping]] = ..., put_validator: _Optional[_Union[_recovery_service_pb2.PutValidatorResponse, _Mapping]] = ..., prepare_effect: _Optional[_Union[_effect_service_pb2.PrepareEffectResponse, _Mapping]] = ..., dispatch_effect: _Optional[_Union[_effect_service_pb2.DispatchEffectResponse, _Mapping]] = ..., complete_effect: _Optional[_Union[_effect_service_pb2.CompleteEffectResponse, _Mapping]] = ..., reconcile_effect: _Optional[_Union[_effect_service_pb2.ReconcileEffectResponse, _Mapping]] = ..., begin_saga: _Optional[_Union[_effect_service_pb2.BeginSagaResponse, _Mapping]] = ..., end_saga: _Optional[_Union[_effect_service_pb2.EndSagaResponse, _Mapping]] = ..., abort_saga: _Optional[_Union[_effect_service_pb2.AbortSagaResponse, _Mapping]] = ..., start_rollback: _Optional[_Union[_rollback_service_pb2.StartRollbackResponse, _Mapping]] = ..., claim_compensations: _Optional[_Union[_rollback_service_pb2.ClaimCompensationsResponse, _Mapping]] = ..., complete_compensation: _Optional[_Union[_rollback_service_pb2.CompleteCompensationResponse, _Mapping]] = ..., decide_compensation: _Optional[_Union[_rollback_service_pb2.DecideCompensationResponse, _Mapping]] = ..., finish_rollback: _Optional[_Union[_rollback_service_pb2.FinishRollbackResponse, _Mapping]] = ..., abort_rollback: _Optional[_Union[_rollback_service_pb2.AbortRollbackResponse, _Mapping]] = ..., put_breaker: _Optional[_Union[_breaker_service_pb2.PutBreakerResponse, _Mapping]] = ..., delete_breaker: _Optional[_Union[_breaker_service_pb2.DeleteBreakerResponse, _Mapping]] = ..., acquire_permit: _Optional[_Union[_breaker_service_pb2.AcquirePermitResponse, _Mapping]] = ..., report_outcomes: _Optional[_Union[_breaker_service_pb2.ReportOutcomesResponse, _Mapping]] = ..., force_open: _Optional[_Union[_breaker_service_pb2.ForceOpenResponse, _Mapping]] = ..., force_close: _Optional[_Union[_breaker_service_pb2.ForceCloseResponse, _Mapping]] = ..., reset: _Optional[_Union[_breaker_service_pb2.ResetResponse, _Mapping]] = ..., record_value: _Optional[_Union[_replay_service_pb2.RecordValueResponse, _Mapping]] = ..., report_validation: _Optional[_Union[_recovery_service_pb2.ReportValidationResponse, _Mapping]] = ..., report_symptom: _Optional[_Union[_recovery_service_pb2.ReportSymptomResponse, _Mapping]] = ..., annotate_incident: _Optional[_Union[_recovery_service_pb2.AnnotateIncidentResponse, _Mapping]] = ..., resolve_incident: _Optional[_Union[_recovery_service_pb2.ResolveIncidentResponse, _Mapping]] = ...) -> None: ...
 
 class SessionTouch(_message.Message):
     __slots__ = ("touched_revision", "forgotten_below")
@@ -378,6 +512,36 @@ class TruncatedEvents(_message.Message):
     first_seq: int
     last_seq: int
     def __init__(self, stream_id: _Optional[str] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ...) -> None: ...
+
+class UndoneRange(_message.Message):
+    __slots__ = ("first_seq", "last_seq", "rollback_id")
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_ID_FIELD_NUMBER: _ClassVar[int]
+    first_seq: int
+    last_seq: int
+    rollback_id: str
+    def __init__(self, first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., rollback_id: _Optional[str] = ...) -> None: ...
+
+class BreakerWindow(_message.Message):
+    __slots__ = ("buckets",)
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    buckets: _containers.RepeatedCompositeFieldContainer[BreakerBucket]
+    def __init__(self, buckets: _Optional[_Iterable[_Union[BreakerBucket, _Mapping]]] = ...) -> None: ...
+
+class BreakerBucket(_message.Message):
+    __slots__ = ("began_log_time_ms", "calls", "failures", "slow", "reporters")
+    BEGAN_LOG_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    SLOW_FIELD_NUMBER: _ClassVar[int]
+    REPORTERS_FIELD_NUMBER: _ClassVar[int]
+    began_log_time_ms: int
+    calls: int
+    failures: int
+    slow: int
+    reporters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, began_log_time_ms: _Optional[int] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ..., slow: _Optional[int] = ..., reporters: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OutcomeRecord(_message.Message):
     __slots__ = ("payload_hash", "outcome")

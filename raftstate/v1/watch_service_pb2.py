@@ -23,36 +23,39 @@ _sym_db = _symbol_database.Default()
 
 
 from raftstate.v1 import agent_service_pb2 as raftstate_dot_v1_dot_agent__service__pb2
+from raftstate.v1 import breaker_service_pb2 as raftstate_dot_v1_dot_breaker__service__pb2
 from raftstate.v1 import checkpoint_service_pb2 as raftstate_dot_v1_dot_checkpoint__service__pb2
 from raftstate.v1 import common_pb2 as raftstate_dot_v1_dot_common__pb2
+from raftstate.v1 import effect_service_pb2 as raftstate_dot_v1_dot_effect__service__pb2
 from raftstate.v1 import event_service_pb2 as raftstate_dot_v1_dot_event__service__pb2
 from raftstate.v1 import kv_service_pb2 as raftstate_dot_v1_dot_kv__service__pb2
 from raftstate.v1 import lease_service_pb2 as raftstate_dot_v1_dot_lease__service__pb2
 from raftstate.v1 import recovery_service_pb2 as raftstate_dot_v1_dot_recovery__service__pb2
+from raftstate.v1 import rollback_service_pb2 as raftstate_dot_v1_dot_rollback__service__pb2
 from raftstate.v1 import session_service_pb2 as raftstate_dot_v1_dot_session__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n raftstate/v1/watch_service.proto\x12\x0craftstate.v1\x1a raftstate/v1/agent_service.proto\x1a%raftstate/v1/checkpoint_service.proto\x1a\x19raftstate/v1/common.proto\x1a raftstate/v1/event_service.proto\x1a\x1draftstate/v1/kv_service.proto\x1a raftstate/v1/lease_service.proto\x1a#raftstate/v1/recovery_service.proto\x1a\"raftstate/v1/session_service.proto\"y\n\x08Selector\x12)\n\x05types\x18\x01 \x03(\x0e\x32\x1a.raftstate.v1.ResourceType\x12\x0e\n\x06prefix\x18\x02 \x01(\x0c\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\x12#\n\x06labels\x18\x04 \x03(\x0b\x32\x13.raftstate.v1.Label\"\xb5\x01\n\x0cWatchRequest\x12(\n\x08selector\x18\x01 \x01(\x0b\x32\x16.raftstate.v1.Selector\x12\'\n\x05start\x18\x02 \x01(\x0e\x32\x18.raftstate.v1.WatchStart\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x12\x13\n\x0bprogress_ms\x18\x05 \x01(\r\x12\x15\n\rwith_previous\x18\x06 \x01(\x08\"\xbf\x03\n\x08Resource\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x13.raftstate.v1.AgentH\x00\x12(\n\x07session\x18\x02 \x01(\x0b\x32\x15.raftstate.v1.SessionH\x00\x12*\n\x06stream\x18\x03 \x01(\x0b\x32\x18.raftstate.v1.StreamInfoH\x00\x12$\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x13.raftstate.v1.EventH\x00\x12.\n\ncheckpoint\x18\x05 \x01(\x0b\x32\x18.raftstate.v1.CheckpointH\x00\x12%\n\x03key\x18\x06 \x01(\x0b\x32\x16.raftstate.v1.KeyValueH\x00\x12$\n\x05lease\x18\x07 \x01(\x0b\x32\x13.raftstate.v1.LeaseH\x00\x12.\n\nprojection\x18\x08 \x01(\x0b\x32\x18.raftstate.v1.ProjectionH\x00\x12.\n\x05group\x18\t \x01(\x0b\x32\x1d.raftstate.v1.GroupCheckpointH\x00\x12,\n\tvalidator\x18\n \x01(\x0b\x32\x17.raftstate.v1.ValidatorH\x00\x42\x06\n\x04kind\"\xb3\x01\n\x06\x43hange\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.raftstate.v1.ResourceType\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12(\n\x08resource\x18\x04 \x01(\x0b\x32\x16.raftstate.v1.Resource\x12(\n\x08previous\x18\x05 \x01(\x0b\x32\x16.raftstate.v1.Resource\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x08\"\x9f\x01\n\rWatchResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Change\x12\x11\n\tcontinued\x18\x03 \x01(\x08\x12\x10\n\x08snapshot\x18\x04 \x01(\x08\x12\x14\n\x0cresume_token\x18\x05 \x01(\t*\xb6\x02\n\x0cResourceType\x12\x1d\n\x19RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13RESOURCE_TYPE_AGENT\x10\x01\x12\x19\n\x15RESOURCE_TYPE_SESSION\x10\x02\x12\x18\n\x14RESOURCE_TYPE_STREAM\x10\x03\x12\x17\n\x13RESOURCE_TYPE_EVENT\x10\x04\x12\x1c\n\x18RESOURCE_TYPE_CHECKPOINT\x10\x05\x12\x15\n\x11RESOURCE_TYPE_KEY\x10\x06\x12\x17\n\x13RESOURCE_TYPE_LEASE\x10\x07\x12\x1c\n\x18RESOURCE_TYPE_PROJECTION\x10\x08\x12\x17\n\x13RESOURCE_TYPE_GROUP\x10\t\x12\x1b\n\x17RESOURCE_TYPE_VALIDATOR\x10\n*\x8a\x01\n\nWatchStart\x12\x1b\n\x17WATCH_START_UNSPECIFIED\x10\x00\x12\x13\n\x0fWATCH_START_NOW\x10\x01\x12\x18\n\x14WATCH_START_REVISION\x10\x02\x12\x16\n\x12WATCH_START_RESUME\x10\x03\x12\x18\n\x14WATCH_START_SNAPSHOT\x10\x04\x32R\n\x0cWatchService\x12\x42\n\x05Watch\x12\x1a.raftstate.v1.WatchRequest\x1a\x1b.raftstate.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n raftstate/v1/watch_service.proto\x12\x0craftstate.v1\x1a raftstate/v1/agent_service.proto\x1a\"raftstate/v1/breaker_service.proto\x1a%raftstate/v1/checkpoint_service.proto\x1a\x19raftstate/v1/common.proto\x1a!raftstate/v1/effect_service.proto\x1a raftstate/v1/event_service.proto\x1a\x1draftstate/v1/kv_service.proto\x1a raftstate/v1/lease_service.proto\x1a#raftstate/v1/recovery_service.proto\x1a#raftstate/v1/rollback_service.proto\x1a\"raftstate/v1/session_service.proto\"y\n\x08Selector\x12)\n\x05types\x18\x01 \x03(\x0e\x32\x1a.raftstate.v1.ResourceType\x12\x0e\n\x06prefix\x18\x02 \x01(\x0c\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\x12#\n\x06labels\x18\x04 \x03(\x0b\x32\x13.raftstate.v1.Label\"\xb5\x01\n\x0cWatchRequest\x12(\n\x08selector\x18\x01 \x01(\x0b\x32\x16.raftstate.v1.Selector\x12\'\n\x05start\x18\x02 \x01(\x0e\x32\x18.raftstate.v1.WatchStart\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x12\x13\n\x0bprogress_ms\x18\x05 \x01(\r\x12\x15\n\rwith_previous\x18\x06 \x01(\x08\"\x8d\x05\n\x08Resource\x12$\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x13.raftstate.v1.AgentH\x00\x12(\n\x07session\x18\x02 \x01(\x0b\x32\x15.raftstate.v1.SessionH\x00\x12*\n\x06stream\x18\x03 \x01(\x0b\x32\x18.raftstate.v1.StreamInfoH\x00\x12$\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x13.raftstate.v1.EventH\x00\x12.\n\ncheckpoint\x18\x05 \x01(\x0b\x32\x18.raftstate.v1.CheckpointH\x00\x12%\n\x03key\x18\x06 \x01(\x0b\x32\x16.raftstate.v1.KeyValueH\x00\x12$\n\x05lease\x18\x07 \x01(\x0b\x32\x13.raftstate.v1.LeaseH\x00\x12.\n\nprojection\x18\x08 \x01(\x0b\x32\x18.raftstate.v1.ProjectionH\x00\x12.\n\x05group\x18\t \x01(\x0b\x32\x1d.raftstate.v1.GroupCheckpointH\x00\x12,\n\tvalidator\x18\n \x01(\x0b\x32\x17.raftstate.v1.ValidatorH\x00\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x0b \x01(\x0b\x32\x14.raftstate.v1.EffectH\x00\x12\"\n\x04saga\x18\x0c \x01(\x0b\x32\x12.raftstate.v1.SagaH\x00\x12*\n\x08rollback\x18\r \x01(\x0b\x32\x16.raftstate.v1.RollbackH\x00\x12(\n\x07\x62reaker\x18\x0e \x01(\x0b\x32\x15.raftstate.v1.BreakerH\x00\x12*\n\x08incident\x18\x0f \x01(\x0b\x32\x16.raftstate.v1.IncidentH\x00\x42\x06\n\x04kind\"\xb3\x01\n\x06\x43hange\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.raftstate.v1.ResourceType\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12(\n\x08resource\x18\x04 \x01(\x0b\x32\x16.raftstate.v1.Resource\x12(\n\x08previous\x18\x05 \x01(\x0b\x32\x16.raftstate.v1.Resource\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x08\"\x9f\x01\n\rWatchResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.raftstate.v1.ResponseHeader\x12%\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x14.raftstate.v1.Change\x12\x11\n\tcontinued\x18\x03 \x01(\x08\x12\x10\n\x08snapshot\x18\x04 \x01(\x08\x12\x14\n\x0cresume_token\x18\x05 \x01(\t*\xbb\x03\n\x0cResourceType\x12\x1d\n\x19RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13RESOURCE_TYPE_AGENT\x10\x01\x12\x19\n\x15RESOURCE_TYPE_SESSION\x10\x02\x12\x18\n\x14RESOURCE_TYPE_STREAM\x10\x03\x12\x17\n\x13RESOURCE_TYPE_EVENT\x10\x04\x12\x1c\n\x18RESOURCE_TYPE_CHECKPOINT\x10\x05\x12\x15\n\x11RESOURCE_TYPE_KEY\x10\x06\x12\x17\n\x13RESOURCE_TYPE_LEASE\x10\x07\x12\x1c\n\x18RESOURCE_TYPE_PROJECTION\x10\x08\x12\x17\n\x13RESOURCE_TYPE_GROUP\x10\t\x12\x1b\n\x17RESOURCE_TYPE_VALIDATOR\x10\n\x12\x18\n\x14RESOURCE_TYPE_EFFECT\x10\x0b\x12\x16\n\x12RESOURCE_TYPE_SAGA\x10\x0c\x12\x1a\n\x16RESOURCE_TYPE_ROLLBACK\x10\r\x12\x19\n\x15RESOURCE_TYPE_BREAKER\x10\x0e\x12\x1a\n\x16RESOURCE_TYPE_INCIDENT\x10\x0f*\x8a\x01\n\nWatchStart\x12\x1b\n\x17WATCH_START_UNSPECIFIED\x10\x00\x12\x13\n\x0fWATCH_START_NOW\x10\x01\x12\x18\n\x14WATCH_START_REVISION\x10\x02\x12\x16\n\x12WATCH_START_RESUME\x10\x03\x12\x18\n\x14WATCH_START_SNAPSHOT\x10\x04\x32R\n\x0cWatchService\x12\x42\n\x05Watch\x12\x1a.raftstate.v1.WatchRequest\x1a\x1b.raftstate.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftstate.v1.watch_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCETYPE']._serialized_start=1424
-  _globals['_RESOURCETYPE']._serialized_end=1734
-  _globals['_WATCHSTART']._serialized_start=1737
-  _globals['_WATCHSTART']._serialized_end=1875
-  _globals['_SELECTOR']._serialized_start=322
-  _globals['_SELECTOR']._serialized_end=443
-  _globals['_WATCHREQUEST']._serialized_start=446
-  _globals['_WATCHREQUEST']._serialized_end=627
-  _globals['_RESOURCE']._serialized_start=630
-  _globals['_RESOURCE']._serialized_end=1077
-  _globals['_CHANGE']._serialized_start=1080
-  _globals['_CHANGE']._serialized_end=1259
-  _globals['_WATCHRESPONSE']._serialized_start=1262
-  _globals['_WATCHRESPONSE']._serialized_end=1421
-  _globals['_WATCHSERVICE']._serialized_start=1877
-  _globals['_WATCHSERVICE']._serialized_end=1959
+  _globals['_RESOURCETYPE']._serialized_start=1738
+  _globals['_RESOURCETYPE']._serialized_end=2181
+  _globals['_WATCHSTART']._serialized_start=2184
+  _globals['_WATCHSTART']._serialized_end=2322
+  _globals['_SELECTOR']._serialized_start=430
+  _globals['_SELECTOR']._serialized_end=551
+  _globals['_WATCHREQUEST']._serialized_start=554
+  _globals['_WATCHREQUEST']._serialized_end=735
+  _globals['_RESOURCE']._serialized_start=738
+  _globals['_RESOURCE']._serialized_end=1391
+  _globals['_CHANGE']._serialized_start=1394
+  _globals['_CHANGE']._serialized_end=1573
+  _globals['_WATCHRESPONSE']._serialized_start=1576
+  _globals['_WATCHRESPONSE']._serialized_end=1735
+  _globals['_WATCHSERVICE']._serialized_start=2324
+  _globals['_WATCHSERVICE']._serialized_end=2406
 # @@protoc_insertion_point(module_scope)

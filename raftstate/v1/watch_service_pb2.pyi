@@ -1,10 +1,13 @@
 from raftstate.v1 import agent_service_pb2 as _agent_service_pb2
+from raftstate.v1 import breaker_service_pb2 as _breaker_service_pb2
 from raftstate.v1 import checkpoint_service_pb2 as _checkpoint_service_pb2
 from raftstate.v1 import common_pb2 as _common_pb2
+from raftstate.v1 import effect_service_pb2 as _effect_service_pb2
 from raftstate.v1 import event_service_pb2 as _event_service_pb2
 from raftstate.v1 import kv_service_pb2 as _kv_service_pb2
 from raftstate.v1 import lease_service_pb2 as _lease_service_pb2
 from raftstate.v1 import recovery_service_pb2 as _recovery_service_pb2
+from raftstate.v1 import rollback_service_pb2 as _rollback_service_pb2
 from raftstate.v1 import session_service_pb2 as _session_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -28,6 +31,11 @@ class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESOURCE_TYPE_PROJECTION: _ClassVar[ResourceType]
     RESOURCE_TYPE_GROUP: _ClassVar[ResourceType]
     RESOURCE_TYPE_VALIDATOR: _ClassVar[ResourceType]
+    RESOURCE_TYPE_EFFECT: _ClassVar[ResourceType]
+    RESOURCE_TYPE_SAGA: _ClassVar[ResourceType]
+    RESOURCE_TYPE_ROLLBACK: _ClassVar[ResourceType]
+    RESOURCE_TYPE_BREAKER: _ClassVar[ResourceType]
+    RESOURCE_TYPE_INCIDENT: _ClassVar[ResourceType]
 
 class WatchStart(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -47,6 +55,11 @@ RESOURCE_TYPE_LEASE: ResourceType
 RESOURCE_TYPE_PROJECTION: ResourceType
 RESOURCE_TYPE_GROUP: ResourceType
 RESOURCE_TYPE_VALIDATOR: ResourceType
+RESOURCE_TYPE_EFFECT: ResourceType
+RESOURCE_TYPE_SAGA: ResourceType
+RESOURCE_TYPE_ROLLBACK: ResourceType
+RESOURCE_TYPE_BREAKER: ResourceType
+RESOURCE_TYPE_INCIDENT: ResourceType
 WATCH_START_UNSPECIFIED: WatchStart
 WATCH_START_NOW: WatchStart
 WATCH_START_REVISION: WatchStart
@@ -82,7 +95,7 @@ class WatchRequest(_message.Message):
     def __init__(self, selector: _Optional[_Union[Selector, _Mapping]] = ..., start: _Optional[_Union[WatchStart, str]] = ..., revision: _Optional[int] = ..., resume_token: _Optional[str] = ..., progress_ms: _Optional[int] = ..., with_previous: _Optional[bool] = ...) -> None: ...
 
 class Resource(_message.Message):
-    __slots__ = ("agent", "session", "stream", "event", "checkpoint", "key", "lease", "projection", "group", "validator")
+    __slots__ = ("agent", "session", "stream", "event", "checkpoint", "key", "lease", "projection", "group", "validator", "effect", "saga", "rollback", "breaker", "incident")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +106,11 @@ class Resource(_message.Message):
     PROJECTION_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     VALIDATOR_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    SAGA_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
+    INCIDENT_FIELD_NUMBER: _ClassVar[int]
     agent: _agent_service_pb2.Agent
     session: _session_service_pb2.Session
     stream: _event_service_pb2.StreamInfo
@@ -103,7 +121,12 @@ class Resource(_message.Message):
     projection: _event_service_pb2.Projection
     group: _checkpoint_service_pb2.GroupCheckpoint
     validator: _recovery_service_pb2.Validator
-    def __init__(self, agent: _Optional[_Union[_agent_service_pb2.Agent, _Mapping]] = ..., session: _Optional[_Union[_session_service_pb2.Session, _Mapping]] = ..., stream: _Optional[_Union[_event_service_pb2.StreamInfo, _Mapping]] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., key: _Optional[_Union[_kv_service_pb2.KeyValue, _Mapping]] = ..., lease: _Optional[_Union[_lease_service_pb2.Lease, _Mapping]] = ..., projection: _Optional[_Union[_event_service_pb2.Projection, _Mapping]] = ..., group: _Optional[_Union[_checkpoint_service_pb2.GroupCheckpoint, _Mapping]] = ..., validator: _Optional[_Union[_recovery_service_pb2.Validator, _Mapping]] = ...) -> None: ...
+    effect: _effect_service_pb2.Effect
+    saga: _effect_service_pb2.Saga
+    rollback: _rollback_service_pb2.Rollback
+    breaker: _breaker_service_pb2.Breaker
+    incident: _recovery_service_pb2.Incident
+    def __init__(self, agent: _Optional[_Union[_agent_service_pb2.Agent, _Mapping]] = ..., session: _Optional[_Union[_session_service_pb2.Session, _Mapping]] = ..., stream: _Optional[_Union[_event_service_pb2.StreamInfo, _Mapping]] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., key: _Optional[_Union[_kv_service_pb2.KeyValue, _Mapping]] = ..., lease: _Optional[_Union[_lease_service_pb2.Lease, _Mapping]] = ..., projection: _Optional[_Union[_event_service_pb2.Projection, _Mapping]] = ..., group: _Optional[_Union[_checkpoint_service_pb2.GroupCheckpoint, _Mapping]] = ..., validator: _Optional[_Union[_recovery_service_pb2.Validator, _Mapping]] = ..., effect: _Optional[_Union[_effect_service_pb2.Effect, _Mapping]] = ..., saga: _Optional[_Union[_effect_service_pb2.Saga, _Mapping]] = ..., rollback: _Optional[_Union[_rollback_service_pb2.Rollback, _Mapping]] = ..., breaker: _Optional[_Union[_breaker_service_pb2.Breaker, _Mapping]] = ..., incident: _Optional[_Union[_recovery_service_pb2.Incident, _Mapping]] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("type", "id", "number", "resource", "previous", "created")
