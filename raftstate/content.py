@@ -20,6 +20,10 @@ A delta leads from one value to another. It is a plain value itself, saved as
             a node                    change one item
 
 A map keeps the order of its keys, so that what is restored is written as it was.
+
+A state has a hash: blake2b-32 of its canonical JSON, which has the keys of each map in
+order, no blanks, and all characters as they are (UTF-8). A built-in reducer makes a state
+of a state and an event; see `EMPTY` and `fold`.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from base64 import b64encode
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Final, Literal, NamedTuple
@@ -237,6 +242,78 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+# --- states ------------------------------------------------------------------
+
+Reducer = Literal["last_value", "merge_patch", "append", "count"]
+# The state before the first event.
+EMPTY: Final[dict[Reducer, Any]] = {
+    "last_value": None,
+    "merge_patch": {},
+    "append": [],
+    "count": {},
+}
+
+
+def canonical(value: Any) -> bytes:
+    """A plain value as canonical JSON: two values are the same if their bytes are. Raises
+    ContentError."""
+    _check(value, DEPTH_MAX, (str,))
+    try:
+        return canonical_of_json(value)
+    except (TypeError, ValueError) as error:
+        raise ContentError(f"not a value of JSON: {error}") from error
+
+
+def canonical_of_json(value: Any) -> bytes:
+    """As `canonical`, of a value that is known to be one of JSON."""
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+    ).encode()
+
+
+def state_hash(value: Any) -> bytes:
+    """What a state is recognised by. Raises ContentError."""
+    return blake2b(canonical(value), digest_size=32).digest()
+
+
+def demand_state(reducer: Reducer, state: Any) -> None:
+    """Raise ContentError if a reducer cannot go on from a state."""
+    if reducer == "append" and type(state) is not list:
+        raise ContentError("the state is no list, to which events are appended")
+    if reducer == "count" and (
+        type(state) is not dict or any(type(one) is not int for one in state.values())
+    ):
+        raise ContentError("the state is no map of numbers, in which events are counted")
+
+
+def fold(reducer: Reducer, state: Any, event_type: str, data: Any) -> Any:
+    """The state after an event of a type that holds a value, which `count` does not look
+    at. The state before stays as it is, but for `append`, which adds to it."""
+    match reducer:
+        case "last_value":
+            return data
+        case "merge_patch":
+            return merge_patch(state, data)
+        case "append":
+            state.append(data)
+            return state
+        case "count":
+            return state | {event_type: state.get(event_type, 0) + 1}
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """What a JSON merge patch makes of a value, which stays as it is (RFC 7396)."""
+    if type(patch) is not dict:
+        return patch
+    merged = dict(target) if type(target) is dict else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
 # --- what differs ------------------------------------------------------------
 
 
@@ -360,10 +437,18 @@ def restore_value(chain: Sequence[tuple[bytes, str]], *, values_max: int | None 
     (data, content_type), *deltas = chain
     value = decode(data, content_type, values_max=values_max)
     for changes, found in deltas:
-        if found != delta_type(content_type):
-            raise ContentError(f"{found!r} is no delta for {content_type!r}")
-        value = apply_delta(value, _decode(changes, found, values_max, _DELTA_DEPTH_MAX))
+        value = restore_delta(value, content_type, changes, found, values_max=values_max)
     return value
+
+
+def restore_delta(
+    base: Any, base_type: str, data: bytes, content_type: str, *, values_max: int | None = None
+) -> Any:
+    """The value that a delta, as data of a type, leads to from a base whose content is of
+    another. Raises ContentError."""
+    if content_type != delta_type(base_type):
+        raise ContentError(f"{content_type!r} is no delta for {base_type!r}")
+    return apply_delta(base, _decode(data, content_type, values_max, _DELTA_DEPTH_MAX))
 
 
 def _same(one: Any, other: Any) -> bool:

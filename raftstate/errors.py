@@ -304,9 +304,17 @@ class BreakerNotFound(RaftStateError):
 
 class BreakerOpen(RaftStateError):
     """The breaker lets no call through; `details` say until when (`open_until_ms` and
-    `log_time_ms`)."""
+    `log_time_ms`), and `retry_after` in how many seconds that is."""
 
     reason = "BREAKER_OPEN"
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until the breaker may let a call through; None if nobody knows."""
+        until, now = self.details.get("open_until_ms"), self.details.get("log_time_ms")
+        if until is None or now is None or until == "0":
+            return None
+        return max(int(until) - int(now), 0) / 1000
 
 
 class IncidentNotFound(RaftStateError):
@@ -376,6 +384,45 @@ class OwnershipLost(RaftStateError):
     """This process no longer owns the agent, or can no longer be sure that it does."""
 
     reason = "OWNERSHIP_LOST"
+
+
+class EffectUnknown(RaftStateError):
+    """Nobody knows whether an effect happened, and it must not be done again blindly:
+    indefinite. `details` name it, and the incident if there is one (`incident_id`)."""
+
+    reason = "EFFECT_UNKNOWN"
+
+
+class EffectTooLate(RaftStateError):
+    """It was too late to begin an effect, which therefore was not done: definite."""
+
+    reason = "EFFECT_TOO_LATE"
+    retryable = True
+
+
+class SagaAborted(RaftStateError):
+    """The saga was given up before, and what it did is, or was, undone: definite."""
+
+    reason = "SAGA_ABORTED"
+
+
+class ReplayDiverged(RaftStateError):
+    """A replay is not what was written: `divergence`, a `raftstate.replay.Divergence`, says
+    where, and what differs. `details` name the incident that it was reported as."""
+
+    reason = "REPLAY_DIVERGED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        definite: bool,
+        details: dict[str, str] | None = None,
+        hint: str | None = None,
+        divergence: object = None,
+    ) -> None:
+        super().__init__(message, definite=definite, details=details, hint=hint)
+        self.divergence = divergence
 
 
 class Corrupt(RaftStateError):

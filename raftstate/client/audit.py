@@ -25,10 +25,11 @@ def event_hash(previous: bytes, event: Event) -> bytes:
     blake2b-32 over: seq, position, revision, step and log_time_ms, each as eight
     big-endian bytes; then previous, stream_id, type, content_type, data,
     causation_id, correlation_id and event_id, each as its length in eight big-endian
-    bytes and then its bytes (texts in UTF-8).
+    bytes and then its bytes (texts in UTF-8). A state_hash, where there is one, is one more
+    part behind these.
     """
     numbers = (event.seq, event.position, event.revision, event.step, event.log_time_ms)
-    texts = (
+    texts = [
         previous,
         event.stream_id.encode(),
         event.type.encode(),
@@ -37,7 +38,9 @@ def event_hash(previous: bytes, event: Event) -> bytes:
         event.causation_id.encode(),
         event.correlation_id.encode(),
         event.event_id.encode(),
-    )
+    ]
+    if event.state_hash:
+        texts.append(event.state_hash)
     digest = blake2b(b"".join(map(_NUMBER, numbers)), digest_size=32)
     for text in texts:
         digest.update(_NUMBER(len(text)) + text)

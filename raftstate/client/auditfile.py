@@ -15,7 +15,7 @@ that nothing of the past was changed. `file_hash` is blake2b-32 of all lines bef
 What is proved: each event's hash follows from its fields and the event before, each stream
 ends as it says, and nothing is missing, doubled or out of order. What cannot be proved
 here is what came before a stream's first event, if it was truncated: its base is taken at
-its word, and named.
+its word, and named. Nor is it said which events a rollback has undone: all are here.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ from raftstate.v1.event_service_pb2 import (
 FORMAT: Final = 1
 # What is said of a file that is damaged in more places.
 FAULTS_MAX: Final = 20
+# Written only where it is not empty, as its event's hash has it only then; and what is no
+# part of a stored event.
+_SELDOM: Final = frozenset({"state_hash"})
+_SHOWN: Final = frozenset({"undone_by"})
 _HEADER: Final = ("raftstate_audit", "cluster_id", "cluster_epoch", "revision", "prefix")
 
 
@@ -110,10 +114,12 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def _fields(message: StreamInfo | Event | AuditEnd) -> dict[str, Any]:
-    """Every field of a message, in the order of their numbers."""
+    """Every field of a message that is written, in the order of their numbers."""
     found: dict[str, Any] = {}
     for one in message.DESCRIPTOR.fields:
         value = getattr(message, one.name)
+        if one.name in _SHOWN or (one.name in _SELDOM and not value):
+            continue
         if isinstance(value, bytes):
             value = b64encode(value).decode() if one.name == "data" else value.hex()
         found[one.name] = value
@@ -351,9 +357,9 @@ def _read(line: bytes) -> tuple[str, Any]:
 
 
 def _message(message: Any, value: dict[str, Any]) -> Any:
-    """A message from its fields, all of which must be there."""
-    known = {one.name: one for one in message.DESCRIPTOR.fields}
-    if list(value) != list(known):
+    """A message from its fields, all of which must be there that are always written."""
+    known = [one.name for one in message.DESCRIPTOR.fields if one.name not in _SHOWN]
+    if list(value) != [name for name in known if name in value or name not in _SELDOM]:
         raise _NotWritten("its fields are others")
     try:
         for name, held in value.items():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
 from raftstate.client.beats import Beats
 from raftstate.client.calls import Calls, deadline_in
-from raftstate.client.options import Options, positive
+from raftstate.client.options import CLOSE_S, Options, positive
 from raftstate.client.roster import Roster
 from raftstate.client.routing import Router
 from raftstate.client.session import Session, Sessions
@@ -46,6 +47,10 @@ class Engine:
         self.owned: set[Holding] = set()
         self.turns = Turns()
         self.closed = False
+        # Plans of compensations that tasks of this client carry out, and when they end.
+        self.carried: dict[str, asyncio.Future[None]] = {}
+        # What still has something to say to the store when the client is closed.
+        self.partings: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._closing: asyncio.Task[None] | None = None
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,6 +106,14 @@ class Engine:
     ) -> Any:
         """Carry out a mutation under an id of `session`."""
         self.check()
+        return await self._send(session, kind, request, deadline)
+
+    async def part_with(self, kind: str, request: Any, deadline: float) -> Any:
+        """Carry out a mutation while the client is being closed."""
+        session = await self.sessions.get(deadline)
+        return await self._send(session, kind, request, deadline)
+
+    async def _send(self, session: Session, kind: str, request: Any, deadline: float) -> Any:
         request_id: RequestId = await session.begin(deadline)
         try:
             request.request_id.CopyFrom(request_id)
@@ -130,6 +143,9 @@ class Engine:
         return self._closing is not None and self._closing.done()
 
     async def _close(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*(parting() for parting in self.partings))
         if self._tasks:
             for task in self._tasks:
                 task.cancel()

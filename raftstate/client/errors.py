@@ -56,6 +56,18 @@ RECORDED: Final = frozenset(
         "LEASE_EXISTS",
         "COMPACTED",
         "FUTURE_REVISION",
+        "EFFECT_NOT_FOUND",
+        "EFFECT_EXISTS",
+        "COMPENSATION_REQUIRED",
+        "SAGA_NOT_FOUND",
+        "SAGA_EXISTS",
+        "ROLLBACK_NOT_FOUND",
+        "ROLLBACK_BARRIER",
+        "PLAN_NOT_FOUND",
+        "PLAN_STATE",
+        "BREAKER_NOT_FOUND",
+        "BREAKER_OPEN",
+        "INCIDENT_NOT_FOUND",
     }
 )
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import grpc
 
+from raftstate.client import registry
+from raftstate.client.registry import Registry
 from raftstate.errors import InvalidRequest
 
 # Between attempts: jittered, growing, within these.
@@ -75,6 +77,8 @@ class Options:
     # request is sent again under the same id.
     attempt: float = 1.0
     rng: random.Random = field(default_factory=random.Random)
+    # What undoes, finds out and validates, by name.
+    registry: Registry = registry.default
 
     @property
     def channel_options(self) -> list[tuple[str, int]]:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from raftstate.client import reading
 from raftstate.client.calls import deadline_in, too_late
 from raftstate.client.checkpoints import assemble
 from raftstate.client.chunks import Part, download
 from raftstate.client.clock import now
+from raftstate.client.doing import LOST
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import unanswered
 from raftstate.client.options import CLOSE_S, milliseconds
-from raftstate.client.ownership import LOST, AgentHandle, Habits
+from raftstate.client.ownership import AgentHandle, Habits
 from raftstate.client.reading import Way
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
@@ -30,6 +32,11 @@ from raftstate.v1.agent_service_pb2 import (
 )
 from raftstate.v1.checkpoint_service_pb2 import GetCheckpointRequest
 from raftstate.v1.common_pb2 import CONSISTENCY_LINEARIZABLE, RequestId
+from raftstate.v1.effect_service_pb2 import (
+    EFFECT_STATE_PREPARED,
+    EFFECT_STATE_UNKNOWN,
+    ListEffectsRequest,
+)
 from raftstate.v1.event_service_pb2 import ReadEventsRequest
 
 
@@ -249,9 +256,14 @@ class Own:
             part.data()
         if handle.bundle.more_events:
             await self._fetch_events(handle)
+        if handle.bundle.more_effects:
+            await self._fetch_effects(handle)
+        if handle.bundle.more_recordings:
+            await handle.fetch_recordings()
         handle.settled_in()
 
     async def _fetch_events(self, handle: AgentHandle) -> None:
+        """The events after those of the bundle, but for what rollbacks have undone."""
         seen = handle.bundle.checkpoint.event_seq
         if handle.events_since:
             seen = handle.events_since[-1].seq
@@ -269,8 +281,19 @@ class Own:
 
         deadline = deadline_in(self._engine.options.timeout)
         async for answer in self._engine.calls.stream(begin, deadline=deadline):
-            handle.events_since.extend(answer.events)
-            seen = handle.events_since[-1].seq if handle.events_since else seen
+            handle.events_since.extend(e for e in answer.events if not e.undone_by)
+            # Also past those: a broken stream goes on behind what was read of it.
+            seen = answer.events[-1].seq if answer.events else seen
+
+    async def _fetch_effects(self, handle: AgentHandle) -> None:
+        request = ListEffectsRequest(
+            agent_id=handle.agent_id, states=[EFFECT_STATE_PREPARED, EFFECT_STATE_UNKNOWN]
+        )
+        del handle.bundle.open_effects[:]
+        async for page in reading.pages(
+            self._engine, lambda peer: peer.effects.ListEffects, request, {}
+        ):
+            handle.bundle.open_effects.extend(page.effects)
 
     # --- letting go ---
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -25,20 +26,22 @@ from raftstate.client.autosave import Autosave, Costs, Inherited, Policy
 from raftstate.client.calls import deadline_in
 from raftstate.client.chunks import Cut
 from raftstate.client.clock import now
+from raftstate.client.doing import LOST
+from raftstate.client.effects import AgentEffects, StepEffects
 from raftstate.client.engine import Engine
+from raftstate.client.recordings import (
+    AgentRecordings,
+    Recorded,
+    StateHashes,
+    StepRecordings,
+    hashed,
+)
 from raftstate.client.routing import Peer
 from raftstate.client.saving import Draft, Saver
 from raftstate.client.session import Session
 from raftstate.client.streams import event
 from raftstate.client.submit import REQUEST_BYTES
-from raftstate.errors import (
-    AgentState,
-    Fenced,
-    NotOwner,
-    OwnershipLost,
-    RaftStateError,
-    SessionExpired,
-)
+from raftstate.errors import Fenced, NotOwner, OwnershipLost, RaftStateError
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipResponse,
     Agent,
@@ -54,10 +57,13 @@ from raftstate.v1.checkpoint_service_pb2 import (
     PutCheckpointRequest,
 )
 from raftstate.v1.common_pb2 import FencingToken, StepHead
+from raftstate.v1.effect_service_pb2 import EffectClosing
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.step_service_pb2 import CommitStepRequest, CommitStepResponse
 
 S = TypeVar("S")
+# No state was given, which None is one of.
+UNSAID: Final = object()
 
 # Asking who owns the agent now may take so long.
 _ASK_S: Final = 1.0
@@ -65,8 +71,6 @@ _ASK_S: Final = 1.0
 _SETTLE_S: Final = 1.2
 # What a request holds beside events and a checkpoint's data, at most.
 _FRAME_BYTES: Final = 64 << 10
-# What a server says to a writer that owns nothing any more.
-LOST: Final = (Fenced, NotOwner, SessionExpired, AgentState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Habits:
     cut: Cut = field(default_factory=Cut)
 
 
-class AgentHandle:
+class AgentHandle(AgentEffects, AgentRecordings):
     """An owned agent. Made by `Store.own`, valid inside its block."""
 
     def __init__(
@@ -114,6 +118,10 @@ class AgentHandle:
         self._saver = Saver(engine, self.agent_id, habits.cut, deltas=habits.deltas)
         self._auto = Autosave(None)
         self._state: Callable[[], Any] | None = None
+        self.acting: set[str] = set()
+        self.closings: dict[str, EffectClosing] = {}
+        self.recorded = Recorded(self.head.step + 1, self.bundle.recordings)
+        self._hashes = StateHashes()
 
     def settled_in(self) -> None:
         """All that the last owner left is here. Raises InvalidRequest (definite) if the
@@ -180,8 +188,9 @@ class AgentHandle:
         return self._auto.costs
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """Where automatic checkpoints take the agent's state from: what this gives when a
-        step's block has ended must be the state after the step."""
+        """Where automatic checkpoints take the agent's state from, and the hash of it that
+        a step's last event has: what this gives when a step's block has ended must be the
+        state after the step."""
         self._state = state
 
     def step(self, *, timeout: float | None = None) -> Step:
@@ -398,6 +407,7 @@ class AgentHandle:
     def leave_step(self) -> None:
         """The step is over, however it ended."""
         self._step_open = False
+        self.recorded.step_over()
 
     async def commit(
         self, request: CommitStepRequest, draft: Draft | None, timeout: float | None
@@ -407,6 +417,7 @@ class AgentHandle:
         began = self._auto.clock()
         request.agent_id = self.agent_id
         request.fence.CopyFrom(self.token)
+        self._hashes.add(request, self._state)
         events, size = len(request.events), sum(len(one.data) for one in request.events)
         if draft is None and self._auto.due(events, size):
             assert self._state is not None
@@ -440,21 +451,26 @@ class AgentHandle:
     ) -> Any:
         """Write what moves the head; once it is sent, the store's word counts."""
         request.expected_step = self.head.step
+        try:
+            answer = await self.write(kind, request, timeout)
+        except RaftStateError as error:
+            self._in_doubt |= not error.definite
+            raise
+        except asyncio.CancelledError:
+            self._in_doubt = True
+            raise
+        self.head = answer.head
+        return answer
+
+    async def write(self, kind: str, request: Any, timeout: float | None = None) -> Any:
+        """Carry out a mutation under this ownership, which a refusal may end."""
         deadline = self._engine.deadline(timeout)
         with self._settling():
             try:
-                answer = await self._engine.mutate_in(self.session, kind, request, deadline)
+                return await self._engine.mutate_in(self.session, kind, request, deadline)
             except LOST as error:
                 self.lose(str(error), error)
                 raise
-            except RaftStateError as error:
-                self._in_doubt |= not error.definite
-                raise
-            except asyncio.CancelledError:
-                self._in_doubt = True
-                raise
-        self.head = answer.head
-        return answer
 
 
 def drafted(
@@ -472,7 +488,7 @@ def drafted(
     return Draft(data, content_type or found, list(values.labels(labels)), list(tags), pinned)
 
 
-class Step:
+class Step(StepEffects, StepRecordings):
     """What one step writes, all of it or nothing, when its block ends.
 
     An exception inside the block commits nothing. Leaving the block raises
@@ -486,10 +502,15 @@ class Step:
       step will be refused with Conflict if it was.
     """
 
+    _handle: AgentHandle
+
     def __init__(self, handle: AgentHandle, timeout: float | None) -> None:
         self._handle = handle
         self._timeout = timeout
         self._request = CommitStepRequest()
+        self._open = False
+        self._counted: Counter[str] = Counter()
+        self._drawn: Counter[str] = Counter()
         self._draft: Draft | None = None
         self.committed = False
         self.head: StepHead | None = None
@@ -504,20 +525,23 @@ class Step:
         event_id: str = "",
         causation_id: str = "",
         correlation_id: str = "",
+        state: Any = UNSAID,
     ) -> None:
         """Add an event. `data` is written as JSON, bytes as they are. An `event_id` that
-        is in the stream already refuses the step (EventIdReused).
+        is in the stream already refuses the step (EventIdReused). `state` is the agent's
+        after the event, of which the hash is kept, for replays to compare.
 
         Raises TypeError or ValueError for what JSON cannot hold."""
-        self._request.events.append(
-            event(
-                kind,
-                data,
-                event_id=event_id,
-                causation_id=causation_id,
-                correlation_id=correlation_id,
-            )
+        new = event(
+            kind,
+            data,
+            event_id=event_id,
+            causation_id=causation_id,
+            correlation_id=correlation_id,
         )
+        if state is not UNSAID:
+            new.state_hash, _ = hashed(state)
+        self._request.events.append(new)
 
     def checkpoint(
         self,
@@ -541,6 +565,7 @@ class Step:
 
     async def __aenter__(self) -> Self:
         await self._handle.enter_step()
+        self._open = True
         return self
 
     async def __aexit__(
@@ -549,6 +574,7 @@ class Step:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._open = False
         try:
             if error is None:
                 answer = await self._handle.commit(self._request, self._draft, self._timeout)
@@ -557,4 +583,8 @@ class Step:
                 self.revision = answer.header.revision
                 self.committed = True
         finally:
-            self._handle.leave_step()
+            try:
+                if not self.committed:
+                    await self._note_effects()
+            finally:
+                self._handle.leave_step()

@@ -21,6 +21,7 @@ from typing import Any, Self
 from raftstate.client import txn as words
 from raftstate.client import values
 from raftstate.client.autosave import Policy
+from raftstate.client.breakers import Breakers
 from raftstate.client.checkpoints import Checkpoints
 from raftstate.client.chunks import Cut
 from raftstate.client.engine import Engine
@@ -77,7 +78,7 @@ def connect(
     )
 
 
-class Store(Reads, Streams, Checkpoints, Projections, Leases, Membership, Watching):
+class Store(Reads, Streams, Checkpoints, Projections, Leases, Membership, Watching, Breakers):
     """A client of one cluster. Made by `connect`; used inside its block, in the process
     and the event loop that entered it, by any number of tasks.
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.common_pb2 import FencingToken, Label
-from raftstate.v1.event_service_pb2 import Event
+from raftstate.v1.event_service_pb2 import Event, NewEvent
+from raftstate.v1.recording_pb2 import NewRecording, Recording
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -30,11 +31,16 @@ def encode(value: Any) -> tuple[bytes, str]:
     return text.encode(), JSON
 
 
-def decode(stored: Event | Checkpoint) -> Any:
+def decode(stored: Event | NewEvent | Checkpoint | Recording | NewRecording) -> Any:
     """What was put in: the JSON value, the bytes, or None where there was no data."""
-    if stored.content_type == JSON:
-        return json.loads(stored.data)
-    return stored.data if stored.data or stored.content_type else None
+    return decode_as(stored.data, stored.content_type)
+
+
+def decode_as(data: bytes, content_type: str) -> Any:
+    """What data of a type was before `encode`."""
+    if content_type == JSON:
+        return json.loads(data)
+    return data if data or content_type else None
 
 
 def labels(given: Mapping[str, str] | None) -> Iterable[Label]:

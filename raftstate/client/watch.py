@@ -108,7 +108,7 @@ class Watch:
         try:
             self._first = await self._next()
         except BaseException:
-            self._end()
+            self.end()
             raise
         return self
 
@@ -129,7 +129,7 @@ class Watch:
             try:
                 batch = batch or await self._next()
             except RaftStateError:
-                self._end()
+                self.end()
                 raise
             if self._progress or not batch.progress:
                 return batch
@@ -137,9 +137,10 @@ class Watch:
 
     async def aclose(self) -> None:
         """End the watch. Doing so twice is harmless."""
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the watch, from wherever: who waits for more is told that there is no more."""
         self._closed = True
         self._let_go()
 

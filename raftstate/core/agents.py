@@ -10,7 +10,7 @@ refusal says where it is. A retry never sees that: its request is remembered.
 
 from __future__ import annotations
 
-from raftstate.core import keys
+from raftstate.core import incidents, keys
 from raftstate.core.context import Context, refuse, refuse_state
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import (
@@ -122,9 +122,10 @@ def retire_agent(
     agent = load(context.store, request.agent_id)
     if agent is None:
         return missing(request.agent_id)
-    if agent.lifecycle == Lifecycle.LIFECYCLE_RETIRED:
+    if agent.lifecycle == Lifecycle.LIFECYCLE_RETIRED or agent.rollback_id:
         return refuse_state(agent, "retired")
     vacate(context, agent)
+    incidents.retired(context, agent)
     agent.lifecycle = Lifecycle.LIFECYCLE_RETIRED
     agent.halt_reason = ""
     save(context, agent)

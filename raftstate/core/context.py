@@ -27,6 +27,8 @@ class Context:
     revision: int
     last_position: int
     history: HistoryMark
+    # A label for reports: nothing is decided by it.
+    wall_time_ms: int = 0
     # How much the commands of the entry may still remove of what others gave up, and by how
     # many rows they have removed more than each might: a revision goes whole.
     sweep_bytes: int = limits.SWEEP_BYTES_MAX

@@ -28,7 +28,8 @@ def event_hash(previous: bytes, event: Event) -> bytes:
     blake2b-32 over: seq, position, revision, step and log_time_ms, each as eight
     big-endian bytes; then previous, stream_id, type, content_type, data,
     causation_id, correlation_id and event_id, each as its length in eight big-endian
-    bytes and then its bytes (texts in UTF-8). `previous` is empty for the first event.
+    bytes and then its bytes (texts in UTF-8). `previous` is empty for the first event. A
+    state_hash, where there is one, is one more part behind these.
     """
     parts = [_NUMBERS(event.seq, event.position, event.revision, event.step, event.log_time_ms)]
     for part in (
@@ -43,6 +44,8 @@ def event_hash(previous: bytes, event: Event) -> bytes:
     ):
         parts.append(_LENGTH(len(part)))
         parts.append(part)
+    if event.state_hash:
+        parts += (_LENGTH(len(event.state_hash)), event.state_hash)
     return blake2b(b"".join(parts), digest_size=32).digest()
 
 
@@ -64,6 +67,7 @@ def append(context: Context, stream_id: str, head: StepHead, new: Iterable[NewEv
             correlation_id=source.correlation_id,
             log_time_ms=context.log_time_ms,
             event_id=source.event_id,
+            state_hash=source.state_hash,
         )
         event.hash = head.event_hash = event_hash(head.event_hash, event)
         key = keys.event(stream_id, event.seq)

@@ -21,6 +21,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     I incident_id                 Incident                                     H
     J saga_id 0 agent_id 0 number empty: that effect belongs to that saga
     K plan_id 0 position          CompensationItem                             H
+    L agent_id 0 checkpoint_id    UndoneRange of checkpoints that a rollback left behind
     N number                      incident_id that was the so manieth resolved
     O agent_id 0 number           empty: that effect is PREPARED, DISPATCHED or UNKNOWN
     P session_id 0 name           empty: this session has permits of that breaker
@@ -28,7 +29,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     S agent_id 0 checkpoint_id    empty: known good, but one of more than are kept
     T agent_id 0 saga_id          empty: the agent began that saga, which has not ended
     U agent_id 0 first_seq        UndoneRange                                  H
-    V agent_id 0 step key         Recording
+    V agent_id 0 step key         Recording; under no key of step 0 what a step has in all
     W name                        BreakerWindow
     a agent_id                    Agent                                        H
     b space 0 chunk_hash          a chunk's data
@@ -89,6 +90,7 @@ _KEPT_GOOD = b"G"
 _INCIDENT = b"I"
 _SAGA_EFFECT = b"J"
 _ITEM = b"K"
+_LEFT_BEHIND = b"L"
 _RESOLVED = b"N"
 _OPEN_EFFECT = b"O"
 _PERMITTED = b"P"
@@ -574,6 +576,12 @@ def saga_effects(saga_id: str) -> Span:
     return Span(owner + b"\0", owner + b"\x01")
 
 
+def saga_effects_of(saga_id: str, agent_id: str) -> Span:
+    """The marks of an agent's effects of a saga."""
+    owner = _SAGA_EFFECT + saga_id.encode() + b"\0" + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
 def saga_effect_named(mark: bytes) -> tuple[str, int]:
     """Whose effect, and which, a mark is about."""
     return mark[mark.index(b"\0") + 1 : -9].decode(), to_number(mark)
@@ -621,15 +629,51 @@ def undone_range(agent_id: str, first_seq: int) -> bytes:
     return _UNDONE + agent_id.encode() + b"\0" + number(first_seq)
 
 
-def undone_ranges(agent_id: str) -> Span:
-    """All ranges of an agent's undone events, in order."""
-    owner = _UNDONE + agent_id.encode()
-    return Span(owner + b"\0", owner + b"\x01")
+def undone_ranges_from(agent_id: str, first_seq: int) -> Span:
+    """The ranges of an agent's undone events that begin with `first_seq` or behind it."""
+    return Span(undone_range(agent_id, first_seq), _UNDONE + agent_id.encode() + b"\x01")
+
+
+def undone_ranges_before(agent_id: str, seq: int) -> Span:
+    """The ranges of an agent's undone events that begin before `seq`."""
+    return Span(undone_range(agent_id, 0), undone_range(agent_id, seq))
+
+
+def left_behind(agent_id: str, first_id: int) -> bytes:
+    """Where a range of checkpoints is that a rollback left behind."""
+    return _LEFT_BEHIND + agent_id.encode() + b"\0" + number(first_id)
+
+
+def left_behind_from(agent_id: str, first_id: int) -> Span:
+    """Those ranges of an agent that begin with `first_id` or behind it."""
+    return Span(left_behind(agent_id, first_id), _LEFT_BEHIND + agent_id.encode() + b"\x01")
+
+
+def left_behind_before(agent_id: str, checkpoint_id: int) -> Span:
+    """Those ranges of an agent that begin before a checkpoint."""
+    return Span(left_behind(agent_id, 0), left_behind(agent_id, checkpoint_id))
 
 
 def recording(agent_id: str, step: int, name: str) -> bytes:
     """Where a recorded value is."""
     return _RECORDING + agent_id.encode() + b"\0" + number(step) + name.encode()
+
+
+def recorded(agent_id: str) -> bytes:
+    """Where it stands how much was recorded in an agent's newest step with a record."""
+    return recording(agent_id, 0, "")
+
+
+def recording_named(row: bytes) -> tuple[int, bytes]:
+    """The step, and the name in it, of a recorded value."""
+    at = row.index(b"\0") + 1
+    return int.from_bytes(row[at : at + 8], "big"), row[at + 8 :]
+
+
+def recordings_behind(agent_id: str, step: int, name: bytes, last_step: int) -> Span:
+    """An agent's recorded values behind one, up to those of a step."""
+    owner = _RECORDING + agent_id.encode() + b"\0"
+    return Span(owner + number(step) + name + b"\0", owner + number(last_step) + _TOP)
 
 
 def recordings(agent_id: str, first_step: int, last_step: int) -> Span:

@@ -109,6 +109,10 @@ ACTION_CHARS_MAX = 128
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 EFFECT_BYTES_MAX = 64 << 10  # arguments, result
 EFFECTS_PER_STEP_MAX = 128
+# An agent's effects that are PREPARED, DISPATCHED or UNKNOWN, and its sagas that have not
+# ended: what a new grant, and a rollback, look through.
+OPEN_EFFECTS_MAX = 1_024
+OPEN_SAGAS_MAX = 1_024
 BEGIN_BY_MS_DEFAULT = 5_000
 BEGIN_BY_MS_MAX = 3_600_000
 COMPENSATION_TIMEOUT_MS_DEFAULT = 30_000
@@ -127,7 +131,11 @@ NUMBERED_ID = re.compile(r"[0-9a-f]{16}")  # rollback_id, incident_id
 # --- recorded values ---------------------------------------------------------------
 
 RECORDING_KEY_CHARS_MAX = 128
+RECORDING_KEY_BYTES_MAX = 256
+# What one request carries; and what a step has in all, however it came.
 RECORDINGS_PER_STEP_MAX = 128
+RECORDED_PER_STEP_MAX = 1_024
+RECORDED_BYTES_PER_STEP_MAX = 16 << 20
 STATE_HASH_BYTES_MAX = 32
 REPLAY_DIFFERENCES_MAX = 100
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftstate.core import agents, keys, limits
+from raftstate.core import agents, effects, incidents, keys, limits
 from raftstate.core.context import Context, refuse, refuse_head, refuse_state, refuse_with_owner
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import (
@@ -73,6 +73,10 @@ def acquire(
     )
     agent.newest_fence.CopyFrom(token)
     agent.lifecycle = Lifecycle.LIFECYCLE_ACTIVE
+    if agent.open_effects:
+        effects.takeover(context, agent)
+    if agent.incident_id:
+        incidents.acquired(context, agent)
     agents.save(context, agent)
     context.store.put(keys.owned(session_id, agent.agent_id), b"")
     return AcquireOwnershipResponse(ownership=agent.owner)
@@ -105,6 +109,7 @@ def expire(context: Context, request: ExpireOwnership) -> Done | Refusal:
     ):
         message = f"agent {request.agent_id} has moved since revision"
         return refuse(Reason.REASON_EXPIRY_OVERTAKEN, f"{message} {request.touched_revision}")
+    incidents.owner_lost(context, agent)
     agents.vacate(context, agent)
     agents.save(context, agent)
     return Done()
@@ -132,14 +137,9 @@ def check_fence(agent: Agent, fence: FencingToken, session_id: str) -> Refusal |
 def writable(context: Context, request: Any, session_id: str) -> Agent | Refusal:
     """The agent that a request writes for, or why its session may not: it must be at
     work, the fence that of its owner, and the head where the writer believes it to be."""
-    agent = agents.load(context.store, request.agent_id)
-    if agent is None:
-        return agents.missing(request.agent_id)
-    if agent.lifecycle not in agents.OPEN_STATES:
-        return refuse_state(agent, "written")
-    refusal = check_fence(agent, request.fence, session_id)
-    if refusal is not None:
-        return refusal
+    agent = held(context, request, session_id)
+    if isinstance(agent, Refusal):
+        return agent
     step = agent.head.step
     if request.HasField("expected_step") and request.expected_step != step:
         message = f"agent {agent.agent_id} is at step {step}, not {request.expected_step}"
@@ -147,10 +147,23 @@ def writable(context: Context, request: Any, session_id: str) -> Agent | Refusal
     return agent
 
 
-def end_all_of(context: Context, session_id: str) -> None:
-    """End every ownership of a session."""
+def held(context: Context, request: Any, session_id: str) -> Agent | Refusal:
+    """As `writable`, wherever the head is."""
+    agent = agents.load(context.store, request.agent_id)
+    if agent is None:
+        return agents.missing(request.agent_id)
+    if agent.lifecycle not in agents.OPEN_STATES:
+        return refuse_state(agent, "written")
+    refusal = check_fence(agent, request.fence, session_id)
+    return agent if refusal is None else refusal
+
+
+def end_all_of(context: Context, session_id: str, *, lost: bool) -> None:
+    """End every ownership of a session. `lost`: it did not give them back."""
     for key in context.store.delete_span(keys.owned_by(session_id)):
         agent = agents.load(context.store, keys.owned_agent_id(key))
         assert agent is not None, f"an index entry for nobody: {key!r}"
+        if lost:
+            incidents.owner_lost(context, agent)
         agents.vacate(context, agent)
         agents.save(context, agent)

@@ -157,6 +157,9 @@ def event(event: NewEvent, place: str) -> Iterator[Violation]:
     yield from words(f"{place}.causation_id", event.causation_id, most)
     yield from words(f"{place}.correlation_id", event.correlation_id, most)
     yield from words(f"{place}.event_id", event.event_id, limits.EVENT_ID_CHARS_MAX)
+    if (size := len(event.state_hash)) > limits.STATE_HASH_BYTES_MAX:
+        span = f"{limits.STATE_HASH_BYTES_MAX} bytes"
+        yield Violation(f"{place}.state_hash", f"has {size} bytes", span)
 
 
 def event_is_fine(event: NewEvent) -> bool:
@@ -168,4 +171,5 @@ def event_is_fine(event: NewEvent) -> bool:
         and len(event.causation_id) <= most
         and len(event.correlation_id) <= most
         and len(event.event_id) <= limits.EVENT_ID_CHARS_MAX
+        and len(event.state_hash) <= limits.STATE_HASH_BYTES_MAX
     )

@@ -12,6 +12,7 @@ from itertools import islice
 from raftstate.core import (
     agents,
     checkpoint_queries,
+    effect_queries,
     keys,
     limits,
     pages,
@@ -26,8 +27,6 @@ from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.session_service_pb2 import Session
-
-_NUMBER_MAX = (1 << 63) - 1  # what islice takes
 
 
 # --- the machine -------------------------------------------------------------
@@ -150,7 +149,8 @@ def takeover_bundle(
     reader: Reader, agent_id: str, bytes_max: int = limits.BUNDLE_EVENT_BYTES_MAX
 ) -> TakeoverBundle | None:
     """All that a successor needs to go on: the newest checkpoint, with its data if it is
-    full and of one piece, and the events after it, up to about `bytes_max` of them."""
+    full and of one piece; the events after it, and the effects of which the end is not known,
+    up to about `bytes_max`, and half of that; and the sagas that have not ended."""
     agent = get_agent(reader, agent_id)
     if agent is None:
         return None
@@ -164,10 +164,20 @@ def takeover_bundle(
         bundle.checkpoint.CopyFrom(checkpoint)
         bundle.checkpoint.data = data or b""
         bundle.more_data = data is None
-    found = stream_queries.read_events(reader, agent_id, first, _NUMBER_MAX, bytes_max)
-    bundle.events.extend(found)
-    bundle.more_events = first + len(bundle.events) <= agent.head.event_seq
+    found = stream_queries.read_live(reader, agent, first, bytes_max)
+    bundle.events.extend(found.events)
+    bundle.more_events = found.more
+    _add_what_is_open(reader, bundle, bytes_max // 2)
     return bundle
+
+
+def _add_what_is_open(reader: Reader, bundle: TakeoverBundle, bytes_max: int) -> None:
+    """Add the effects and sagas that a successor has to see to. So much of them that with
+    all the rest the bundle is no more than clients receive by default (4 MiB)."""
+    agent_id = bundle.agent.agent_id
+    found, bundle.more_effects = effect_queries.open_effects(reader, agent_id, bytes_max)
+    bundle.open_effects.extend(found)
+    bundle.open_sagas.extend(effect_queries.open_sagas(reader, agent_id))
 
 
 def _bundled_data(reader: Reader, checkpoint: Checkpoint) -> bytes | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from raftstate.core import limits, parts
+from raftstate.core import limits, parts, rules_effects, rules_replay
 from raftstate.core.checkpoint_queries import HASH_BYTES, digest
 from raftstate.core.parts import Violation
 from raftstate.v1.checkpoint_service_pb2 import (
@@ -99,6 +99,10 @@ def _commit_step(message: CommitStepRequest) -> Iterator[Violation]:
             yield from parts.event(event, f"events[{at}]")
     if message.HasField("checkpoint"):
         yield from _new_checkpoint(message.checkpoint, "checkpoint")
+    if message.closings or message.effects:
+        yield from rules_effects.of_step(message)
+    if message.recordings:
+        yield from rules_replay.recordings(message.recordings, "recordings")
 
 
 def _put_checkpoint(message: PutCheckpointRequest) -> Iterator[Violation]:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from raftstate.core import keys, limits, ownership
+from raftstate.core import breakers, compensations, keys, limits, ownership
 from raftstate.core.context import Context, refuse
 from raftstate.core.ports import Reader
 from raftstate.core.validate import request_id_violations
@@ -115,7 +115,7 @@ def close_session(context: Context, request: CloseSessionRequest) -> CloseSessio
     record = load(context.store, request.session_id)
     wanted = request.opened_revision
     if record is not None and wanted in (0, record.session.opened_revision):
-        _end(context, request.session_id)
+        _end(context, request.session_id, lost=False)
     return CloseSessionResponse()
 
 
@@ -126,13 +126,15 @@ def expire_session(context: Context, request: ExpireSession) -> Done | Refusal:
     if record is None or record.touched_revision != request.touched_revision:
         message = f"session {request.session_id} has moved since revision"
         return refuse(Reason.REASON_EXPIRY_OVERTAKEN, f"{message} {request.touched_revision}")
-    _end(context, request.session_id)
+    _end(context, request.session_id, lost=True)
     return Done()
 
 
-def _end(context: Context, session_id: str) -> None:
-    """A session goes with all it owns and all it remembers."""
-    ownership.end_all_of(context, session_id)
+def _end(context: Context, session_id: str, *, lost: bool) -> None:
+    """A session goes with all it owns and all it remembers. `lost`: nobody closed it."""
+    ownership.end_all_of(context, session_id, lost=lost)
+    compensations.end_claims_of(context, session_id)
+    breakers.end_permits_of(context, session_id)
     context.store.delete_span(keys.outcomes(session_id))
     context.store.delete(keys.session_touch(session_id))
     context.store.delete(keys.session(session_id))

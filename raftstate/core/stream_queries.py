@@ -11,14 +11,14 @@ that cannot be one names nothing, and never raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from raftstate.core import agents, events, keys, limits, projections
+from raftstate.core import agents, events, keys, limits, projections, undone
 from raftstate.core.events import event_hash
 from raftstate.core.history import PastReader
 from raftstate.core.machine import read_counters
@@ -28,6 +28,8 @@ from raftstate.v1.event_service_pb2 import Event, Projection, StreamInfo
 
 # How many places of the global order one slice looks at, if few of them are wanted.
 ROWS_MAX = 2_048
+# How many stretches of events between undone ones a takeover is shown.
+SEGMENTS_MAX = 256
 
 
 # --- streams -----------------------------------------------------------------
@@ -124,6 +126,43 @@ def read_events(
     more than fit into `bytes_max` as stored after that."""
     rows = _rows(reader, stream_id, from_seq, backwards=backwards)
     return [Event.FromString(raw) for _, raw in islice(_fitting(rows, bytes_max), limit)]
+
+
+class LiveEvents(NamedTuple):
+    """Events that no rollback has undone, and whether there are more."""
+
+    events: list[Event]
+    more: bool
+
+
+def read_live(reader: Reader, agent: Agent, from_seq: int, bytes_max: int) -> LiveEvents:
+    """An agent's events from `from_seq` on that no rollback has undone, bounded as in
+    `read_events`, and to those of the first few stretches between what was undone."""
+    found: list[Event] = []
+    left = bytes_max
+    first = max(from_seq, oldest_seq(reader, agent.agent_id))
+    segments = undone.live(reader, agent.agent_id, first, agent.head.event_seq)
+    for seen, segment in enumerate(segments):
+        if seen == SEGMENTS_MAX or left <= 0:
+            return LiveEvents(found, more=True)
+        span = keys.events_between(agent.agent_id, segment.first, segment.last)
+        for _, raw in reader.scan(*span):
+            if found and len(raw) > left:
+                return LiveEvents(found, more=True)
+            found.append(Event.FromString(raw))
+            left -= len(raw)
+    return LiveEvents(found, more=False)
+
+
+def show_undone(reader: Reader, shown: Iterable[Event]) -> None:
+    """Say of each event which rollback has undone it, if any."""
+    told: dict[str, undone.Stretch] = {}
+    for event in shown:
+        known = told.get(event.stream_id)
+        if known is None or not known.first <= event.seq <= known.last:
+            known = undone.around(reader, event.stream_id, event.seq)
+            told[event.stream_id] = known
+        event.undone_by = known.rollback_id
 
 
 def _rows(

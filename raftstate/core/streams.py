@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftstate.core import agents, events, keys, ownership, sweep
+from raftstate.core import (
+    agents,
+    checkpoint_queries,
+    events,
+    incidents,
+    keys,
+    ownership,
+    sweep,
+    undone,
+)
 from raftstate.core.context import Context, refuse, refuse_state, refuse_subject
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
@@ -57,7 +66,7 @@ def append_events(
     """Append to every stream named, or to none."""
     targets = [_target(context, append) for append in request.appends]
     for at, target in enumerate(targets):
-        if (refusal := _check_shape(target, f"appends[{at}].fence")) is not None:
+        if (refusal := _check_shape(target, f"appends[{at}]")) is not None:
             return refusal
     known = _known(context, targets)
     if known is not None:
@@ -78,18 +87,25 @@ def _target(context: Context, append: StreamAppend) -> _Target:
     return _Target(append, agent, row)
 
 
-def _check_shape(target: _Target, field: str) -> Refusal | None:
-    """A fence is for agents' streams, and only for them."""
-    fenced = target.append.HasField("fence")
-    if fenced == (target.agent is not None):
-        return None
+def _check_shape(target: _Target, place: str) -> Refusal | None:
+    """A fence, and hashes of a state, are for agents' streams, and a fence only for them."""
     stream_id = target.append.stream_id
-    message = (
-        f"{stream_id} is no agent's stream: it has no fence"
-        if fenced
-        else f"{stream_id} is an agent's stream: a fence is required"
-    )
-    return refuse(Reason.REASON_INVALID_REQUEST, message, field=field)
+    fenced = target.append.HasField("fence")
+    if fenced != (target.agent is not None):
+        message = (
+            f"{stream_id} is no agent's stream: it has no fence"
+            if fenced
+            else f"{stream_id} is an agent's stream: a fence is required"
+        )
+        return refuse(Reason.REASON_INVALID_REQUEST, message, field=f"{place}.fence")
+    if target.agent is not None:
+        return None
+    for at, event in enumerate(target.append.events):
+        if event.state_hash:
+            field = f"{place}.events[{at}].state_hash"
+            message = f"{stream_id} is no agent's stream: there is no state to hash"
+            return refuse(Reason.REASON_INVALID_REQUEST, message, field=field)
+    return None
 
 
 def _check_owner(target: _Target, session_id: str) -> Refusal | None:
@@ -133,6 +149,8 @@ def _append(context: Context, target: _Target) -> StreamAppended:
         head = agent.head
         events.append(context, stream_id, head, new)
         agent.owner.touched_revision = context.revision
+        if agent.incident_id:
+            incidents.resumed(context, agent)
         agents.save(context, agent)
     else:
         row = target.row or StreamInfo(stream_id=stream_id, first_seq=1)
@@ -231,10 +249,10 @@ def truncate_before(
     row = events.stream_row(context.store, stream_id)
     if agent is not None and agent.head.event_seq:
         row = row or StreamInfo(stream_id=stream_id, first_seq=1, agent=True)
-        last_seq, last_hash = agent.head.event_seq, agent.head.event_hash
+        last_seq = agent.head.event_seq
         refusal = _check_checkpoint(context, request)
     elif row is not None and agent is None:
-        last_seq, last_hash = row.last_seq, row.last_hash
+        last_seq = row.last_seq
         refusal = _check_projection(context, request, row)
     else:
         message = f"there is no stream {stream_id}"
@@ -245,12 +263,23 @@ def truncate_before(
         if before > last_seq + 1:
             return _uncovered(f"stream {stream_id} ends at seq {last_seq}", "before_seq")
         given_up = row.first_seq
-        beyond = before > last_seq
-        row.base_hash = last_hash if beyond else _load(context, stream_id, before - 1).hash
+        newest = _load(context, stream_id, before - 1)
+        row.base_hash = newest.hash
         row.first_seq = before
         _save(context, row)
         sweep.give_up_events(context, stream_id, given_up, before - 1)
+        if agent is not None:
+            _give_up_recordings(context, newest, last_seq)
     return TruncateBeforeResponse(first_seq=row.first_seq)
+
+
+def _give_up_recordings(context: Context, newest: Event, last_seq: int) -> None:
+    """What was recorded in steps up to that of the newest event that was given up goes with
+    it. A step that has events left keeps it all."""
+    step = newest.step
+    if newest.seq < last_seq and _load(context, newest.stream_id, newest.seq + 1).step == step:
+        step -= 1
+    sweep.give_up_recordings(context, newest.stream_id, step)
 
 
 def _check_checkpoint(context: Context, request: TruncateBeforeRequest) -> Refusal | None:
@@ -267,6 +296,18 @@ def _check_checkpoint(context: Context, request: TruncateBeforeRequest) -> Refus
     if (covered := Checkpoint.FromString(raw).event_seq) + 1 < request.before_seq:
         message = f"checkpoint {request.checkpoint_id} reflects events up to seq {covered}"
         return _uncovered(message, "checkpoint_id")
+    return _check_newest(context, request)
+
+
+def _check_newest(context: Context, request: TruncateBeforeRequest) -> Refusal | None:
+    """A successor begins with the newest checkpoint: what it needs beside that stays. Only
+    a rollback, whose copy stands at an older event, makes that differ from any other."""
+    newest = checkpoint_queries.get_checkpoint(context.store, request.stream_id)
+    assert newest is not None, f"agent {request.stream_id} has an older checkpoint"
+    first, last = newest.event_seq + 1, request.before_seq - 1
+    for needed in undone.live(context.store, request.stream_id, first, last):
+        message = f"the newest checkpoint does not reflect event {needed.first}"
+        return _uncovered(message, "before_seq")
     return None
 
 

@@ -25,6 +25,7 @@ from raftstate.v1.store_pb2 import (
     Sweep,
     TrimHistory,
     TruncatedEvents,
+    TruncatedRecordings,
 )
 
 
@@ -62,9 +63,22 @@ def sweep(context: Context, request: Sweep) -> Done:
 
 def give_up_events(context: Context, stream_id: str, first_seq: int, last_seq: int) -> None:
     """Have events of a stream, which nobody can read any more, removed."""
-    mark = context.history
     events = TruncatedEvents(stream_id=stream_id, first_seq=first_seq, last_seq=last_seq)
-    job = GarbageJob(events=events)
+    _give_up(context, GarbageJob(events=events))
+
+
+def give_up_recordings(context: Context, agent_id: str, last_step: int) -> None:
+    """Have an agent's recorded values removed, up to those of a step."""
+    if last_step < 1:
+        return
+    span = keys.recordings(agent_id, 1, last_step)
+    if next(iter(context.store.scan(*span)), None) is not None:
+        recordings = TruncatedRecordings(agent_id=agent_id, last_step=last_step)
+        _give_up(context, GarbageJob(recordings=recordings))
+
+
+def _give_up(context: Context, job: GarbageJob) -> None:
+    mark = context.history
     context.store.put(keys.garbage(mark.next_job), job.SerializeToString(deterministic=True))
     context.history = mark._replace(next_job=mark.next_job + 1)
 
@@ -116,21 +130,30 @@ def _work_off(context: Context, mark: HistoryMark, room: _Room) -> tuple[History
     place = keys.garbage(mark.first_job)
     raw = context.store.get(place)
     assert raw is not None, f"garbage job {mark.first_job} is missing"
-    job = GarbageJob.FromString(raw).events
+    job = GarbageJob.FromString(raw)
     found: list[tuple[bytes, bytes]] = []
-    for row in context.store.scan(
-        *keys.events_between(job.stream_id, job.first_seq, job.last_seq)
-    ):
+    for row in context.store.scan(*_given_up(job)):
         found.append(row)
         room = room.without(1, len(row[1]))
         if not room.is_left:
             break
-    for key, event in found:
-        _remove_event(context, key, event)
+    for key, row_raw in found:
+        if job.HasField("events"):
+            _remove_event(context, key, row_raw)
+        else:
+            context.store.delete(key)
     if room.is_left:
         context.store.delete(place)
         return mark._replace(first_job=mark.first_job + 1), room.without(1, 0)
     return mark, room
+
+
+def _given_up(job: GarbageJob) -> keys.Span:
+    """The rows that a job removes."""
+    if job.HasField("events"):
+        events = job.events
+        return keys.events_between(events.stream_id, events.first_seq, events.last_seq)
+    return keys.recordings(job.recordings.agent_id, 1, job.recordings.last_step)
 
 
 def _remove_event(context: Context, key: bytes, raw: bytes) -> None:

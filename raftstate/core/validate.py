@@ -14,7 +14,17 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from raftstate.core import limits, parts, rules_checkpoints, rules_events, rules_keys
+from raftstate.core import (
+    limits,
+    parts,
+    rules_breakers,
+    rules_checkpoints,
+    rules_effects,
+    rules_events,
+    rules_keys,
+    rules_replay,
+    rules_rollbacks,
+)
 from raftstate.core.parts import Violation
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipRequest,
@@ -233,6 +243,10 @@ _RULES: dict[type[Message], Callable[[Any], Iterable[Violation]]] = {
     TrimHistory: _nothing,
     Sweep: _nothing,
     **rules_events.RULES,
+    **rules_breakers.RULES,
     **rules_checkpoints.RULES,
+    **rules_effects.RULES,
     **rules_keys.RULES,
+    **rules_replay.RULES,
+    **rules_rollbacks.RULES,
 }

@@ -2,7 +2,8 @@
 
 A grant comes with what a successor needs, as it is now. A transaction's reads are not
 recorded, for they may be large; what they saw is the state just before it, which is read
-from history, for a retry as for the first answer.
+from history, for a retry as for the first answer. A claim comes with the effect that is to
+be undone, as it is now.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from raftstate.core import kv_queries, queries
+from raftstate.core import effect_queries, kv_queries, queries
 from raftstate.core.ports import Reader, Unavailable
 from raftstate.rpc.errors import Failure, reads_lost
 from raftstate.rpc.paging import page_scope, page_size, page_token
@@ -25,6 +26,10 @@ from raftstate.v1.kv_service_pb2 import (
     TxnRequest,
     TxnResponse,
     TxnResult,
+)
+from raftstate.v1.rollback_service_pb2 import (
+    ClaimCompensationsRequest,
+    ClaimCompensationsResponse,
 )
 from raftstate.v1.store_pb2 import Outcome
 
@@ -79,6 +84,27 @@ def add_reads(
     _add_tokens(request.txn, response.txn, at)
 
 
+def add_effect(
+    looks: Looks,
+    response: ClaimCompensationsResponse,
+    _request: ClaimCompensationsRequest,
+    _outcome: Outcome,
+) -> None:
+    """Put the effect that is to be undone beside its item, read at or after the claim."""
+    if not response.HasField("item"):
+        return
+    item = response.item
+    try:
+        with looks.view() as (reader, _):
+            effect = effect_queries.get_effect(reader, item.agent_id, item.effect_id)
+    except Failure as failure:
+        # It was claimed: only what is said of it is not to be had here.
+        unknown = Unavailable("OUTCOME_UNKNOWN", definite=False)
+        raise looks.unavailable(unknown) from failure
+    if effect is not None:
+        response.effect.CopyFrom(effect)
+
+
 def _reads(result: TxnResult) -> bool:
     """Whether there is a read among what was done."""
     kinds = [said.WhichOneof("result") for said in result.results]
@@ -106,5 +132,6 @@ def _add_tokens(body: TxnBody, result: TxnResult, at: int) -> None:
 BESIDE: dict[type[Message], Callable[[Any, Any, Any, Outcome], None]] = {
     AcquireOwnershipRequest: add_bundle,
     TxnRequest: add_reads,
+    ClaimCompensationsRequest: add_effect,
 }
 """What is added to the answer of a request, by the type of the request."""

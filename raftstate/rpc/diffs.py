@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from asyncio.subprocess import Process
+from contextlib import aclosing, suppress
+from functools import partial
 
 from raftstate import content
 from raftstate.core import limits
+from raftstate.rpc import apart
 from raftstate.rpc.contents import pieces
 from raftstate.rpc.errors import Failure, not_comparable
 from raftstate.rpc.frontend import Frontend
@@ -45,10 +45,7 @@ _LIMITS = {
     "differences": limits.DIFFERENCES_MAX,
     "chars": SAID_CHARS_MAX,
 }
-# It finds modules where we do, and nowhere else.
-_START = (
-    "import sys; sys.path[:] = sys.argv[1:]; from raftstate.rpc.comparing import main; main()"
-)
+_process = partial(apart.process, "comparing")
 
 Chain = list[Checkpoint]
 
@@ -91,27 +88,6 @@ class Diffs:
                     process.stdin.write(piece)
                     with suppress(ConnectionError):
                         await process.stdin.drain()
-
-
-@asynccontextmanager
-async def _process() -> AsyncIterator[Process]:
-    """A process to compare in, which is gone afterwards."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-B", "-c", _START, *sys.path),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-        )
-    except OSError as error:
-        words = f"no process can be started: {error.strerror}"
-        raise Failure("OVERLOADED", words, definite=True) from error
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 def _check(field: str, chain: Chain) -> None:

@@ -115,6 +115,7 @@ class Failure(Exception):
         definite: bool,
         metadata: Mapping[str, str] | None = None,
         details: Iterable[Message] = (),
+        retry_ms: int | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -124,6 +125,8 @@ class Failure(Exception):
         self.definite = definite
         self.metadata = dict(metadata or {})
         self.details = list(details)
+        # After how long a client should ask again; None: that is not for it to decide.
+        self.retry_ms = _RETRY_MS.get(reason) if retry_ms is None else retry_ms
 
     @property
     def code(self) -> grpc.StatusCode:
@@ -135,9 +138,9 @@ class Failure(Exception):
         info = ErrorInfo(domain=DOMAIN, reason=self.reason, metadata=self.metadata)
         info.metadata["definite"] = "true" if self.definite else "false"
         details: list[Message] = [info, *self.details]
-        if self.reason in _RETRY_MS:
+        if self.retry_ms is not None:
             delay = Duration()
-            delay.FromMilliseconds(_RETRY_MS[self.reason])
+            delay.FromMilliseconds(self.retry_ms)
             details.append(RetryInfo(retry_delay=delay))
         return Status(
             code=self.code.value[0], message=self.message, details=map(_packed, details)
@@ -329,8 +332,25 @@ def refused(outcome: Outcome, subject: str) -> Failure:
     metadata["revision"] = str(outcome.revision)
     metadata["raft_index"] = str(outcome.raft_index)
     definite = reason not in ("OUTCOME_FORGOTTEN", "INTERNAL")
-    message = refusal.message or reason
-    return Failure(reason, message, definite=definite, metadata=metadata, details=details)
+    return Failure(
+        reason,
+        refusal.message or reason,
+        definite=definite,
+        metadata=metadata,
+        details=details,
+        retry_ms=_time_left(refusal) if reason == "BREAKER_OPEN" else None,
+    )
+
+
+def _time_left(refusal: Refusal) -> int | None:
+    """For how long a breaker is open yet; None: until a person closes it, or for as long as
+    others try."""
+    if not refusal.open_until_ms:
+        return None
+    return max(1, refusal.open_until_ms - refusal.log_time_ms)
+
+
+_NUMBERS = ("current_revision", "oldest_revision", "limit", "open_until_ms", "log_time_ms")
 
 
 def _refusal_metadata(refusal: Refusal) -> dict[str, str]:
@@ -347,13 +367,13 @@ def _refusal_metadata(refusal: Refusal) -> dict[str, str]:
         metadata["current_checkpoint_id"] = str(head.checkpoint_id)
     if refusal.lifecycle:
         metadata["lifecycle"] = Lifecycle.Name(refusal.lifecycle)
-    for name in ("field", "subject"):
+    for name in ("field", "subject", "current_state"):
         if text := getattr(refusal, name):
             metadata[name] = text
     for name in ("current_seq", "current_position"):
         if refusal.HasField(name):
             metadata[name] = str(getattr(refusal, name))
-    for name in ("current_revision", "oldest_revision", "limit"):
+    for name in _NUMBERS:
         if number := getattr(refusal, name):
             metadata[name] = str(number)
     if refusal.chunk_hash:

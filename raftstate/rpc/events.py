@@ -110,6 +110,7 @@ class Events(EventServiceServicer):
                 bounds.slice_bytes,
                 backwards=wanted.step < 0,
             )
+            stream_queries.show_undone(reader, events)
         if not events:
             # They were there, and are not yet again: the state is being made anew.
             raise self._frontend.unavailable(Unavailable("NO_QUORUM", definite=True))
@@ -189,6 +190,7 @@ class Events(EventServiceServicer):
                 last=end,
                 rows_max=bounds.slice_rows,
             )
+            stream_queries.show_undone(reader, found.events)
         return ReadAllResponse(
             header=header, events=found.events, next_position=found.next_position
         )

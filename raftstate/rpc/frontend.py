@@ -377,6 +377,10 @@ _SUBJECTS = {
     "group_id": "group",
     "lease_id": "lease",
     "name": "name",
+    "plan_id": "plan",
+    "saga_id": "saga",
+    "rollback_id": "rollback",
+    "incident_id": "incident",
 }
 
 

@@ -20,16 +20,20 @@ from grpc_reflection.v1alpha import reflection
 
 from raftstate.core.ports import Consensus, State
 from raftstate.rpc.agents import Agents
+from raftstate.rpc.breakers import Breakers
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.checkpoints import Checkpoints
 from raftstate.rpc.cluster import Cluster
 from raftstate.rpc.edge import Edge, Observe
+from raftstate.rpc.effects import Effects
 from raftstate.rpc.events import Events
 from raftstate.rpc.frontend import Addresses, Frontend, Limits
 from raftstate.rpc.health import Health
 from raftstate.rpc.kv import Keys
 from raftstate.rpc.leases import Leases
 from raftstate.rpc.recovery import Recovery
+from raftstate.rpc.replay import Replays
+from raftstate.rpc.rollbacks import Rollbacks
 from raftstate.rpc.sessions import Sessions
 from raftstate.rpc.steps import Steps
 from raftstate.rpc.watch import Watches
@@ -37,10 +41,14 @@ from raftstate.rpc.watch import add_to_server as add_watches_to_server
 from raftstate.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
+    breaker_service_pb2,
+    breaker_service_pb2_grpc,
     checkpoint_service_pb2,
     checkpoint_service_pb2_grpc,
     cluster_service_pb2,
     cluster_service_pb2_grpc,
+    effect_service_pb2,
+    effect_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
     kv_service_pb2,
@@ -49,6 +57,10 @@ from raftstate.v1 import (
     lease_service_pb2_grpc,
     recovery_service_pb2,
     recovery_service_pb2_grpc,
+    replay_service_pb2,
+    replay_service_pb2_grpc,
+    rollback_service_pb2,
+    rollback_service_pb2_grpc,
     session_service_pb2,
     session_service_pb2_grpc,
     step_service_pb2,
@@ -79,6 +91,22 @@ _SERVICES: tuple[tuple[Any, Any, Any], ...] = (
         recovery_service_pb2,
         recovery_service_pb2_grpc.add_RecoveryServiceServicer_to_server,
         Recovery,
+    ),
+    (effect_service_pb2, effect_service_pb2_grpc.add_EffectServiceServicer_to_server, Effects),
+    (
+        rollback_service_pb2,
+        rollback_service_pb2_grpc.add_RollbackServiceServicer_to_server,
+        Rollbacks,
+    ),
+    (
+        breaker_service_pb2,
+        breaker_service_pb2_grpc.add_BreakerServiceServicer_to_server,
+        Breakers,
+    ),
+    (
+        replay_service_pb2,
+        replay_service_pb2_grpc.add_ReplayServiceServicer_to_server,
+        Replays,
     ),
     (
         cluster_service_pb2,

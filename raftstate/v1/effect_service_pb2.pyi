@@ -182,7 +182,7 @@ class EffectClosing(_message.Message):
     def __init__(self, effect_id: _Optional[str] = ..., outcome: _Optional[_Union[EffectOutcome, str]] = ..., content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ...) -> None: ...
 
 class Effect(_message.Message):
-    __slots__ = ("agent_id", "effect_id", "number", "state", "action", "content_type", "arguments", "effect_class", "idempotency_key", "compensation", "reconcile_action", "on_unknown", "begin_by_ms", "saga_id", "fence", "step", "dispatches", "prepared_revision", "dispatched_revision", "settled_revision", "compensated_revision", "changed_log_time_ms", "result_content_type", "result", "error", "found", "plan_id")
+    __slots__ = ("agent_id", "effect_id", "number", "state", "action", "content_type", "arguments", "effect_class", "idempotency_key", "compensation", "reconcile_action", "on_unknown", "begin_by_ms", "saga_id", "fence", "step", "dispatches", "prepared_revision", "dispatched_revision", "settled_revision", "compensated_revision", "changed_log_time_ms", "result_content_type", "result", "error", "found", "plan_id", "plan_position")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     EFFECT_ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -210,6 +210,7 @@ class Effect(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
     PLAN_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAN_POSITION_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     effect_id: str
     number: int
@@ -237,7 +238,8 @@ class Effect(_message.Message):
     error: str
     found: Found
     plan_id: str
-    def __init__(self, agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[EffectState, str]] = ..., action: _Optional[str] = ..., content_type: _Optional[str] = ..., arguments: _Optional[bytes] = ..., effect_class: _Optional[_Union[EffectClass, str]] = ..., idempotency_key: _Optional[str] = ..., compensation: _Optional[_Union[Compensation, _Mapping]] = ..., reconcile_action: _Optional[str] = ..., on_unknown: _Optional[_Union[UnknownPolicy, str]] = ..., begin_by_ms: _Optional[int] = ..., saga_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., step: _Optional[int] = ..., dispatches: _Optional[int] = ..., prepared_revision: _Optional[int] = ..., dispatched_revision: _Optional[int] = ..., settled_revision: _Optional[int] = ..., compensated_revision: _Optional[int] = ..., changed_log_time_ms: _Optional[int] = ..., result_content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., found: _Optional[_Union[Found, str]] = ..., plan_id: _Optional[str] = ...) -> None: ...
+    plan_position: int
+    def __init__(self, agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[EffectState, str]] = ..., action: _Optional[str] = ..., content_type: _Optional[str] = ..., arguments: _Optional[bytes] = ..., effect_class: _Optional[_Union[EffectClass, str]] = ..., idempotency_key: _Optional[str] = ..., compensation: _Optional[_Union[Compensation, _Mapping]] = ..., reconcile_action: _Optional[str] = ..., on_unknown: _Optional[_Union[UnknownPolicy, str]] = ..., begin_by_ms: _Optional[int] = ..., saga_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., step: _Optional[int] = ..., dispatches: _Optional[int] = ..., prepared_revision: _Optional[int] = ..., dispatched_revision: _Optional[int] = ..., settled_revision: _Optional[int] = ..., compensated_revision: _Optional[int] = ..., changed_log_time_ms: _Optional[int] = ..., result_content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., found: _Optional[_Union[Found, str]] = ..., plan_id: _Optional[str] = ..., plan_position: _Optional[int] = ...) -> None: ...
 
 class PrepareEffectRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence", "effect", "recordings")

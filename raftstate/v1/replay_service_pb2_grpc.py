@@ -69,8 +69,11 @@ class ReplayServiceServicer:
         it. The first value under a key counts: a later one is not kept, and the answer has the
         first. CommitStep and PrepareEffect carry values as well.
 
+        A step has at most 1,024 values of at most 16 MiB together, however they came. Those of
+        steps whose events were truncated are removed.
+
         Definite failures: FAILED_PRECONDITION (FENCED, NOT_OWNER, AGENT_STATE), NOT_FOUND
-        (AGENT_NOT_FOUND).
+        (AGENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY values of the step).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,8 +41,11 @@ class ReplayServiceStub:
     it. The first value under a key counts: a later one is not kept, and the answer has the
     first. CommitStep and PrepareEffect carry values as well.
 
+    A step has at most 1,024 values of at most 16 MiB together, however they came. Those of
+    steps whose events were truncated are removed.
+
     Definite failures: FAILED_PRECONDITION (FENCED, NOT_OWNER, AGENT_STATE), NOT_FOUND
-    (AGENT_NOT_FOUND).
+    (AGENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY values of the step).
     """
     GetRecorded: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.GetRecordedRequest, _replay_service_pb2.GetRecordedResponse]
     """GetRecorded reads an agent's recorded values in order of step and key, all pages at one
@@ -78,8 +81,11 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     it. The first value under a key counts: a later one is not kept, and the answer has the
     first. CommitStep and PrepareEffect carry values as well.
 
+    A step has at most 1,024 values of at most 16 MiB together, however they came. Those of
+    steps whose events were truncated are removed.
+
     Definite failures: FAILED_PRECONDITION (FENCED, NOT_OWNER, AGENT_STATE), NOT_FOUND
-    (AGENT_NOT_FOUND).
+    (AGENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY values of the step).
     """
     GetRecorded: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.GetRecordedRequest, _replay_service_pb2.GetRecordedResponse]  # type: ignore[assignment]
     """GetRecorded reads an agent's recorded values in order of step and key, all pages at one
@@ -118,8 +124,11 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         it. The first value under a key counts: a later one is not kept, and the answer has the
         first. CommitStep and PrepareEffect carry values as well.
 
+        A step has at most 1,024 values of at most 16 MiB together, however they came. Those of
+        steps whose events were truncated are removed.
+
         Definite failures: FAILED_PRECONDITION (FENCED, NOT_OWNER, AGENT_STATE), NOT_FOUND
-        (AGENT_NOT_FOUND).
+        (AGENT_NOT_FOUND), RESOURCE_EXHAUSTED (TOO_MANY values of the step).
         """
 
     @_abc_1.abstractmethod

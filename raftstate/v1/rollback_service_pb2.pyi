@@ -110,16 +110,18 @@ class RolledBack(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., restored_checkpoint_id: _Optional[int] = ..., first_undone_seq: _Optional[int] = ..., last_undone_seq: _Optional[int] = ..., kept_revision: _Optional[int] = ..., former_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., former_holder: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., effects: _Optional[int] = ..., barriers: _Optional[int] = ...) -> None: ...
 
 class ValidatorReport(_message.Message):
-    __slots__ = ("validator", "passed", "evidence", "revision")
+    __slots__ = ("validator", "passed", "evidence", "revision", "agent_id")
     VALIDATOR_FIELD_NUMBER: _ClassVar[int]
     PASSED_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     validator: str
     passed: bool
     evidence: str
     revision: int
-    def __init__(self, validator: _Optional[str] = ..., passed: _Optional[bool] = ..., evidence: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    agent_id: str
+    def __init__(self, validator: _Optional[str] = ..., passed: _Optional[bool] = ..., evidence: _Optional[str] = ..., revision: _Optional[int] = ..., agent_id: _Optional[str] = ...) -> None: ...
 
 class Rollback(_message.Message):
     __slots__ = ("rollback_id", "state", "agents", "reason", "started_by", "incident_id", "undoing", "validators", "started_revision", "started_log_time_ms", "compensated_log_time_ms", "validated_log_time_ms", "ended_log_time_ms", "ended_revision", "ended_reason", "group_id")

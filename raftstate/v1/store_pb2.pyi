@@ -498,10 +498,12 @@ class ChangedKeys(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class GarbageJob(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "recordings")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDINGS_FIELD_NUMBER: _ClassVar[int]
     events: TruncatedEvents
-    def __init__(self, events: _Optional[_Union[TruncatedEvents, _Mapping]] = ...) -> None: ...
+    recordings: TruncatedRecordings
+    def __init__(self, events: _Optional[_Union[TruncatedEvents, _Mapping]] = ..., recordings: _Optional[_Union[TruncatedRecordings, _Mapping]] = ...) -> None: ...
 
 class TruncatedEvents(_message.Message):
     __slots__ = ("stream_id", "first_seq", "last_seq")
@@ -512,6 +514,14 @@ class TruncatedEvents(_message.Message):
     first_seq: int
     last_seq: int
     def __init__(self, stream_id: _Optional[str] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ...) -> None: ...
+
+class TruncatedRecordings(_message.Message):
+    __slots__ = ("agent_id", "last_step")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_STEP_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    last_step: int
+    def __init__(self, agent_id: _Optional[str] = ..., last_step: _Optional[int] = ...) -> None: ...
 
 class UndoneRange(_message.Message):
     __slots__ = ("first_seq", "last_seq", "rollback_id")

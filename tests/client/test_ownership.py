@@ -542,6 +542,27 @@ async def test_the_rest_of_the_events_is_fetched_on_entry() -> None:
 
 
 @asynchronous
+async def test_undone_events_are_left_out_and_read_once() -> None:
+    """
+    What a rollback has undone is no part of the state. A stream that breaks among such
+    events goes on behind them, and ends also where all the rest is undone.
+    """
+    async with members(1) as (member,), store_of(member) as store:
+        member.events = [
+            Event(seq=seq, content_type="application/json", data=b"1", undone_by=by)
+            for seq, by in enumerate(["", "7", "", "8", "8", "8", "8"], 1)
+        ]
+        member.more_events = True
+        member.break_reads_after = 2
+        async with asyncio.timeout(5), store.own("a") as agent:
+            found = [event.seq for event in agent.events_since]
+
+    assert found == [1, 3]
+    reads = [one for one in member.asked if "read" in one]
+    assert reads == [f"read from {seq}" for seq in (1, 3, 5, 7)]
+
+
+@asynchronous
 async def test_closing_the_store_ends_its_blocks() -> None:
     """
     A block in another task ends as OwnershipLost; nothing is left running.

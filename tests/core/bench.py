@@ -20,6 +20,7 @@ from raftstate.v1.agent_service_pb2 import (
 )
 from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
 from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
+from raftstate.v1.effect_service_pb2 import EffectClosing, NewEffect
 from raftstate.v1.event_service_pb2 import NewEvent
 from raftstate.v1.session_service_pb2 import CloseSessionRequest, OpenSessionRequest
 from raftstate.v1.step_service_pb2 import CommitStepRequest
@@ -172,6 +173,8 @@ class Bench:
         *events: NewEvent,
         expect: int | None = None,
         checkpoint: NewCheckpoint | None = None,
+        closings: Sequence[EffectClosing] = (),
+        effects: Sequence[NewEffect] = (),
     ) -> Command:
         request = CommitStepRequest(
             request_id=self.request_id(session),
@@ -179,6 +182,8 @@ class Bench:
             fence=fence,
             events=events,
             checkpoint=checkpoint,
+            closings=closings,
+            effects=effects,
         )
         if expect is not None:
             request.expected_step = expect

@@ -16,8 +16,9 @@ A stanza is one log entry, a command a line:
 
     agent A     events A     all     checkpoints A     bundle A     sessions
 
-perhaps with `revision=R`: what it said then. Streams, keys and checkpoints have words of
-their own: see `stream_story`, `key_story` and `checkpoint_story`.
+perhaps with `revision=R`: what it said then. Streams, keys, checkpoints and breakers have
+words of their own: see `stream_story`, `key_story`, `effect_story`, `checkpoint_story` and
+`breaker_story`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from raftstate.v1.checkpoint_service_pb2 import Checkpoint, NewCheckpoint
 from raftstate.v1.common_pb2 import FencingToken, Label, StepHead
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.session_service_pb2 import Session
-from raftstate.v1.store_pb2 import Command, Outcome, Refusal
-from tests.core import checkpoint_story, key_story, stream_story
+from raftstate.v1.store_pb2 import Command, Outcome, Reason, Refusal
+from tests.core import breaker_story, checkpoint_story, effect_story, key_story, stream_story
 from tests.core.bench import (
     EPOCH,
     Bench,
@@ -126,6 +127,8 @@ def _step(bench: Bench, line: Line, session: str) -> Command:
         *events,
         expect=int(expect) if expect else None,
         checkpoint=NewCheckpoint(data=data.encode()) if data else None,
+        closings=[effect_story.closing(each) for each in line.all("done")],
+        effects=[effect_story.new_effect(each) for each in line.all("effect")],
     )
 
 
@@ -152,6 +155,8 @@ MUTATIONS: dict[str, Callable[[Bench, Line, str], Command]] = {
     **stream_story.MUTATIONS,
     **checkpoint_story.MUTATIONS,
     **key_story.MUTATIONS,
+    **effect_story.MUTATIONS,
+    **breaker_story.MUTATIONS,
 }
 
 # --- what was said -----------------------------------------------------------
@@ -176,6 +181,10 @@ def show(outcome: Outcome) -> str:
         words = checkpoint_story.SAID[said](body)
     elif said in key_story.SAID:
         words = key_story.SAID[said](body)
+    elif said in effect_story.SAID:
+        words = effect_story.SAID[said](body)
+    elif said in breaker_story.SAID:
+        words = breaker_story.SAID[said](body)
     elif hasattr(body, "agent"):
         words = f"{said} {_agent(body.agent)}"
     else:
@@ -201,6 +210,10 @@ def _refusal(refusal: Refusal) -> str:
         words += f" [seq {refusal.current_seq}]"
     if refusal.HasField("current_position"):
         words += f" [position {refusal.current_position}]"
+    if refusal.current_state:
+        words += f" [{refusal.current_state}]"
+    if refusal.reason == Reason.REASON_BREAKER_OPEN:
+        words += f" [until {refusal.open_until_ms}, now {refusal.log_time_ms}]"
     return words
 
 
@@ -286,6 +299,8 @@ def _read_bundle(bench: Bench | Then, name: str) -> Iterator[str]:
     if bundle.HasField("checkpoint"):
         yield _checkpoint(bundle.checkpoint) + (" more-data" if bundle.more_data else "")
     yield from map(_event, bundle.events)
+    yield from map(effect_story.show_effect, bundle.open_effects)
+    yield from map(effect_story.show_saga, bundle.open_sagas)
 
 
 READS: dict[str, Callable[[Bench | Then, str], Iterator[str]]] = {
@@ -296,6 +311,8 @@ READS: dict[str, Callable[[Bench | Then, str], Iterator[str]]] = {
     ),
     **stream_story.reads(_event),
     **key_story.READS,
+    **effect_story.READS,
+    **breaker_story.READS,
     **checkpoint_story.READS,
     "checkpoints": lambda bench, name: map(
         _checkpoint, checkpoint_queries.list_checkpoints(bench.store, name, 0, MANY).checkpoints

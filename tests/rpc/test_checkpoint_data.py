@@ -14,7 +14,7 @@ import pytest
 
 from raftstate import content
 from raftstate.core import keys
-from raftstate.rpc import comparing, diffs
+from raftstate.rpc import apart, comparing, diffs
 from raftstate.rpc.checkpoints import Checkpoints
 from raftstate.rpc.errors import Failure
 from raftstate.v1.agent_service_pb2 import GetAgentRequest
@@ -307,7 +307,7 @@ def test_one_pair_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         await save_value(b, fence, 1)
         await save_value(b, fence, 2)
         with monkeypatch.context() as patched:
-            patched.setattr(diffs, "_START", "import time; time.sleep(60)")
+            patched.setattr(apart, "_START", "import time; time.sleep(60)")
             calls = [diff(b) for _ in range(3)]
             await until(lambda: under_way[0] == 1, "the first is compared")
         await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
@@ -352,7 +352,7 @@ def test_a_comparison_that_does_not_come_to_an_end(
         for text in ("x" * 500_000, "y" * 500_000):
             await save_value(b, fence, text)
         with monkeypatch.context() as patched:
-            patched.setattr(diffs, "_START", start)
+            patched.setattr(apart, "_START", start)
             if "sleep" in start:
                 patched.setattr(diffs, "PATIENCE_S", 0.3)
             found = await refused(diff(b))

@@ -28,6 +28,7 @@ JUDGES = (
     str(ROOT / "jepsen_like/checkers"),
     str(ROOT / "tests/sim/invariants.py"),
     str(ROOT / "tests/sim/store/judging.py"),
+    str(ROOT / "tests/sim/store/undoing_judged.py"),
 )
 HERE = str(Path(__file__).parent)
 

@@ -20,7 +20,7 @@ from raftstate.core.ports import Reader
 from raftstate.v1.event_service_pb2 import Event, SaveProjectionRequest
 from raftstate.v1.kv_service_pb2 import TxnSaveProjection
 from raftstate.v1.store_pb2 import Command, Outcome
-from tests.sim.store import judging
+from tests.sim.store import judging, undoing_judged
 
 SAMPLES_MAX = 40  # revisions whose whole state is remembered
 RECOUNT_EVERY = 250  # revisions
@@ -96,6 +96,7 @@ class Chronicle:
     touched: dict[int, int] = field(default_factory=dict)  # a lease's newest command
     touched_at: dict[int, float] = field(default_factory=dict)  # when that was
     lease_ends: dict[int, float] = field(default_factory=dict)  # lease -> when it expired
+    claims: dict[str, tuple[tuple[int, int], str]] = field(default_factory=dict)  # of plans
     swept: int = 0
     _sample_at: int = 0
     _sample_gap: int = 20
@@ -107,6 +108,7 @@ class Chronicle:
     def _revision_ended(self, revision: int, group: Group) -> None:
         self.changes[revision] = group
         judging.group_is_sound(self, revision, group)
+        undoing_judged.judge_group(self, revision, group)
 
     def entry_applied(self) -> None:
         """The oracle has applied one log entry: judge what is left of it."""
@@ -136,6 +138,7 @@ class Chronicle:
                 self.touched[lease_id] = revision
                 self.touched_at[lease_id] = now
             self._judge(command, outcome, self.changes.get(revision, {}))
+            undoing_judged.completion_is_claimed(self, command, outcome)
         return 0
 
     def _judge(self, command: Command, outcome: Outcome, group: Group) -> None:

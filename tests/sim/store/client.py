@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jepsen_like.checkers.cycles import Transaction
+from jepsen_like.outside import Books
 from raftstate.core import history, queries
 from raftstate.core.history import PastReader
 from raftstate.core.ports import Reader
@@ -40,6 +41,7 @@ class Common:
     overdue: dict[int, tuple[float, int]] = field(default_factory=dict)  # lease: since when
     overdue_under: float = 0.0  # since when there is the leader that lets them be
     total: int = 0  # of all money
+    books: Books = field(default_factory=Books)  # of the outside
 
     @property
     def checks(self) -> Checks:

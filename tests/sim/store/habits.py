@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,10 @@ class StoreHabits:
     authors: int = 0  # who append to free streams
     projectors: int = 0  # who follow all streams, and save how far they are
     archivists: int = 0  # who own agents, and save checkpoints
+    travellers: int = 0  # who own agents that act outside
+    undoers: int = 0  # who carry out compensations
+    medics: int = 0  # who start rollbacks
+    callers: int = 0  # who report to breakers
     compactor: bool = False  # somebody forgets history, and repeats the leader's chores
     watch_s: float = 0.0  # how often somebody looks at what changed at each member
     pace_s: float = 1.0
@@ -27,7 +31,8 @@ class StoreHabits:
     def anybody(self) -> bool:
         """Whether anybody takes part."""
         clients = self.listers + self.bankers + self.holders + self.authors
-        return bool(clients + self.projectors + self.archivists or self.compactor)
+        clients += self.projectors + self.archivists + self.travellers + self.callers
+        return bool(clients or self.compactor)
 
 
 NOBODY = StoreHabits()
@@ -41,7 +46,7 @@ def draw_store(rng: random.Random) -> StoreHabits:
         chosen = rng.choice(numbers)
         return chosen if rng.random() < 0.5 else 0
 
-    return StoreHabits(
+    drawn = StoreHabits(
         listers=some(1, 2, 3),
         bankers=some(1, 2),
         holders=some(1, 2, 3),
@@ -54,4 +59,13 @@ def draw_store(rng: random.Random) -> StoreHabits:
         lease_ttl_ms=rng.choice((500, 1000, 3000)),
         history_keep=rng.choice((0, 0, 20, 100, 400)),
         chunk_grace_ms=rng.choice((0, 1000, 900_000)),
+    )
+    if rng.random() < 0.5:
+        return drawn
+    return replace(
+        drawn,
+        travellers=rng.choice((1, 2, 3, 4)),
+        undoers=rng.choice((1, 2, 3)),
+        medics=rng.choice((0, 1, 1)),
+        callers=rng.choice((0, 1, 2)),
     )

@@ -12,13 +12,15 @@ from raftstate.v1.lease_service_pb2 import Lease
 from raftstate.v1.store_pb2 import Command, Sweep, TrimHistory
 from tests.sim.clients import Fleet
 from tests.sim.node import SimNode
-from tests.sim.store import judging
+from tests.sim.store import judging, undoing_judged
 from tests.sim.store.checkpoints import Archivist
 from tests.sim.store.client import Common, StoreClient
 from tests.sim.store.habits import StoreHabits
 from tests.sim.store.keys import Banker, Lister
 from tests.sim.store.leases import Holder
 from tests.sim.store.streams import Author, Projector
+from tests.sim.store.travelling import Traveller
+from tests.sim.store.undoing import Caller, Medic, Undoer
 from tests.sim.store.watching import Follower, follow_all
 from tests.sim.tasks import Script
 
@@ -27,6 +29,9 @@ EVENTS = (
     *("transactions", "compares_failed", "leased_keys_seen", "leases_kept", "appends"),
     *("duplicates", "truncations", "projected", "saves", "pruned", "checkpoints_read"),
     *("changes_followed", "watches_compacted", "pasts_read", "pages"),
+    *("effects", "sagas", "outside_calls", "late_originals", "stopped", "reconciled"),
+    *("compensated", "decided", "rollbacks", "group_rollbacks", "rollbacks_finished"),
+    *("trips", "trips_back", "probes", "recorded"),
 )
 
 
@@ -76,6 +81,10 @@ class Traffic:
             (Projector, habits.projectors),
             (Archivist, habits.archivists),
             (Compactor, int(habits.compactor)),
+            (Traveller, habits.travellers),
+            (Undoer, habits.undoers),
+            (Medic, habits.medics),
+            (Caller, habits.callers),
         ):
             for _ in range(number):
                 fleet.spawn(kind(self.common).life())
@@ -104,6 +113,7 @@ class Traffic:
         if common.habits.anybody:
             follow_all(common, self.followers)
         judging.lists_are_serializable(common.transactions)
+        undoing_judged.outside_is_as_told(common.books.journal, common.chronicle.witness.below)
         judging.events_are_stored_once(common.chronicle, common.appended, common.refused)
 
     def _judge_leases(self) -> None:

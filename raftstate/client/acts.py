@@ -1,0 +1,173 @@
+"""What user code is given when it acts outside of the store, and what it says back.
+
+Three kinds of functions act: what does an effect, what undoes one, and what finds out
+whether one happened. Each takes one argument, which says all there is to know, and may be
+a coroutine function; one that is not is run in a thread, so that it may block. What it
+gives back is the result: bytes, or what JSON can hold, at most 64 KiB.
+
+How it ends is what the ledger says of it:
+
+* it returns: it was done, it was undone, it had happened;
+* it raises NotDone: it surely was not done, and will not be (an effect, or a question
+  whether there was one);
+* it raises FailedForGood (an undoing): there is no use in trying again;
+* it raises anything else: nobody knows (an effect), or it is tried again (an undoing).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from raftstate.client import values
+from raftstate.client.clock import now
+from raftstate.errors import EffectTooLate
+from raftstate.v1.effect_service_pb2 import Effect
+from raftstate.v1.event_service_pb2 import Event
+from raftstate.v1.rollback_service_pb2 import Rollback
+
+
+class NotDone(Exception):
+    """Raised by what does an effect: it surely did not happen, and will not. Raised by what
+    was asked whether an effect happened: it did not, and the outside sees to it that it
+    will not."""
+
+
+class FailedForGood(Exception):
+    """Raised by what undoes an effect: trying again is of no use. A person has to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectCall:
+    """An effect, for what does it, or finds out whether it happened.
+
+    `key` is the idempotency key to give to the outside: the same however often the effect
+    is done again. `args` is what `step.effect` was given. `begin_by` is when it is too late
+    to begin, by the client's own clock; see `check`."""
+
+    agent_id: str
+    effect_id: str
+    action: str
+    args: Any
+    key: str
+    begin_by: float = float("inf")
+    owned_for: Callable[[], float] = field(default=lambda: float("inf"), repr=False)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds in which it may still be begun."""
+        return min(self.begin_by - now(), self.owned_for())
+
+    def check(self) -> None:
+        """Raise EffectTooLate (definite) if it is too late to begin. It is asked once before
+        the function is called; one that prepares for long asks again just before it acts."""
+        if (left := self.time_left) <= 0:
+            raise EffectTooLate(
+                f"effect {self.effect_id} of {self.agent_id}: {-left:.3f} s too late to begin",
+                definite=True,
+                details={"agent_id": self.agent_id, "effect_id": self.effect_id},
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class UndoCall:
+    """An effect to be undone, for what undoes it.
+
+    `key` is the idempotency key of every attempt to undo it; `effect_key` is the one that
+    the effect was done under, which the outside is to refuse from now on, if the undoing
+    was said to leave a tombstone. `args` is what `undo` was given, by default the effect's.
+    `result` is what the effect gave, None if that is not known. `attempt` counts from 1."""
+
+    plan_id: str
+    agent_id: str
+    effect_id: str
+    action: str
+    args: Any
+    key: str
+    effect_key: str
+    result: Any
+    attempt: int
+    effect: Effect = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a rollback has restored, for a validator: an agent's `state`, as the checkpoint
+    has it that the agent was taken back to, and the `events` after that which still count.
+    `state` is None where there is no checkpoint."""
+
+    agent_id: str
+    state: Any
+    events: list[Event]
+    rollback: Rollback
+
+
+def json_or_bytes(data: bytes, content_type: str) -> Any:
+    """What was put in: see `raftstate.decode`."""
+    if content_type == values.JSON:
+        return json.loads(data)
+    return data if data or content_type else None
+
+
+def call_of(effect: Effect, begin_by: float = float("inf")) -> EffectCall:
+    """An effect of the ledger as a function gets it."""
+    return EffectCall(
+        agent_id=effect.agent_id,
+        effect_id=effect.effect_id,
+        action=effect.action,
+        args=json_or_bytes(effect.arguments, effect.content_type),
+        key=effect.idempotency_key,
+        begin_by=begin_by,
+    )
+
+
+def labelled(error: BaseException) -> str:
+    """An error for people, as short as the ledger keeps it."""
+    said = str(error) or "no message"
+    return f"{type(error).__name__}: {said}"[:255]
+
+
+async def run(
+    function: Callable[[Any], Any],
+    call: Any,
+    around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Any:
+    """Call a function of the user's: on this loop if it is a coroutine function, otherwise
+    in a thread. What can be too late is checked right before, where it is run; `around` is
+    entered there before that, and left when the function ends, whoever still waits."""
+    if _is_async(function):
+        with around():
+            _check(call)
+            return await function(call)
+
+    def begin() -> Any:
+        with around():
+            _check(call)
+            return function(call)
+
+    found = await asyncio.to_thread(begin)
+    if not inspect.iscoroutine(found):
+        return found
+    try:  # a plain function that made a coroutine, as a lambda does, has not begun anything
+        with around():
+            _check(call)
+            return await found
+    finally:
+        found.close()
+
+
+def _check(call: Any) -> None:
+    if isinstance(call, EffectCall):
+        call.check()
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -1,0 +1,406 @@
+"""Carrying out what is to be undone: claim, undo, say so, one item after the other.
+
+What is to be undone is a frozen list in the store, and the claim of it is fenced. Whoever
+carries it out can stop, or die, at any point: another goes on with the same item, under the
+same idempotency key. What fails for a passing reason is tried again after a while, which
+grows with every failure; what fails for good waits for a person, and so does all behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from raftstate.client import acts, reading, values
+from raftstate.client.acts import FailedForGood, NotDone, UndoCall
+from raftstate.client.calls import deadline_in, remaining, too_late
+from raftstate.client.clock import now
+from raftstate.client.engine import Engine
+from raftstate.client.registry import Registry
+from raftstate.client.session import Session
+from raftstate.errors import (
+    Conflict,
+    DiskFull,
+    InvalidRequest,
+    NoQuorum,
+    NotLeader,
+    NotOwner,
+    OutcomeUnknown,
+    Overloaded,
+    PlanState,
+    RaftStateError,
+    SessionExpired,
+)
+from raftstate.v1.effect_service_pb2 import (
+    COMPENSATION_STATE_BARRIER,
+    COMPENSATION_STATE_PENDING,
+    COMPENSATION_STATE_STUCK,
+    FOUND_DONE,
+    FOUND_NOT_DONE,
+    CompensationItem,
+    Effect,
+    GetEffectRequest,
+    GetSagaRequest,
+    ReconcileEffectRequest,
+    Undoing,
+)
+from raftstate.v1.rollback_service_pb2 import (
+    COMPENSATION_OUTCOME_DONE,
+    COMPENSATION_OUTCOME_FAILED,
+    COMPENSATION_OUTCOME_FAILED_FOR_GOOD,
+    ClaimCompensationsRequest,
+    ClaimCompensationsResponse,
+    CompleteCompensationRequest,
+    CompleteCompensationResponse,
+    GetRollbackRequest,
+)
+
+SAGA_PLAN: Final = "saga/"
+ROLLBACK_PLAN: Final = "rollback/"
+WAITING: Final = (COMPENSATION_STATE_STUCK, COMPENSATION_STATE_BARRIER)
+# What is no reason to give a plan up: it is asked again, after a while.
+_AGAIN: Final = (
+    *(NoQuorum, NotLeader, OutcomeUnknown, Overloaded, DiskFull),
+    *(Conflict, NotOwner, SessionExpired),
+)
+# How much of a result is kept; one that is larger is not.
+_RESULT_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before something that failed is tried again: jittered, and longer
+    with every failure."""
+
+    first_s: float = 0.2
+    longest_s: float = 30.0
+    rng: random.Random = field(default_factory=random.Random)
+
+    def after(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        longest = min(self.first_s * 2 ** min(max(failures - 1, 0), 30), self.longest_s)
+        return longest * self.rng.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be undone, as it was read: how far it has come, and its items."""
+
+    undoing: Undoing
+    items: dict[int, CompensationItem]
+
+    @property
+    def next(self) -> CompensationItem | None:
+        """The item whose turn it is. None: there is none, or it is too far down to be
+        shown."""
+        return self.items.get(self.undoing.next_position)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How far a plan was carried out. `missing` is a function that is not registered here,
+    and without which it could not be done; `blocked`: a person has to decide first."""
+
+    undoing: Undoing
+    missing: str = ""
+    blocked: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to undo."""
+        return not self.undoing.open
+
+
+class _Stopped(Exception):
+    """Whoever carries out was told to stop."""
+
+
+class Carrier:
+    """Carries out plans for one client, each by one task at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        registry: Registry | None = None,
+        holder: str | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._engine = engine
+        self._registry = registry or engine.options.registry
+        self._holder = (engine.options.client_name if holder is None else holder)[:255]
+        self._backoff = backoff or Backoff()
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin with nothing new: what is under way is ended in order."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped.is_set()
+
+    async def carry(
+        self, plan_id: str, *, force: bool = False, deadline: float = float("inf")
+    ) -> Carried:
+        """Carry a plan out, as far as that can be done now and here.
+
+        Raises Owned (definite): another live session has claimed it, and `force` is not
+        set; Fenced (definite): another has taken it over; PlanNotFound (definite);
+        NoQuorum (definite) and OutcomeUnknown (indefinite) at the deadline. Whatever is
+        raised, the store knows what was undone."""
+        async with self._alone(plan_id):
+            failures = 0
+            while True:
+                try:
+                    return await self._carry(plan_id, force)
+                except _Stopped:
+                    return Carried((await self.read(plan_id)).undoing)
+                except _AGAIN as error:
+                    failures += 1
+                    pause = self._backoff.after(failures)
+                    if too_late(deadline, pause):
+                        raise
+                    if isinstance(error, SessionExpired):
+                        self._engine.check()
+                    await self._pause(pause)
+                force = False  # it was taken once, if it could be
+
+    async def _carry(self, plan_id: str, force: bool) -> Carried:
+        plan = await self.read(plan_id)
+        undoing = plan.undoing
+        while undoing.open:
+            if self.stopped:
+                return Carried(undoing)
+            plan = Plan(undoing, plan.items)
+            if plan.next is not None:
+                if plan.next.state in WAITING:
+                    return Carried(undoing, blocked=True)
+                if missing := await self.missing(plan.next):
+                    return Carried(undoing, missing=missing)
+            session, answer = await self._claim(plan_id, force)
+            force = False
+            if answer is None:  # it is over, or another rollback has taken it over
+                return Carried((await self.read(plan_id)).undoing)
+            if not answer.HasField("item"):
+                return Carried(answer.undoing, blocked=True)
+            undoing = await self._one(session, answer)
+            if plan.items.keys() and undoing.next_position > max(plan.items):
+                plan = await self.read(plan_id)
+        return Carried(undoing)
+
+    # --- reading ---
+
+    async def read(self, plan_id: str) -> Plan:
+        """A plan as it is now. Raises SagaNotFound, RollbackNotFound (definite)."""
+        name = plan_id.partition("/")[2]
+        if plan_id.startswith(SAGA_PLAN):
+            saga = await reading.read(
+                self._engine,
+                lambda peer: peer.effects.GetSaga,
+                GetSagaRequest(saga_id=name),
+                timeout=None,
+            )
+            return Plan(saga.saga.undoing, {one.position: one for one in saga.items})
+        found = await reading.read(
+            self._engine,
+            lambda peer: peer.rollbacks.GetRollback,
+            GetRollbackRequest(rollback_id=name),
+            timeout=None,
+        )
+        return Plan(found.rollback.undoing, {one.position: one for one in found.items})
+
+    async def missing(self, item: CompensationItem) -> str:
+        """The name of what it takes to undo an item and is not registered here; empty:
+        nothing is missing."""
+        request = GetEffectRequest(agent_id=item.agent_id, effect_id=item.effect_id)
+        answer = await reading.read(
+            self._engine, lambda peer: peer.effects.GetEffect, request, timeout=None
+        )
+        return self._missing(answer.effect, reconcile=item.reconcile_first)
+
+    def _missing(self, effect: Effect, *, reconcile: bool) -> str:
+        undo = effect.compensation.action
+        if self._registry.find("compensation", undo) is None:
+            return undo
+        if reconcile and self._registry.find("reconciler", effect.reconcile_action) is None:
+            return effect.reconcile_action
+        return ""
+
+    # --- one item ---
+
+    async def _claim(
+        self, plan_id: str, force: bool
+    ) -> tuple[Session, ClaimCompensationsResponse | None]:
+        """The item whose turn it is, claimed; None: there is nothing to undo any more."""
+        deadline = self._engine.deadline(None)
+        session = await self._engine.sessions.get(deadline)
+        request = ClaimCompensationsRequest(plan_id=plan_id, holder=self._holder, force=force)
+        try:
+            answer = await self._engine.mutate_in(
+                session, "claim_compensations", request, deadline
+            )
+        except PlanState:
+            return session, None
+        found: ClaimCompensationsResponse = answer
+        return session, found
+
+    async def _one(self, session: Session, answer: ClaimCompensationsResponse) -> Undoing:
+        """Settle an item, or find out that it has to be tried again later, and wait for
+        that. Gives how far the plan has come."""
+        item, effect = answer.item, answer.effect
+        if missing := self._missing(effect, reconcile=item.reconcile_first):
+            raise InvalidRequest(
+                f"{item.plan_id}: nothing is registered here as {missing!r}",
+                definite=True,
+                details={"field": "registry", "missing": missing},
+            )
+        if session.valid_until <= now():
+            raise SessionExpired("it may have ended: nothing is begun under it", definite=True)
+        if item.reconcile_first:
+            return await self._reconciled(session, answer)
+        done = CompleteCompensationRequest(outcome=COMPENSATION_OUTCOME_DONE)
+        undo = self._registry.find("compensation", effect.compensation.action)
+        call = _call(item, effect)
+        result = await self._tried(effect, done, lambda: acts.run(_found(undo), call))
+        with contextlib.suppress(TypeError, ValueError):  # it is undone all the same
+            data, content_type = values.encode(result)
+            if len(data) <= _RESULT_BYTES:
+                done.result, done.content_type = data, content_type
+        return await self._complete(session, answer, done)
+
+    async def _tried(
+        self,
+        effect: Effect,
+        done: CompleteCompensationRequest,
+        act: Callable[[], Awaitable[Any]],
+    ) -> Any:
+        """What user code gives, within the time of one attempt; how it fails is noted in
+        `done`."""
+        seconds = effect.compensation.timeout_ms / 1000
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await act()
+        except FailedForGood as error:
+            done.outcome = COMPENSATION_OUTCOME_FAILED_FOR_GOOD
+            done.error = acts.labelled(error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is noted in the store
+            done.outcome = COMPENSATION_OUTCOME_FAILED
+            done.error = acts.labelled(error)
+            if limit.expired():
+                done.error = f"no answer in {seconds:g} s"
+        return None
+
+    async def _complete(
+        self,
+        session: Session,
+        answer: ClaimCompensationsResponse,
+        done: CompleteCompensationRequest,
+    ) -> Undoing:
+        done.plan_id = answer.item.plan_id
+        done.fence.CopyFrom(answer.claim.fence)
+        done.position = answer.item.position
+        said: CompleteCompensationResponse = await self._engine.mutate_in(
+            session, "complete_compensation", done, self._engine.deadline(None)
+        )
+        if said.state == COMPENSATION_STATE_PENDING:
+            await self._pause(self._backoff.after(answer.item.failures + 1))
+        return said.undoing
+
+    async def _reconciled(
+        self, session: Session, answer: ClaimCompensationsResponse
+    ) -> Undoing:
+        """Find out whether an effect happened that cannot be undone before that is known."""
+        item, effect = answer.item, answer.effect
+        reconcile = self._registry.find("reconciler", effect.reconcile_action)
+        request = ReconcileEffectRequest(
+            agent_id=item.agent_id,
+            effect_id=item.effect_id,
+            fence=answer.claim.fence,
+            plan_id=item.plan_id,
+            found=FOUND_DONE,
+        )
+        call = acts.call_of(effect)
+
+        async def ask() -> Any:
+            try:
+                return await acts.run(_found(reconcile), call)
+            except NotDone as error:
+                request.found, request.error = FOUND_NOT_DONE, str(error)[:255]
+                return None
+
+        failed = CompleteCompensationRequest(outcome=COMPENSATION_OUTCOME_DONE)
+        result = await self._tried(effect, failed, ask)
+        if failed.outcome != COMPENSATION_OUTCOME_DONE:
+            return await self._complete(session, answer, failed)
+        with contextlib.suppress(TypeError, ValueError):  # it happened all the same
+            request.result, request.content_type = values.encode(result)
+        await self._engine.mutate_in(
+            session, "reconcile_effect", request, self._engine.deadline(None)
+        )
+        return (await self.read(item.plan_id)).undoing
+
+    # --- waiting ---
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless it is told to stop. Raises _Stopped."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        if self.stopped:
+            raise _Stopped
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, plan_id: str) -> AsyncIterator[None]:
+        """One task of this client carries a plan out: to the store they are all one, and
+        both would be given the same item."""
+        while (other := self._engine.carried.get(plan_id)) is not None:
+            await asyncio.wait({other})
+        done = asyncio.get_running_loop().create_future()
+        self._engine.carried[plan_id] = done
+        try:
+            yield
+        finally:
+            del self._engine.carried[plan_id]
+            done.set_result(None)
+
+
+def _found(function: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    assert function is not None, "it was looked for before"
+    return function
+
+
+def _call(item: CompensationItem, effect: Effect) -> UndoCall:
+    undo = effect.compensation
+    return UndoCall(
+        plan_id=item.plan_id,
+        agent_id=effect.agent_id,
+        effect_id=effect.effect_id,
+        action=undo.action,
+        args=acts.json_or_bytes(undo.arguments, undo.content_type),
+        key=undo.idempotency_key,
+        effect_key=effect.idempotency_key,
+        result=acts.json_or_bytes(effect.result, effect.result_content_type),
+        attempt=item.failures + 1,
+        effect=effect,
+    )
+
+
+def until(timeout: float | None) -> float:
+    """When something that may take so long must be over; None: it may take for ever."""
+    return deadline_in(timeout)
+
+
+def time_left(deadline: float, most: float) -> float:
+    """Seconds until a deadline, but no more than `most`."""
+    return max(min(remaining(deadline), most), 0.0)
+
+
+def gone_on(error: RaftStateError) -> bool:
+    """Whether somebody else carries the plan out."""
+    return error.reason in {"OWNED", "FENCED"}
