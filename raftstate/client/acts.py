@@ -20,10 +20,11 @@ import asyncio
 import contextlib
 import inspect
 import json
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from raftstate.client import values
 from raftstate.client.clock import now
@@ -31,6 +32,8 @@ from raftstate.errors import EffectTooLate
 from raftstate.v1.effect_service_pb2 import Effect
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.rollback_service_pb2 import Rollback
+
+_NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9._/:~-]")
 
 
 class NotDone(Exception):
@@ -125,6 +128,11 @@ def call_of(effect: Effect, begin_by: float = float("inf")) -> EffectCall:
         key=effect.idempotency_key,
         begin_by=begin_by,
     )
+
+
+def fit_for_id(text: str) -> str:
+    """A text as an effect's id may hold it."""
+    return _NOT_IN_IDS.sub("-", text)
 
 
 def labelled(error: BaseException) -> str:

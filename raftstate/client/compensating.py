@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from raftstate.client import acts, reading, values
 from raftstate.client.acts import FailedForGood, NotDone, UndoCall
-from raftstate.client.calls import deadline_in, remaining, too_late
+from raftstate.client.calls import too_late
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine
 from raftstate.client.registry import Registry
@@ -25,14 +25,12 @@ from raftstate.client.session import Session
 from raftstate.errors import (
     Conflict,
     DiskFull,
-    InvalidRequest,
     NoQuorum,
     NotLeader,
     NotOwner,
     OutcomeUnknown,
     Overloaded,
     PlanState,
-    RaftStateError,
     SessionExpired,
 )
 from raftstate.v1.effect_service_pb2 import (
@@ -82,7 +80,7 @@ class Backoff:
 
     def after(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row."""
-        longest = min(self.first_s * 2 ** min(max(failures - 1, 0), 30), self.longest_s)
+        longest = min(self.first_s * 2.0 ** min(max(failures - 1, 0), 30), self.longest_s)
         return longest * self.rng.uniform(0.5, 1.0)
 
 
@@ -189,6 +187,9 @@ class Carrier:
                 return Carried((await self.read(plan_id)).undoing)
             if not answer.HasField("item"):
                 return Carried(answer.undoing, blocked=True)
+            item = answer.item
+            if missing := self._missing(answer.effect, reconcile=item.reconcile_first):
+                return Carried(answer.undoing, missing=missing)
             undoing = await self._one(session, answer)
             if plan.items.keys() and undoing.next_position > max(plan.items):
                 plan = await self.read(plan_id)
@@ -254,12 +255,6 @@ class Carrier:
         """Settle an item, or find out that it has to be tried again later, and wait for
         that. Gives how far the plan has come."""
         item, effect = answer.item, answer.effect
-        if missing := self._missing(effect, reconcile=item.reconcile_first):
-            raise InvalidRequest(
-                f"{item.plan_id}: nothing is registered here as {missing!r}",
-                definite=True,
-                details={"field": "registry", "missing": missing},
-            )
         if session.valid_until <= now():
             raise SessionExpired("it may have ended: nothing is begun under it", definite=True)
         if item.reconcile_first:
@@ -283,8 +278,9 @@ class Carrier:
         """What user code gives, within the time of one attempt; how it fails is noted in
         `done`."""
         seconds = effect.compensation.timeout_ms / 1000
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 return await act()
         except FailedForGood as error:
             done.outcome = COMPENSATION_OUTCOME_FAILED_FOR_GOOD
@@ -389,18 +385,3 @@ def _call(item: CompensationItem, effect: Effect) -> UndoCall:
         attempt=item.failures + 1,
         effect=effect,
     )
-
-
-def until(timeout: float | None) -> float:
-    """When something that may take so long must be over; None: it may take for ever."""
-    return deadline_in(timeout)
-
-
-def time_left(deadline: float, most: float) -> float:
-    """Seconds until a deadline, but no more than `most`."""
-    return max(min(remaining(deadline), most), 0.0)
-
-
-def gone_on(error: RaftStateError) -> bool:
-    """Whether somebody else carries the plan out."""
-    return error.reason in {"OWNED", "FENCED"}

@@ -11,10 +11,10 @@ So a process that was stopped in between, and wakes up late, does not begin.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any, Final, Unpack
 
+from raftstate.client import acts
 from raftstate.client.clock import now
 from raftstate.client.doing import NOTE_S, Asked, EffectOptions, Function, HowToRun, Runner
 from raftstate.client.engine import Engine
@@ -35,7 +35,6 @@ _CLOSINGS_MAX: Final = 128
 _CLOSINGS_BYTES: Final = 256 << 10
 # An id made here has room for what is set before and behind it.
 _SLUG_CHARS: Final = 80
-_NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9._/:~-]")
 
 
 class AgentEffects:
@@ -58,6 +57,11 @@ class AgentEffects:
     @property
     def lost(self) -> bool:
         """Whether the ownership is known to be over, or can no longer be sure."""
+        raise NotImplementedError
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a step was sent whose outcome is not known."""
         raise NotImplementedError
 
     async def write(self, kind: str, request: Any, timeout: float | None = None) -> Any:
@@ -120,6 +124,8 @@ class StepEffects:
     # Whether its block is under way; and how many effects of each name it has had.
     _open: bool
     _counted: Counter[str]
+    # Keys of what it has drawn and the store has, with an effect that it came with.
+    _durable: set[str]
 
     async def effect(
         self,
@@ -171,7 +177,8 @@ class StepEffects:
         if not self._open:
             raise RuntimeError("an effect belongs into the block of its step")
         asked = Asked.of(action, args, do, options)
-        recordings = self.pending_recordings()
+        drawn = self.pending_recordings()
+        recordings = [one for one in drawn if one.key not in self._durable]
         runner = self._handle.runner(
             asked,
             effect_id or self._next_id(action),
@@ -183,21 +190,14 @@ class StepEffects:
             return await runner.run()
         finally:
             if runner.entered:
-                self.recordings_kept(recordings)
+                self._durable.update(one.key for one in recordings)
 
     def pending_recordings(self) -> list[NewRecording]:
-        """What was recorded in this step, and is not in the store yet."""
-        return list(self._request.recordings)
-
-    def recordings_kept(self, kept: list[NewRecording]) -> None:
-        """These are in the store: the step need not carry them any more."""
-        keys = {one.key for one in kept}
-        left = [one for one in self._request.recordings if one.key not in keys]
-        del self._request.recordings[:]
-        self._request.recordings.extend(left)
+        """What this step has drawn so far."""
+        raise NotImplementedError
 
     def _next_id(self, action: str) -> str:
-        slug = _NOT_IN_IDS.sub("-", action)[:_SLUG_CHARS]
+        slug = acts.fit_for_id(action)[:_SLUG_CHARS]
         self._counted[slug] += 1
         return f"{self._handle.head.step + 1}/{slug}/{self._counted[slug]}"
 
@@ -215,5 +215,6 @@ class StepEffects:
         itself."""
         for closing in self._request.closings:
             self._handle.closings[closing.effect_id] = closing
-        if self._handle.closings and not self._handle.lost:
+        # Of a step that may yet be committed nothing is said beside it.
+        if not self._handle.in_doubt:
             await self._handle.note_closings()

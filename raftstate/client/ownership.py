@@ -322,7 +322,7 @@ class AgentHandle(AgentEffects, AgentRecordings):
         self._later("cancel", _SETTLE_S if self._unsettled else 0.0, self._cancel)
 
     @contextlib.contextmanager
-    def _settling(self) -> Iterator[None]:
+    def settling(self) -> Iterator[None]:
         """While the block waits for what the store says, which is never long, it is not
         cancelled: the answer belongs into its hands."""
         self._unsettled += 1
@@ -334,6 +334,13 @@ class AgentHandle(AgentEffects, AgentRecordings):
             self._unsettled -= 1
             if self._loss is not None and not self._unsettled:
                 self._later("cancel", 0.0, self._cancel)
+
+    def give_up(self, why: str) -> None:
+        """It is over because the block itself ended it: the block is not cancelled."""
+        self._task = None
+        self._engine.renewals.stop(self)
+        if self._loss is None:
+            self._loss = (why, {}, None)
 
     def _cancel(self) -> None:
         if self._task is not None and not self.cancelled:
@@ -396,7 +403,7 @@ class AgentHandle(AgentEffects, AgentRecordings):
         if self._loss is None and self.time_left <= 0:
             self.lose("its time ran out without a renewal being acknowledged")
         if self._loss is not None:
-            with self._settling():
+            with self.settling():
                 raise await self.loss(definite=True)
         if self._auto.on and self._state is None:
             raise RuntimeError("automatic checkpoints need `agent.state_from(...)`")
@@ -465,7 +472,7 @@ class AgentHandle(AgentEffects, AgentRecordings):
     async def write(self, kind: str, request: Any, timeout: float | None = None) -> Any:
         """Carry out a mutation under this ownership, which a refusal may end."""
         deadline = self._engine.deadline(timeout)
-        with self._settling():
+        with self.settling():
             try:
                 return await self._engine.mutate_in(self.session, kind, request, deadline)
             except LOST as error:
@@ -488,7 +495,7 @@ def drafted(
     return Draft(data, content_type or found, list(values.labels(labels)), list(tags), pinned)
 
 
-class Step(StepEffects, StepRecordings):
+class Step(StepRecordings, StepEffects):
     """What one step writes, all of it or nothing, when its block ends.
 
     An exception inside the block commits nothing. Leaving the block raises
@@ -510,6 +517,7 @@ class Step(StepEffects, StepRecordings):
         self._request = CommitStepRequest()
         self._open = False
         self._counted: Counter[str] = Counter()
+        self._durable: set[str] = set()
         self._drawn: Counter[str] = Counter()
         self._draft: Draft | None = None
         self.committed = False

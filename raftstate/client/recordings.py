@@ -17,7 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from raftstate import content
 from raftstate.client import reading, values
@@ -38,6 +38,9 @@ from raftstate.v1.recording_pb2 import (
 )
 from raftstate.v1.replay_service_pb2 import GetRecordedRequest, RecordValueRequest
 from raftstate.v1.step_service_pb2 import CommitStepRequest
+
+if TYPE_CHECKING:
+    from raftstate.client.replay import Replay
 
 # Words for what a value is; any other is OTHER.
 _KINDS: Final[dict[str, RecordingKind]] = {
@@ -168,6 +171,28 @@ class AgentRecordings:
             new.kind, new.content_type, new.data = one.kind, one.content_type, one.data
         return new
 
+    async def replay(
+        self,
+        function: Callable[..., Any],
+        *,
+        from_checkpoint: int = 0,
+        to_seq: int = 0,
+        default: Any = None,
+        report: bool = True,
+    ) -> Replay:
+        """Run a function over what this agent wrote, and compare: see `Store.replay`."""
+        from raftstate.client.replay import replay
+
+        return await replay(
+            self._engine,
+            self.agent_id,
+            function,
+            from_checkpoint=from_checkpoint,
+            to_seq=to_seq,
+            default=default,
+            report=report,
+        )
+
     async def fetch_recordings(self) -> None:
         """Read what the bundle had no room for."""
         step = self.head.step + 1
@@ -202,17 +227,17 @@ class StepRecordings:
 
     def time(self, key: str = "") -> float:
         """Seconds since 1970, drawn once for this step."""
-        found: float = self._draw("time", time.time, key)
+        found: float = self._draw("time", now_time, key)
         return found
 
     def random(self, key: str = "") -> float:
         """A number from 0 up to 1, drawn once for this step."""
-        found: float = self._draw("random", _SYSTEM.random, key)
+        found: float = self._draw("random", any_number, key)
         return found
 
     def uuid(self, key: str = "") -> uuid.UUID:
         """A random UUID, drawn once for this step."""
-        return uuid.UUID(self._draw("uuid", lambda: str(uuid.uuid4()), key))
+        return uuid.UUID(self._draw("uuid", any_uuid, key))
 
     def pending_recordings(self) -> list[NewRecording]:
         """What this step has drawn so far, for a request that makes it durable before the
@@ -290,6 +315,21 @@ def plain(state: Any) -> Any:
     """A state as a checkpoint of it is read. Raises TypeError or ValueError."""
     data, content_type = values.encode(state)
     return values.decode_as(data, content_type)
+
+
+def now_time() -> float:
+    """Seconds since 1970."""
+    return time.time()
+
+
+def any_number() -> float:
+    """A number from 0 up to 1."""
+    return _SYSTEM.random()
+
+
+def any_uuid() -> str:
+    """A random UUID."""
+    return str(uuid.uuid4())
 
 
 async def recorded(

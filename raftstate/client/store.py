@@ -33,6 +33,10 @@ from raftstate.client.own import Claim, Own
 from raftstate.client.ownership import Habits
 from raftstate.client.projections import Projections
 from raftstate.client.reads import Reads
+from raftstate.client.registry import Registry, default
+from raftstate.client.replay import Replays
+from raftstate.client.rollbacks import Rollbacks
+from raftstate.client.sagas import Sagas
 from raftstate.client.streams import Streams
 from raftstate.client.watch import Watching
 from raftstate.errors import Closed
@@ -58,13 +62,16 @@ def connect(
     session_ttl: float = 10.0,
     tls: Tls | None = None,
     client_name: str | None = None,
+    registry: Registry = default,
 ) -> Store:
     """A store, to be entered: `async with raftstate.connect(...) as store:`.
 
     `endpoints` are members of one cluster, `"host:port,host:port"` or a list; one that
     answers is enough. `timeout` is how long a call may take over all its attempts,
     unless it is told otherwise; `session_ttl` is how long the cluster remembers this
-    client after its last word. Times are in seconds. Nothing is sent yet.
+    client after its last word. Times are in seconds. `registry` holds the functions that
+    undo, find out and validate, by name: those of the whole process, if not given. Nothing
+    is sent yet.
 
     Raises InvalidRequest (definite) if an argument makes no sense."""
     return Store(
@@ -74,11 +81,24 @@ def connect(
             session_ttl=positive("session_ttl", session_ttl),
             tls=tls,
             client_name=default_name() if client_name is None else client_name,
+            registry=registry,
         )
     )
 
 
-class Store(Reads, Streams, Checkpoints, Projections, Leases, Membership, Watching, Breakers):
+class Store(
+    Reads,
+    Streams,
+    Checkpoints,
+    Projections,
+    Leases,
+    Membership,
+    Watching,
+    Breakers,
+    Sagas,
+    Rollbacks,
+    Replays,
+):
     """A client of one cluster. Made by `connect`; used inside its block, in the process
     and the event loop that entered it, by any number of tasks.
 

@@ -7,7 +7,6 @@ touches the ownership.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from raftstate.core import (
@@ -52,7 +51,7 @@ def prepare_effect(
     if known is not None:
         refusal = _check_alike(agent, known, request.effect)
     else:
-        refusal = check_new(context.store, agent, [request.effect])
+        refusal = check_new(context.store, agent, [request.effect], ["effect"])
     step = agent.head.step + 1
     if refusal is None:
         refusal = recordings.check(context.store, agent.agent_id, step, request.recordings)
@@ -118,7 +117,10 @@ def touch(context: Context, agent: Agent) -> None:
 def check_step(reader: Reader, agent: Agent, request: CommitStepRequest) -> Refusal | None:
     """Why a step's effects cannot be closed and opened; None if they can."""
     refusal = check_closings(reader, agent, request.closings)
-    return check_new(reader, agent, request.effects) if refusal is None else refusal
+    if refusal is not None:
+        return refusal
+    places = [f"effects[{at}]" for at in range(len(request.effects))]
+    return check_new(reader, agent, request.effects, places)
 
 
 def take_step(context: Context, agent: Agent, request: CommitStepRequest) -> None:
@@ -152,39 +154,46 @@ def close_one(context: Context, agent: Agent, closing: EffectClosing) -> Effect:
     return effect
 
 
-def check_new(reader: Reader, agent: Agent, new: Sequence[NewEffect]) -> Refusal | None:
-    """Why effects cannot be new ones of an agent; None if they can."""
-    for each in new:
+def check_new(
+    reader: Reader, agent: Agent, new: Sequence[NewEffect], places: Sequence[str]
+) -> Refusal | None:
+    """Why effects cannot be new ones of an agent; None if they can. `places` are where
+    they are in the request."""
+    for each, place in zip(new, places, strict=True):
         if effects.find(reader, agent.agent_id, each.effect_id) is not None:
             return _exists(agent, each.effect_id)
         if lacking := ledger.lacks(each):
             message = f"effect {each.effect_id} {lacking}"
-            return refuse(
-                Reason.REASON_COMPENSATION_REQUIRED, message, field="effect.compensation"
-            )
+            field = f"{place}.compensation"
+            return refuse(Reason.REASON_COMPENSATION_REQUIRED, message, field=field)
     # Those that the same step closes still count: they leave no room before it is taken.
     if agent.open_effects + len(new) > limits.OPEN_EFFECTS_MAX:
         message = f"agent {agent.agent_id} would have more open effects"
-        return refuse_many(message, limits.OPEN_EFFECTS_MAX, "effect")
-    wanted = Counter(each.saga_id for each in new if each.saga_id)
-    for saga_id, number in sorted(wanted.items()):
-        if (refusal := _check_saga(reader, agent, saga_id, number)) is not None:
+        return refuse_many(message, limits.OPEN_EFFECTS_MAX, places[0].partition("[")[0])
+    wanted: dict[str, list[str]] = {}
+    for each, place in zip(new, places, strict=True):
+        if each.saga_id:
+            wanted.setdefault(each.saga_id, []).append(f"{place}.saga_id")
+    for saga_id, fields in sorted(wanted.items()):
+        if (refusal := _check_saga(reader, agent, saga_id, fields)) is not None:
             return refusal
     return None
 
 
-def _check_saga(reader: Reader, agent: Agent, saga_id: str, number: int) -> Refusal | None:
-    """Why so many effects of an agent cannot join a saga; None if they can."""
+def _check_saga(
+    reader: Reader, agent: Agent, saga_id: str, fields: Sequence[str]
+) -> Refusal | None:
+    """Why effects of an agent cannot join a saga; None if they can. `fields` name it."""
     saga = sagas.load(reader, saga_id)
     if saga is None:
         return sagas.missing(saga_id)
     if saga.state != sagas.RUNNING:
         return sagas.refuse_state(saga, Reason.REASON_PLAN_STATE, "joined")
     if saga.mode != SagaMode.SAGA_MODE_CHOREOGRAPHED and saga.agent_id != agent.agent_id:
-        return sagas.refuse_stranger(saga, agent.agent_id, "effect.saga_id")
-    if saga.effects + number > limits.SAGA_EFFECTS_MAX:
+        return sagas.refuse_stranger(saga, agent.agent_id, fields[0])
+    if saga.effects + len(fields) > limits.SAGA_EFFECTS_MAX:
         message = f"saga {saga_id} would have more effects"
-        return refuse_many(message, limits.SAGA_EFFECTS_MAX, "effect.saga_id")
+        return refuse_many(message, limits.SAGA_EFFECTS_MAX, fields[0])
     return None
 
 

@@ -534,7 +534,8 @@ def done_effect(agent_id: str, revision: int, effect_number: int) -> bytes:
 def done_effects(agent_id: str, after: int) -> Span:
     """The marks of an agent's effects that were done after a revision, oldest first."""
     owner = _DONE_EFFECT + agent_id.encode()
-    return Span(owner + b"\0" + number(after + 1), owner + b"\x01")
+    first = min(after + 1, _NUMBER_MAX)
+    return Span(owner + b"\0" + number(first), owner + b"\x01")
 
 
 def saga(saga_id: str) -> bytes:

@@ -165,7 +165,6 @@ def complete_compensation(
     item = _claimed_item(context.store, plan, request)
     if isinstance(item, Refusal):
         return item
-    item.error = request.error
     if request.outcome == CompensationOutcome.COMPENSATION_OUTCOME_DONE:
         effect = _effect(context.store, item)
         if item.reconcile_first or ledger.allowed(effect, ledger.COMPENSATE) is None:
@@ -174,6 +173,7 @@ def complete_compensation(
         plan = _undone(context, plan, effect, ledger.COMPENSATE)
         items.settle(context, plan.undoing, item, items.COMPENSATED)
     else:
+        item.error = request.error
         for_good = CompensationOutcome.COMPENSATION_OUTCOME_FAILED_FOR_GOOD
         _failed(context, plan, item, for_good=request.outcome == for_good)
     _advanced(context, plan)
@@ -385,8 +385,8 @@ def _reconciled(
     plan = compensations.load_plan(context.store, effect.plan_id)
     item = compensations.open_item(context.store, effect)
     assert plan is not None and item is not None, f"{effect.effect_id} is to be undone"
+    item.reconcile_first = False
     if request.found == Found.FOUND_DONE:
-        item.reconcile_first = False
         items.save(context, item)
     else:
         items.settle(context, plan.undoing, item, items.NOT_NEEDED)

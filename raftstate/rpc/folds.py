@@ -130,6 +130,7 @@ class Folds:
                 async for piece in found:
                     process.stdin.write(piece)
                     await process.stdin.drain()
+        process.stdin.close()
 
     async def _pieces(self, route: Route) -> AsyncGenerator[bytes, None]:
         """Checkpoints and events in the order in which they count. Raises Failure."""

@@ -169,13 +169,15 @@ class BreakerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ForceClose(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """ForceClose: definite failures as ForceOpen.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reset(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Reset: definite failures as ForceOpen.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -76,7 +76,9 @@ class BreakerServiceStub:
     (BREAKER_NOT_FOUND).
     """
     ForceClose: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ForceCloseRequest, _breaker_service_pb2.ForceCloseResponse]
+    """ForceClose: definite failures as ForceOpen."""
     Reset: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetRequest, _breaker_service_pb2.ResetResponse]
+    """Reset: definite failures as ForceOpen."""
 
 @_typing.type_check_only
 class BreakerServiceAsyncStub(BreakerServiceStub):
@@ -126,7 +128,9 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     (BREAKER_NOT_FOUND).
     """
     ForceClose: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ForceCloseRequest, _breaker_service_pb2.ForceCloseResponse]  # type: ignore[assignment]
+    """ForceClose: definite failures as ForceOpen."""
     Reset: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ResetRequest, _breaker_service_pb2.ResetResponse]  # type: ignore[assignment]
+    """Reset: definite failures as ForceOpen."""
 
 class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
     """BreakerService keeps circuit breakers that everybody shares. Clients count what they see,
@@ -220,13 +224,15 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _breaker_service_pb2.ForceCloseRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_breaker_service_pb2.ForceCloseResponse, _abc.Awaitable[_breaker_service_pb2.ForceCloseResponse]]: ...
+    ) -> _typing.Union[_breaker_service_pb2.ForceCloseResponse, _abc.Awaitable[_breaker_service_pb2.ForceCloseResponse]]:
+        """ForceClose: definite failures as ForceOpen."""
 
     @_abc_1.abstractmethod
     def Reset(
         self,
         request: _breaker_service_pb2.ResetRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_breaker_service_pb2.ResetResponse, _abc.Awaitable[_breaker_service_pb2.ResetResponse]]: ...
+    ) -> _typing.Union[_breaker_service_pb2.ResetResponse, _abc.Awaitable[_breaker_service_pb2.ResetResponse]]:
+        """Reset: definite failures as ForceOpen."""
 
 def add_BreakerServiceServicer_to_server(servicer: BreakerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

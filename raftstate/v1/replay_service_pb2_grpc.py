@@ -105,7 +105,7 @@ class ReplayServiceServicer:
         """Reconstruct gives an agent's state at an event, or at a revision: folded by a built-in
         reducer; or, without one, the checkpoint and the events that lead there.
 
-        Definite failures: as VerifyReplay.
+        Definite failures: as VerifyReplay; OUT_OF_RANGE (FUTURE_REVISION).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,7 +65,7 @@ class ReplayServiceStub:
     """Reconstruct gives an agent's state at an event, or at a revision: folded by a built-in
     reducer; or, without one, the checkpoint and the events that lead there.
 
-    Definite failures: as VerifyReplay.
+    Definite failures: as VerifyReplay; OUT_OF_RANGE (FUTURE_REVISION).
     """
 
 @_typing.type_check_only
@@ -105,7 +105,7 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     """Reconstruct gives an agent's state at an event, or at a revision: folded by a built-in
     reducer; or, without one, the checkpoint and the events that lead there.
 
-    Definite failures: as VerifyReplay.
+    Definite failures: as VerifyReplay; OUT_OF_RANGE (FUTURE_REVISION).
     """
 
 class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,7 +166,7 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reconstruct gives an agent's state at an event, or at a revision: folded by a built-in
         reducer; or, without one, the checkpoint and the events that lead there.
 
-        Definite failures: as VerifyReplay.
+        Definite failures: as VerifyReplay; OUT_OF_RANGE (FUTURE_REVISION).
         """
 
 def add_ReplayServiceServicer_to_server(servicer: ReplayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,6 +25,7 @@ from raftstate.client.options import Options
 from raftstate.client.store import Store
 from raftstate.v1 import (
     agent_service_pb2_grpc,
+    breaker_service_pb2_grpc,
     cluster_service_pb2_grpc,
     event_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -340,6 +341,7 @@ async def _served(member: Member, credentials: Any) -> AsyncIterator[Member]:
     for register in (
         session_service_pb2_grpc.add_SessionServiceServicer_to_server,
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+        breaker_service_pb2_grpc.add_BreakerServiceServicer_to_server,
         cluster_service_pb2_grpc.add_ClusterServiceServicer_to_server,
         event_service_pb2_grpc.add_EventServiceServicer_to_server,
         step_service_pb2_grpc.add_StepServiceServicer_to_server,

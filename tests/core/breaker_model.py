@@ -19,7 +19,7 @@ class Refused(Exception):
 class Setting(NamedTuple):
     """A breaker's configuration, with what its zeros mean filled in."""
 
-    count: int
+    last_calls: int
     window_ms: int
     failure: float
     slow: float
@@ -74,7 +74,7 @@ class ModelBreaker:
 
     def counted(self) -> list[Call]:
         """The calls that are in the window."""
-        if self.setting.count:
+        if self.setting.last_calls:
             return self._last_calls()
         tenth = math.ceil(self.setting.window_ms / 10)
         # A call goes with the tenth of the window that it came in.
@@ -88,7 +88,7 @@ class ModelBreaker:
         """Whole reports, from the newest back, until there are enough calls."""
         found: list[Call] = []
         for number in sorted({call.report for call in self.calls}, reverse=True):
-            if len(found) >= self.setting.count:
+            if len(found) >= self.setting.last_calls:
                 break
             found = [call for call in self.calls if call.report == number] + found
         return found

@@ -299,7 +299,8 @@ def shown_incident(each: Incident) -> Iterator[str]:
     """An incident in plain words: what, when, and what it is known by."""
     symptom = Symptom.Name(each.symptom).removeprefix("SYMPTOM_")
     kind = Classification.Name(each.classification).removeprefix("CLASSIFICATION_")
-    words = f"incident {numbered(each.incident_id)} {symptom} {kind} {'open' if each.open else 'closed'}"
+    words = f"incident {numbered(each.incident_id)} {symptom} {kind}"
+    words += " open" if each.open else " closed"
     if each.agent_ids:
         words += f" agents={','.join(each.agent_ids)}"
     yield f"{words}: {each.summary}"

@@ -1,6 +1,6 @@
 """What golden stories say of checkpoints, besides `story`:
 
-    checkpoint A by=S fence=R [expect=N] NEW     validator V by=S [prefix=P]
+    checkpoint A by=S fence=R [expect=N] NEW     validator V by=S [prefix=P] [required=yes]
     chunk A by=S data=D                          collect before=MS [limit=N]
     tag A by=S id=N [add=T]... [remove=T]... [pinned=yes|no] [labels=k:v]
     valid A by=S id=N validator=V [verdict=bad] [of=D] [evidence=...]
@@ -198,6 +198,7 @@ def _validator(bench: Bench, line: Line, session: str) -> Command:
         request_id=bench.request_id(session),
         name=line.name,
         agent_prefix=line.text("prefix"),
+        required_in_rollbacks=line.text("required") == "yes",
     )
     return Command(put_validator=request)
 
@@ -258,6 +259,8 @@ def _words(each: Checkpoint) -> Iterator[str]:
     if each.HasField("origin"):
         origin = each.origin
         yield f"from={origin.agent_id}#{origin.checkpoint_id}/{origin.step}/{origin.event_seq}"
+    if each.restored_from:
+        yield f"restored-from={each.restored_from}"
     for one in each.validations:
         yield f"{'good' if one.valid else 'bad'}({one.validator}@{one.revision})"
     if each.known_good:
@@ -319,7 +322,8 @@ def _group_words(group: GroupCheckpoint) -> str:
 
 
 def _validator_words(one: Validator) -> str:
-    return f"{one.name} of {one.agent_prefix or 'all'} revision={one.revision}"
+    words = f"{one.name} of {one.agent_prefix or 'all'} revision={one.revision}"
+    return f"{words} required" if one.required_in_rollbacks else words
 
 
 READS: dict[str, Callable[[Shown, str], Iterator[str]]] = {

@@ -36,7 +36,14 @@ from raftstate.v1.common_pb2 import FencingToken, Label, StepHead
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.session_service_pb2 import Session
 from raftstate.v1.store_pb2 import Command, Outcome, Reason, Refusal
-from tests.core import breaker_story, checkpoint_story, effect_story, key_story, stream_story
+from tests.core import (
+    breaker_story,
+    checkpoint_story,
+    effect_story,
+    key_story,
+    rollback_story,
+    stream_story,
+)
 from tests.core.bench import (
     EPOCH,
     Bench,
@@ -155,6 +162,7 @@ MUTATIONS: dict[str, Callable[[Bench, Line, str], Command]] = {
     **stream_story.MUTATIONS,
     **checkpoint_story.MUTATIONS,
     **key_story.MUTATIONS,
+    **rollback_story.MUTATIONS,
     **effect_story.MUTATIONS,
     **breaker_story.MUTATIONS,
 }
@@ -181,6 +189,8 @@ def show(outcome: Outcome) -> str:
         words = checkpoint_story.SAID[said](body)
     elif said in key_story.SAID:
         words = key_story.SAID[said](body)
+    elif said in rollback_story.SAID:
+        words = rollback_story.SAID[said](body)
     elif said in effect_story.SAID:
         words = effect_story.SAID[said](body)
     elif said in breaker_story.SAID:
@@ -314,6 +324,7 @@ READS: dict[str, Callable[[Bench | Then, str], Iterator[str]]] = {
     **effect_story.READS,
     **breaker_story.READS,
     **checkpoint_story.READS,
+    **rollback_story.READS,
     "checkpoints": lambda bench, name: map(
         _checkpoint, checkpoint_queries.list_checkpoints(bench.store, name, 0, MANY).checkpoints
     ),

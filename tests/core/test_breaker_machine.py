@@ -39,27 +39,34 @@ SESSIONS = st.sampled_from(["s", "t", "u"])
 AGENTS = st.sampled_from(["w", "v"])
 RARELY = st.sampled_from([False, False, False, True])
 SETTINGS = st.builds(
-    lambda window, rates, least, reporters, opens, probes, successes, timeout, trip: Setting(
-        *window, *rates, least, reporters, *opens, probes, successes, timeout, *trip
-    ),
-    window=st.sampled_from([(3, 0), (5, 0), (8, 0), (0, 1_000), (0, 1_234), (0, 3_000)]),
-    rates=st.sampled_from([(0.5, 0.0), (1.0, 0.0), (0.0, 0.5), (0.34, 0.7)]),
+    Setting,
+    last_calls=st.sampled_from([0, 3, 5, 8]),
+    window_ms=st.sampled_from([1_000, 1_234, 3_000]),
+    failure=st.sampled_from([0.34, 0.5, 1.0]),
+    slow=st.sampled_from([0.0, 0.5, 0.7]),
     least=st.integers(1, 3),
     reporters=st.sampled_from([1, 1, 2]),
-    opens=st.sampled_from([(100, 2.0, 1_000), (500, 1.0, 500), (100, 1.5, 300)]),
+    open_ms=st.sampled_from([100, 500]),
+    factor=st.sampled_from([1.0, 1.5, 2.0]),
+    most_ms=st.sampled_from([500, 800]),
     probes=st.sampled_from([1, 1, 2]),
     successes=st.sampled_from([1, 2]),
-    timeout=st.sampled_from([1, 1_000, 10_000]),
-    trip=st.sampled_from(
-        [("NOTIFY", ()), ("DEGRADE", ()), ("FAIL_OVER", ("w", "nobody", "v"))]
-    ),
+    timeout_ms=st.sampled_from([1, 1_000, 10_000]),
+    action=st.sampled_from(["NOTIFY", "DEGRADE", "FAIL_OVER"]),
+    agents=st.just(("w", "nobody", "v")),
+).map(
+    lambda each: each._replace(
+        window_ms=0 if each.last_calls else each.window_ms,
+        failure=0.0 if each.slow == 0.5 else each.failure,
+        agents=each.agents if each.action == "FAIL_OVER" else (),
+    )
 )
 
 
 def config_of(setting: Setting) -> BreakerConfig:
     plan = TripPlan(action=f"TRIP_ACTION_{setting.action}", agent_ids=setting.agents)
     return BreakerConfig(
-        count_window=setting.count,
+        count_window=setting.last_calls,
         time_window_ms=setting.window_ms,
         failure_rate=setting.failure,
         slow_rate=setting.slow,

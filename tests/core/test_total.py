@@ -9,6 +9,13 @@ from hypothesis import strategies as st
 from raftstate.core import queries
 from raftstate.core.hashing import full_hash
 from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest, FenceQuery
+from raftstate.v1.breaker_service_pb2 import (
+    AcquirePermitRequest,
+    BreakerConfig,
+    PutBreakerRequest,
+    ReportOutcomesRequest,
+    TripPlan,
+)
 from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
 from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
 from raftstate.v1.event_service_pb2 import NewEvent
@@ -27,6 +34,7 @@ from raftstate.v1.kv_service_pb2 import (
     TxnSaveProjection,
 )
 from raftstate.v1.lease_service_pb2 import GrantRequest, RevokeRequest
+from raftstate.v1.recovery_service_pb2 import Evidence, ReportSymptomRequest
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.step_service_pb2 import CommitStepRequest
 from raftstate.v1.store_pb2 import (
@@ -135,6 +143,49 @@ BODIES |= st.one_of(
     st.builds(CompactRequest, request_id=REQUEST_IDS, revision=NUMBERS),
     st.builds(TrimHistory, revision=NUMBERS),
     st.builds(Sweep, rows=st.sampled_from([0, 1, (1 << 32) - 1])),
+)
+RATES = st.sampled_from([0.5, 1.0, 0.0, -1.0, float("nan"), float("inf"), 5e-324])
+TRIPS = st.builds(
+    TripPlan,
+    action=st.sampled_from([0, 1, 2, 3, 4, 5, -1]),
+    agent_ids=st.lists(AGENT_IDS, max_size=2),
+    group_id=st.sampled_from(["", "g"]),
+)
+BODIES |= st.one_of(
+    st.builds(
+        PutBreakerRequest,
+        request_id=REQUEST_IDS,
+        name=AGENT_IDS,
+        config=st.none()
+        | st.builds(
+            BreakerConfig,
+            count_window=st.sampled_from([0, 1, 100_000, 100_001]),
+            failure_rate=RATES,
+            open_factor=RATES,
+            open_ms=NUMBERS,
+            on_trip=st.none() | TRIPS,
+        ),
+    ),
+    st.builds(AcquirePermitRequest, request_id=REQUEST_IDS, name=AGENT_IDS),
+    st.builds(
+        ReportOutcomesRequest,
+        request_id=REQUEST_IDS,
+        name=AGENT_IDS,
+        generation=st.just(1) | NUMBERS,
+        calls=st.just(1) | NUMBERS,
+        failures=st.just(1) | NUMBERS,
+        permit_id=st.just(0) | NUMBERS,
+        error=WORDS,
+    ),
+    st.builds(
+        ReportSymptomRequest,
+        request_id=REQUEST_IDS,
+        symptom=st.sampled_from([6, 6, 0, 1, 9, -1]),
+        classification=st.sampled_from([0, 14, 15, -1]),
+        agent_ids=st.lists(AGENT_IDS, max_size=2),
+        summary=WORDS,
+        evidence=st.lists(st.builds(Evidence, kind=st.just("text"), detail=WORDS), max_size=3),
+    ),
 )
 KINDS = sorted(each.name for each in Command.DESCRIPTOR.fields)
 

@@ -84,6 +84,7 @@ class Client:
         """Open the session."""
         request = OpenSessionRequest(session_id=self.session_id, ttl_ms=5_000)
         outcome = yield Command(open_session=request)
+        assert outcome.HasField("open_session"), outcome
         self.opened = outcome.open_session.session.opened_revision
 
     def do(self, name: str, request: Any) -> Generator[Action, Any, Any]:
@@ -408,7 +409,7 @@ class Worker(Client):
             if not report.HasField("passed"):
                 request = ReportValidationRequest(
                     validator=report.validator,
-                    agent_id=each.agents[0].agent_id,
+                    agent_id=report.agent_id,
                     rollback_id=rollback_id,
                     passed=True,
                 )

@@ -148,14 +148,14 @@ def _until(ready: Callable[[], bool]) -> Told:
         yield IDLE
 
 
-def _done(store: Store, agent_id: str) -> int:
-    """How many effects an agent has begun since it was well."""
-    return len(store.effects(agent_id))
+def _begun(store: Store, agent_id: str, name: str) -> bool:
+    """Whether an agent has begun an effect."""
+    return name in {effect.effect_id for effect in store.effects(agent_id)}
 
 
 def to_checkpoint(one: Client) -> Told:
-    """Take an agent back to its first checkpoint when it has begun four effects."""
-    yield from _until(lambda: _done(one.store, "a") >= 4 or bool(one.store.rollbacks()))
+    """Take an agent back to its first checkpoint when it has begun its last effect."""
+    yield from _until(lambda: _begun(one.store, "a", "meal") or bool(one.store.rollbacks()))
     if not one.store.rollbacks():
         target = AgentTarget(agent_id="a", target=Target(checkpoint_id=1))
         request = StartRollbackRequest(agents=[target], reason="a person", started_by="me")
@@ -172,12 +172,12 @@ def to_group(one: Client) -> Told:
 
     yield from _until(lambda: all(saved(name) for name in both))
     if not store.has_group("well"):
+        registered = PutValidatorRequest(name="v", required_in_rollbacks=True)
+        yield from one.do("put_validator", registered)
         members = [NewGroupMember(agent_id=name) for name in both]
         request = PutGroupCheckpointRequest(group_id="well", members=members)
         yield from one.do("put_group_checkpoint", request)
-        registered = PutValidatorRequest(name="v", required_in_rollbacks=True)
-        yield from one.do("put_validator", registered)
-    yield from _until(lambda: _done(store, "b") >= 4 or bool(store.rollbacks()))
+    yield from _until(lambda: _begun(store, "b", "mail") or bool(store.rollbacks()))
     if not store.rollbacks():
         start = StartRollbackRequest(
             group_id="well", on_barrier=rollbacks.BARRIER_POLICY_ASK, validators=["v"]
@@ -212,7 +212,7 @@ def by_breaker(one: Client) -> Told:
             count_window=4, failure_rate=0.5, minimum_calls=3, open_ms=1_000, on_trip=plan
         )
         yield from one.do("put_breaker", PutBreakerRequest(name="cars", config=config))
-    yield from _until(lambda: _done(store, "a") >= 4 or bool(store.rollbacks()))
+    yield from _until(lambda: _begun(store, "a", "mail") or bool(store.rollbacks()))
     while not store.rollbacks():
         breaker = store.breaker("cars")
         assert breaker is not None, "it was put"
@@ -348,7 +348,7 @@ SCENARIOS = (
         "group rollback",
         _cast(
             ("agent", owner("a", travels())),
-            ("other agent", owner("b", travels(("mail", FOREVER)))),
+            ("second", owner("b", travels(("mail", FOREVER)))),
             ("person", _life(to_group)),
         ),
         rolled_back("a", "b"),

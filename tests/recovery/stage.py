@@ -239,7 +239,7 @@ class Run:
         else:
             told = self.store.commit(action)
             kind = str(action.WhichOneof("body"))
-            what = f"{kind} {told.refusal.reason or ''}".strip()
+            what = f"{kind} {told.refusal.message}".strip()
         self.actions.append((role, what))
         if len(self.actions) % 7 == 0:
             self.store.snapshot()

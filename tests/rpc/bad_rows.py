@@ -111,10 +111,32 @@ from raftstate.v1.session_service_pb2 import (
 from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
 from raftstate.v1.store_pb2 import Command, Sweep
 from raftstate.v1.watch_service_pb2 import ResourceType, Selector, WatchRequest, WatchStart
+from tests.rpc import bad_rows_of_effects
+from tests.rpc.bad_rows_of_effects import new_effects, seed_effects
 from tests.rpc.harness import Bench
 from tests.rpc.stories_of_checkpoints import digest, group, save, upload
 from tests.rpc.stories_of_events import append, saved
 from tests.rpc.stories_of_keys import grant, put_key, validator
+from tests.rpc.wrong import (
+    ADDRESS,
+    ANY,
+    HASH,
+    ID,
+    KEY,
+    MEMBER_ID,
+    NUMBER,
+    OPTIONAL_ID,
+    PAGE_SIZE,
+    PAGE_TOKEN,
+    PEOPLE,
+    PREFIX,
+    REVISION,
+    SESSION,
+    TARGET,
+    WORD,
+    Wrong,
+    too_many,
+)
 
 JSON = "application/json"
 MIB = 1 << 20
@@ -142,6 +164,7 @@ async def seed(b: Bench) -> None:
     await validator(b, "v")
     await grant(b, 7)
     await put_key(b, b"k", lease_id=7)
+    await seed_effects(b, fence)
     await b.kv.Compact(
         CompactRequest(request_id=b.request_id(), revision=b.fake.machine.revision)
     )
@@ -172,6 +195,7 @@ def _step(b: Bench) -> CommitStepRequest:
         expected_step=0,
         events=[_event()],
         checkpoint=_checkpoint(data=b"1"),
+        **new_effects(),
     )
 
 
@@ -371,38 +395,10 @@ ROWS: dict[str, Callable[[Bench], Message]] = {
     "ClusterService.PromoteMember": _read(PromoteMemberRequest, member_id="n2"),
     "ClusterService.RemoveMember": _read(RemoveMemberRequest, member_id="n2"),
     "ClusterService.TransferLeadership": _read(TransferLeadershipRequest, to_member_id="n2"),
+    **bad_rows_of_effects.ROWS,
 }
 
 # --- what is wrong for every field ---------------------------------------------------
-
-# Values that are refused wherever the field stands. None: whatever it holds may be right.
-# A number in brackets: so many elements are too many. What is made of the message around
-# the field is a function of that.
-ANY = None
-Wrong = list[Any] | None
-
-ID: Wrong = ["x" * 201, "é", "/a", "a b", "a\0"]
-OPTIONAL_ID: Wrong = ["x" * 201, "é", "/a"]
-SESSION: Wrong = ["x" * 65, "é", "a/b"]
-MEMBER_ID: Wrong = ["x" * 65, "é", "a/b"]
-ADDRESS: Wrong = ["x" * 300 + ":1", "h", "h:0", "h:65536"]
-PREFIX: Wrong = ["x" * 201]
-PEOPLE: Wrong = ["x" * 256]
-WORD: Wrong = ["x" * 129]
-KEY: Wrong = [b"k" * 481, b"\0" * 241, b"k" + b"\0" * 240]
-PAGE_SIZE: Wrong = [limits.PAGE_SIZE_MAX + 1]
-PAGE_TOKEN: Wrong = ["x", "é", "x" * 1_024, "x" * 1_025, "AAAAAAAA"]
-HASH: Wrong = [b"x" * 31, b"x" * 33]
-TARGET: Wrong = [limits.TARGET_MS_MAX + 1]
-NUMBER: Wrong = [0]
-# The revision of a read: required for two consistencies, and refused for the others.
-REVISION: Wrong = [1]
-
-
-def too_many(count: int) -> tuple[int]:
-    """So many elements are more than there may be."""
-    return (count,)
-
 
 _BY_NAME: dict[str, Wrong] = {
     "agent_id": ID,
@@ -432,6 +428,7 @@ _BY_NAME: dict[str, Wrong] = {
     "keys_only": ANY,
     "backwards": ANY,
     "pinned": ANY,
+    **bad_rows_of_effects.BY_NAME,
 }
 
 WRONG: dict[str, Wrong] = {
@@ -460,6 +457,7 @@ WRONG: dict[str, Wrong] = {
     "NewEvent.causation_id": WORD,
     "NewEvent.correlation_id": WORD,
     "NewEvent.event_id": ["x" * 65],
+    "NewEvent.state_hash": [b"x" * 33],
     "AppendEventsRequest.appends": [too_many(9)],
     "StreamAppend.expected_seq": [lambda one: 1 if one.expected != 4 else None],
     "StreamAppend.events": [too_many(129)],
@@ -532,7 +530,7 @@ WRONG: dict[str, Wrong] = {
     "TimeToLiveRequest.lease_id": NUMBER,
     "PutValidatorRequest.name": ID,
     "PutValidatorRequest.agent_prefix": PREFIX,
-    "Selector.types": [too_many(11)],
+    "Selector.types": [too_many(len(ResourceType.values()))],
     "Selector.prefix": KEY,
     "Selector.exact": ANY,
     "WatchRequest.revision": [1],
@@ -542,6 +540,7 @@ WRONG: dict[str, Wrong] = {
     "AddMemberRequest.raft_address": ADDRESS,
     "AddMemberRequest.client_address": ADDRESS,
     "TransferLeadershipRequest.to_member_id": MEMBER_ID,
+    **bad_rows_of_effects.WRONG,
 }
 
 
@@ -641,6 +640,7 @@ NEEDED = frozenset(
         "AddMemberRequest.client_address",
         "PromoteMemberRequest.member_id",
         "RemoveMemberRequest.member_id",
+        *bad_rows_of_effects.NEEDED,
     }
 )
 
@@ -656,6 +656,7 @@ NOT_ALWAYS_NEEDED = frozenset(
         "Compare.lease_id",
         "MarkValidRequest.valid",
         "StreamAppend.expected",
+        *bad_rows_of_effects.NOT_ALWAYS_NEEDED,
         *(f"TxnOp.{kind}" for kind in TxnOp.DESCRIPTOR.fields_by_name if kind != "txn"),
     }
 )

@@ -255,8 +255,8 @@ def _wrong_revisions(make: Make, newest: int, oldest: int) -> Iterator[Bad]:
     if "revision" not in make().DESCRIPTOR.fields_by_name:
         return
     past = frozenset({"FUTURE_REVISION"}), frozenset({"COMPACTED"})
-    if make().DESCRIPTOR.name == "MissingChunksRequest":
-        past = INVALID, INVALID  # chunks have no past
+    if make().DESCRIPTOR.name in ("MissingChunksRequest", "PlanRollbackRequest"):
+        past = INVALID, INVALID  # chunks have no past, and nothing is done in it
     for what, revision, consistency, reasons in (
         ("a revision to come", newest + 1, AT_REVISION, past[0]),
         ("the last revision of all", (1 << 64) - 1, AT_REVISION, past[0]),

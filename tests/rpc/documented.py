@@ -74,6 +74,16 @@ def _calls() -> dict[str, tuple[str, str]]:
 
 
 @cache
+def of_mutations(service: str) -> Failures:
+    """What a service's own comment says of all its mutations."""
+    for path in PROTO.glob("*_service.proto"):
+        for block, line, comment in _commented(path.read_text()):
+            if block == service and line.startswith("service"):
+                return named_in(comment.partition("of every mutation below")[2])
+    raise AssertionError(f"there is no service {service}")
+
+
+@cache
 def fields_needed() -> frozenset[str]:
     """Fields that their comment says are required, as `Message.field`."""
     return frozenset(

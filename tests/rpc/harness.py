@@ -22,13 +22,17 @@ from raftstate.rpc.frontend import Addresses, Limits
 from raftstate.rpc.server import RpcServer, Settings
 from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest, AcquireOwnershipResponse
 from raftstate.v1.agent_service_pb2_grpc import AgentServiceStub
+from raftstate.v1.breaker_service_pb2_grpc import BreakerServiceStub
 from raftstate.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from raftstate.v1.common_pb2 import FencingToken, RequestId
+from raftstate.v1.effect_service_pb2_grpc import EffectServiceStub
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
 from raftstate.v1.kv_service_pb2_grpc import KvServiceStub
 from raftstate.v1.lease_service_pb2_grpc import LeaseServiceStub
 from raftstate.v1.recovery_service_pb2_grpc import RecoveryServiceStub
+from raftstate.v1.replay_service_pb2_grpc import ReplayServiceStub
+from raftstate.v1.rollback_service_pb2_grpc import RollbackServiceStub
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.session_service_pb2_grpc import SessionServiceStub
 from raftstate.v1.step_service_pb2_grpc import StepServiceStub
@@ -68,6 +72,10 @@ class Bench:
         self.kv: Any = KvServiceStub(self.channel)
         self.leases: Any = LeaseServiceStub(self.channel)
         self.recovery: Any = RecoveryServiceStub(self.channel)
+        self.effects: Any = EffectServiceStub(self.channel)
+        self.rollbacks: Any = RollbackServiceStub(self.channel)
+        self.breakers: Any = BreakerServiceStub(self.channel)
+        self.replays: Any = ReplayServiceStub(self.channel)
         self.watches: Any = WatchServiceStub(self.channel)
 
     def request_id(self, session_id: str = "s1") -> RequestId:

@@ -163,7 +163,7 @@ def allowed(name: str) -> documented.Failures:
     found = documented.of_call(name) | everywhere
     fields = METHODS[name].input_type.fields_by_name
     if "request_id" in fields or name == "StepService.Submit":
-        found |= mutations
+        found |= mutations | documented.of_mutations(name.partition(".")[0])
     if "consistency" in fields and "revision" in fields:
         found |= documented.of_consistency()
     return found

@@ -55,7 +55,13 @@ from raftstate.v1.session_service_pb2 import (
     OpenSessionRequest,
 )
 from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
-from tests.rpc import stories_of_checkpoints, stories_of_events, stories_of_keys
+from tests.rpc import (
+    stories_of_breakers,
+    stories_of_checkpoints,
+    stories_of_effects,
+    stories_of_events,
+    stories_of_keys,
+)
 from tests.rpc.fake import EPOCH
 from tests.rpc.harness import Bench, bench, rest_of, services
 from tests.rpc.stories_of_keys import Story
@@ -408,6 +414,8 @@ STORIES: dict[str, Story] = {
     **stories_of_checkpoints.STORIES,
     **stories_of_events.STORIES,
     **stories_of_keys.STORIES,
+    **stories_of_effects.STORIES,
+    **stories_of_breakers.STORIES,
 }
 
 

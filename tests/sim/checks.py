@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from raftstate.consensus.membership import decode
+from raftstate.core import keys
 from raftstate.core.machine import StateMachine
 from raftstate.core.ports import Entry, HardState, NodeStatus
 from raftstate.core.types import ORIGIN, Index, MemberId, Position, Revision, Term
 from raftstate.v1.membership_pb2 import Configuration
+from raftstate.v1.rollback_service_pb2 import Rollback
 from raftstate.v1.store_pb2 import Command, LogEntry, Outcome
 from tests.sim import invariants
 from tests.sim.disk import SimLog
@@ -175,6 +177,10 @@ class Checks:
             heads.append((revision, outcome.commit_step.head.step))
         elif kind == "acquire_ownership":
             invariants.tokens_rise(self, command, outcome)
+        elif kind in ("start_rollback", "report_outcomes"):
+            raw = self.chronicle.witness.get(keys.rollback(f"{revision:016x}"))
+            if raw is not None:
+                invariants.rollback_takes_the_token(self, Rollback.FromString(raw))
         elif kind == "open_session":
             session = outcome.open_session.session
             if session.opened_revision == revision:  # perhaps the id of one that ended

@@ -27,6 +27,7 @@ from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.peer_pb2 import Envelope, SnapshotManifest
+from raftstate.v1.rollback_service_pb2 import Rollback
 from raftstate.v1.store_pb2 import Command, Outcome
 from tests.sim.disk import BOTTOM, LogImage, SimLog
 
@@ -426,6 +427,15 @@ def tokens_rise(checks: Checks, command: Command, outcome: Outcome) -> None:
     checks.grants[request.agent_id] = Grant(token, session_id)
 
 
+# What is done for an agent that the request names, under its token.
+OWNED = frozenset(
+    {
+        *("commit_step", "put_checkpoint", "record_value", "begin_saga", "end_saga"),
+        *("abort_saga", "prepare_effect", "dispatch_effect", "complete_effect"),
+    }
+)
+
+
 def written_under_the_newest_grant(checks: Checks, command: Command, outcome: Outcome) -> None:
     """Fencing: whatever is written for an agent is written under its newest grant, by the
     session that was given it."""
@@ -434,7 +444,7 @@ def written_under_the_newest_grant(checks: Checks, command: Command, outcome: Ou
         return
     body = getattr(command, kind)
     written: list[tuple[str, FencingToken]] = []
-    if kind in ("commit_step", "put_checkpoint"):
+    if kind in OWNED or (kind == "reconcile_effect" and not body.plan_id):
         written = [(body.agent_id, body.fence)]
     elif kind == "append_events":
         written = [(one.stream_id, one.fence) for one in body.appends if one.HasField("fence")]
@@ -447,6 +457,15 @@ def written_under_the_newest_grant(checks: Checks, command: Command, outcome: Ou
             f"{agent_id}: a {kind} under {given} of {body.request_id.session_id}; the newest "
             f"grant is {newest}",
         )
+
+
+def rollback_takes_the_token(checks: Checks, rollback: Rollback) -> None:
+    """Fencing: the start of a rollback makes a token larger than all before it, which
+    nobody holds."""
+    for one in rollback.agents:
+        grant, token = checks.grants.setdefault(one.agent_id, Grant()), token_key(one.fence)
+        must(token > grant.token, f"{one.agent_id}: token {token} after {grant.token}")
+        checks.grants[one.agent_id] = Grant(token, "")
 
 
 def told_what_happened(checks: Checks, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from raftstate.v1 import breaker_service_pb2 as breakers
 from raftstate.v1 import effect_service_pb2 as effects
 from raftstate.v1 import rollback_service_pb2 as rollbacks
 from raftstate.v1.effect_service_pb2 import CompensationItem, Effect, Undoing
+from raftstate.v1.recording_pb2 import Recording
 from tests.sim.tables import Complaints, Numbered, Tables, differ
 
 OPEN_EFFECTS = (
@@ -107,8 +108,6 @@ def _sagas(tables: Tables) -> Complaints:
                 f"saga {saga_id}: {saga.effects} effects, {saga.open_effects} open, and not "
                 f"{total[saga_id]}, {opened[saga_id]}"
             )
-        if saga.state == effects.SAGA_STATE_COMPENSATED and opened[saga_id]:
-            yield f"saga {saga_id} is compensated, and {opened[saga_id]} effects are open"
 
 
 # --- plans -------------------------------------------------------------------------
@@ -224,15 +223,30 @@ def _undone_events(tables: Tables) -> Complaints:
 
 
 def _recordings(tables: Tables) -> Complaints:
-    """A value is of a step that was committed, or of the one that is under way."""
-    for row, recording in tables.rows("V").items():
-        agent_id, rest = row[: row.index(b"\0")].decode(), row[row.index(b"\0") + 1 :]
-        step, key = int.from_bytes(rest[:8], "big"), rest[8:].decode()
+    """A value is of a step that was committed, or of the one that is under way; of the
+    newest step with any it is counted how many there are, and how large."""
+    found: dict[str, list[Recording]] = defaultdict(list)
+    tallies: dict[str, tuple[int, ...]] = {}
+    for row, raw in tables.rows("V").items():
+        name, _, rest = row.partition(b"\0")
+        agent_id = name.decode()
+        if rest == keys.number(0):
+            tallies[agent_id] = struct.unpack(">QQQ", raw)
+            continue
+        recording = Recording.FromString(raw)
+        found[agent_id].append(recording)
+        place = keys.number(recording.step) + recording.key.encode()
+        if (recording.agent_id, place) != (agent_id, rest):
+            yield f"recording {rest!r} of {agent_id} says it is another"
         agent = tables.agents.get(agent_id)
-        if (recording.agent_id, recording.step, recording.key) != (agent_id, step, key):
-            yield f"recording {key} of step {step} of {agent_id} says it is another"
-        if agent is None or not 0 < step <= agent.head.step + 1:
-            yield f"recording {key} is of step {step} of {agent_id}, which is to come"
+        if agent is None or not 0 < recording.step <= agent.head.step + 1:
+            yield f"recording {rest!r} of {agent_id} is of a step that is to come"
+    for agent_id, agent in tables.agents.items():
+        step = agent.head.step + 1
+        now = [len(value.data) for value in found[agent_id] if value.step == step]
+        noted = tallies.get(agent_id, (0, 0, 0))
+        if (step, len(now), sum(now)) != (noted if noted[0] == step else (step, 0, 0)):
+            yield f"{agent_id}: {noted} is recorded, and not {len(now)} values in step {step}"
 
 
 # --- breakers and incidents --------------------------------------------------------

@@ -16,7 +16,6 @@ from raftstate.v1.effect_service_pb2 import CompensationItem, Effect, Saga
 from raftstate.v1.event_service_pb2 import Event, Projection, StreamInfo
 from raftstate.v1.kv_service_pb2 import KeyValue
 from raftstate.v1.lease_service_pb2 import Lease
-from raftstate.v1.recording_pb2 import Recording
 from raftstate.v1.recovery_service_pb2 import Incident, Validator
 from raftstate.v1.rollback_service_pb2 import Rollback
 from raftstate.v1.session_service_pb2 import Session
@@ -40,7 +39,6 @@ _RECORDS: dict[str, Any] = {
     "L": UndoneRange,
     "R": Rollback,
     "U": UndoneRange,
-    "V": Recording,
     "W": BreakerWindow,
     "a": Agent,
     "c": Checkpoint,
@@ -59,7 +57,7 @@ _RECORDS: dict[str, Any] = {
     "t": SessionTouch,
     "z": GarbageJob,
 }
-_PLAIN = frozenset("CDFGJNOPSTbgijouvwxy")
+_PLAIN = frozenset("CDFGJNOPSTVbgijouvwxy")
 Numbered = tuple[str, int]
 Complaints = Iterator[str]
 

@@ -7,10 +7,13 @@ ledger, the rollback with its items, the incidents, the breaker and the checkpoi
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Protocol
 
+import raftstate
 from raftstate.client.values import decode
-from raftstate.examples.census.evidence import Line
+from raftstate.examples.census.evidence import Journal, Line, write_json
+from raftstate.examples.travel.record import AGENT_ID, BREAKER
 from raftstate.v1.breaker_service_pb2 import Breaker, BreakerState, TripAction
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.common_pb2 import FencingToken
@@ -185,3 +188,39 @@ def checkpoint_fields(checkpoint: Checkpoint) -> Line:
         "rollback_id": checkpoint.rollback_id,
         "state": decode(checkpoint),
     }
+
+
+async def effect_state(store: raftstate.Store, effect_id: str) -> str:
+    """The state of one effect in the ledger."""
+    effect = await store.get_effect(AGENT_ID, effect_id)
+    return short(EffectState, effect.state, "EFFECT_STATE_")
+
+
+async def export(store: raftstate.Store, out: Path) -> None:
+    """Write everything down: `events.jsonl`, `ledger.jsonl`, `recovery.jsonl` and
+    `stream.json`."""
+    with Journal(out / "events.jsonl") as journal:
+        async for event in store.read_events(AGENT_ID):
+            journal.write("event", **event_fields(event))
+    stream = await store.get_stream(AGENT_ID)
+    end = {"last_seq": stream.last_seq, "last_hash": stream.last_hash.hex()}
+    write_json(out / "stream.json", end)
+    with Journal(out / "ledger.jsonl") as journal:
+        async for effect in store.list_effects(AGENT_ID):
+            journal.write("effect", **effect_fields(effect))
+    with Journal(out / "recovery.jsonl") as journal:
+        await _recovery(store, journal)
+
+
+async def _recovery(store: raftstate.Store, journal: Journal) -> None:
+    async for rollback in store.list_rollbacks():
+        journal.write("rollback", **rollback_fields(rollback))
+        for item in await store.rollback_items(rollback.rollback_id):
+            journal.write("item", **item_fields(item))
+    async for incident in store.list_incidents():
+        journal.write("incident", **incident_fields(incident))
+    journal.write("breaker", **breaker_fields(await store.get_breaker(BREAKER)))
+    ids = [one.checkpoint_id async for one in store.list_checkpoints(AGENT_ID)]
+    for checkpoint_id in sorted(ids):
+        checkpoint = await store.get_checkpoint(AGENT_ID, checkpoint_id)
+        journal.write("checkpoint", **checkpoint_fields(checkpoint))

@@ -48,6 +48,7 @@ class Faults:
 
     def _drawn(self, kind: str, number: int, period: int) -> str:
         """One of each in every period, at places that the seed says."""
-        chance = random.Random(f"{self.service}/{self.seed}/{kind}/{number // period}")
+        turn, place = divmod(number - 1, period)
+        chance = random.Random(f"{self.service}/{self.seed}/{kind}/{turn}")
         busy, lost = chance.sample(range(period), 2)
-        return {busy: BUSY, lost: LOST}.get(number % period, NOTHING)
+        return {busy: BUSY, lost: LOST}.get(place, NOTHING)

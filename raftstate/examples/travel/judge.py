@@ -277,15 +277,16 @@ def every_process_is_accounted_for(record: Record) -> Iterator[str]:
         yield "the journals and books are not those of the processes"
         return
     for name, lines in record.callers.items():
-        if len(lines) != ended[name]["lines"]:
-            yield f"{name}: {len(lines)} lines, but {ended[name]['lines']} when it ended"
         if not lines or lines[0]["kind"] != "started" or lines[0]["pid"] != born[name]["pid"]:
             yield f"{name}: does not start with its own process id"
         if any(later["at"] < earlier["at"] for earlier, later in pairwise(lines)):
             yield f"{name}: time runs backwards"
         if lines and lines[-1]["at"] > ended[name]["at"]:
             yield f"{name}: wrote after its end"
-    killed = {line["target"]: line["pid"] for line in record.signalled("kill")}
+    for name, line in ended.items():
+        if line["lines"] != (found := len(record.callers.get(name, []))):
+            yield f"{name}: {found} lines, but {line['lines']} when it ended"
+    killed = {line["target"] for line in record.signalled("kill")}
     for name, line in ended.items():
         expected = {"killed by SIGKILL"} if name in killed else {"exit 0", "exit 3"}
         if line["pid"] != born[name]["pid"] or line["wait_status"] not in expected:
@@ -449,7 +450,10 @@ def stops_and_resumes_are_pairs(record: Record) -> Iterator[str]:
     """Every process that was stopped was resumed, as the system said; and the services
     were broken and mended as the story has it."""
     standing: dict[int, Line] = {}
+    pids = {line["name"]: line["pid"] for line in record.processes}
     for line in record.signals:
+        if "target" in line and line["pid"] != pids.get(line["target"]):
+            yield f"signal {line['n']}: {line['target']} is not process {line['pid']}"
         if line["kind"] == "stop":
             if line["wait_status"] != "stopped by SIGSTOP" or line["pid"] in standing:
                 yield f"signal {line['n']}: {line['target']} was not stopped"

@@ -46,7 +46,7 @@ AGENT, WORKER, SERVICE = "agent", "worker", "service"
 AGENT_ID, BREAKER, VALIDATOR = "travel", "car", "travel-books"
 SERVER, CLIENT = "server", "client"
 # What the store says to a writer of the past.
-STALE = frozenset({"FENCED", "NOT_OWNER", "AGENT_STATE", "SESSION_EXPIRED"})
+STALE = frozenset({"FENCED", "NOT_OWNER", "AGENT_STATE"})
 
 
 @dataclass(slots=True)

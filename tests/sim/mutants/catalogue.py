@@ -12,7 +12,7 @@ Plant = Callable[[Patch], None]
 
 FAMILIES = (
     *("durability", "elections", "commitment", "membership", "reads", "snapshots"),
-    *("machine", "store"),
+    *("machine", "store", "undoing"),
 )
 
 

@@ -43,6 +43,11 @@ _NAMED = {
     "projection": ("name", ""),
     "group": ("group_id", ""),
     "validator": ("name", ""),
+    "effect": ("agent_id", "number"),
+    "saga": ("saga_id", ""),
+    "rollback": ("rollback_id", ""),
+    "breaker": ("name", ""),
+    "incident": ("incident_id", ""),
 }
 
 # --- every revision ----------------------------------------------------------

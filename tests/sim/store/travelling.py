@@ -164,6 +164,9 @@ class Traveller(Outsider):
         found = queries.takeover_bundle(reader, self.agent_id)
         if found is not None:
             judging.bundle_is_live(found, undone_events(reader, self.agent_id))
+            rows = reader.scan(*keys.effects(self.agent_id, 0))
+            every = [Effect.FromString(raw) for _, raw in rows]
+            judging.bundle_shows_what_is_open(found, every)
         return found
 
     def settle(self, effect: Effect) -> Script:
@@ -329,22 +332,26 @@ class Traveller(Outsider):
         agent_id = self.agent_id
 
         def look(reader: Reader) -> int:
-            self.bundle(reader)
-            listed = list(effect_queries.list_effects(reader, agent_id, 0, 1 << 20))
+            page = effect_queries.list_effects(
+                reader, agent_id, 0, 1 << 20, scanned_max=1 << 20
+            )
             stored = [
                 Effect.FromString(raw) for _, raw in reader.scan(*keys.effects(agent_id, 0))
             ]
-            judging.ledger_reads_back(agent_id, listed, stored)
+            judging.ledger_reads_back(agent_id, page.effects, stored)
             return len(stored)
 
-        way = self.rng.randrange(3)
-        yield from (self.look, self.glance, self.look_at)[way](look)
+        way = self.rng.randrange(4)
+        if way == 3:
+            yield from self.glance(self.bundle)
+        else:
+            yield from (self.look, self.glance, self.look_at)[way](look)
 
 
 def undone_events(reader: Reader, agent_id: str) -> set[int]:
     """Which of an agent's events are undone."""
     found: set[int] = set()
-    for _, raw in reader.scan(*keys.undone_ranges(agent_id)):
+    for _, raw in reader.scan(*keys.undone_ranges_from(agent_id, 0)):
         span = UndoneRange.FromString(raw)
         found.update(range(span.first_seq, span.last_seq + 1))
     return found

@@ -225,7 +225,7 @@ class Undoer(Outsider):
             if not (report.HasField("passed") and report.passed):
                 request = ReportValidationRequest(
                     validator=report.validator,
-                    agent_id=rollback.agents[0].agent_id,
+                    agent_id=report.agent_id,
                     rollback_id=rollback_id,
                     passed=self.rng.random() < 0.8,
                 )

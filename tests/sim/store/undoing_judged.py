@@ -87,6 +87,10 @@ def judge_group(chronicle: Chronicle, revision: int, group: Group) -> None:
             nothing_is_dispatched_before_its_owner(chronicle.witness.below, change, agent)
         elif table == _BREAKER:
             trip_does_what_it_should(chronicle, revision, group, change)
+        if table == _SAGA and change.after is not None:
+            saga = Saga.FromString(change.after)
+            if saga.state == effects.SAGA_STATE_COMPENSATED:
+                saga_leaves_nothing(chronicle.witness.below, saga)
     for plan_id in _new_plans(group):
         plan_is_newest_first(chronicle.witness.below, plan_id)
     for rollback, before in _rollbacks(group):
@@ -242,6 +246,22 @@ def completion_is_claimed(chronicle: Chronicle, command: Command, outcome: Outco
         must(said == newest, f"{body.plan_id}: a {kind} under {said}; the claim is {newest}")
 
 
+def saga_leaves_nothing(reader: Reader, saga: Saga) -> None:
+    """Sagas: of one that is compensated nothing is left done, but what a person has let
+    be."""
+    listed = _listed(reader, f"saga/{saga.saga_id}")
+    for mark, _ in reader.scan(*keys.saga_effects(saga.saga_id)):
+        place = keys.saga_effect_named(mark)
+        effect = Effect.FromString(reader.get(keys.effect(*place)) or b"")
+        waived = place in listed and listed[place].state == effects.COMPENSATION_STATE_WAIVED
+        reads = effect.effect_class == effects.EFFECT_CLASS_READ_ONLY
+        left = was_done(effect) or effect.state in OPEN_EFFECTS
+        must(
+            waived or reads or not left,
+            f"saga {saga.saga_id} is compensated, and effect {place} is {effect.state}",
+        )
+
+
 # --- rollbacks ---------------------------------------------------------------------
 
 
@@ -293,22 +313,20 @@ def _since(reader: Reader, one: RolledBack, up_to: int) -> list[Effect]:
         for effect in every
         if effect.effect_class != effects.EFFECT_CLASS_READ_ONLY
         and effect.prepared_revision <= up_to
-        and (
-            effect.state in (DISPATCHED, UNKNOWN)
-            or (was_done(effect) and one.kept_revision < effect.settled_revision <= up_to)
-        )
+        and (effect.state == UNKNOWN or was_done(effect))
+        and one.kept_revision < effect.settled_revision <= up_to
     ]
 
 
-def _listed(reader: Reader, rollback: Rollback) -> dict[tuple[str, int], CompensationItem]:
-    rows = reader.scan(*keys.items(f"rollback/{rollback.rollback_id}", 1))
+def _listed(reader: Reader, plan_id: str) -> dict[tuple[str, int], CompensationItem]:
+    rows = reader.scan(*keys.items(plan_id, 1))
     items = (CompensationItem.FromString(raw) for _, raw in rows)
     return {(item.agent_id, item.effect_number): item for item in items}
 
 
 def nothing_is_forgotten(reader: Reader, rollback: Rollback) -> None:
     """Rollbacks: whatever its agents may have done since what is kept is in its plan."""
-    listed = _listed(reader, rollback)
+    listed = _listed(reader, f"rollback/{rollback.rollback_id}")
     for one in rollback.agents:
         for effect in _since(reader, one, rollback.started_revision):
             must(
@@ -321,7 +339,7 @@ def nothing_is_forgotten(reader: Reader, rollback: Rollback) -> None:
 def rollback_leaves_nothing(reader: Reader, rollback: Rollback) -> None:
     """Rollbacks: once it is finished, nothing of what it was to undo is left done, but what
     a person has let be; and nobody was missing who had to say yes."""
-    listed = _listed(reader, rollback)
+    listed = _listed(reader, f"rollback/{rollback.rollback_id}")
     who = f"rollback {rollback.rollback_id} is finished"
     for place, item in listed.items():
         must(item.state not in OPEN_ITEMS, f"{who}, and item {item.position} is {item.state}")
@@ -392,11 +410,15 @@ def bundle_is_live(bundle: TakeoverBundle, undone: Collection[int]) -> None:
     wanted = set(range(bundle.checkpoint.event_seq + 1, last + 1)) - set(undone)
     missing = sorted(wanted - set(shown))
     must(bundle.more_events or not missing, f"{who}: live events {missing[:5]} are not shown")
-    closed = [one.number for one in bundle.open_effects if one.state not in OPEN_EFFECTS]
-    must(not closed, f"{who}: effects {closed[:5]} are shown as open")
-    numbers = [one.number for one in bundle.open_effects]
-    enough = bundle.more_effects or len(numbers) == bundle.agent.open_effects
-    must(enough, f"{who}: {len(numbers)} of {bundle.agent.open_effects} open effects are shown")
+
+
+def bundle_shows_what_is_open(bundle: TakeoverBundle, every: Iterable[Effect]) -> None:
+    """Effects: a successor is shown what is prepared, and what nobody knows the end of."""
+    who = bundle.agent.agent_id
+    wanted = [one.number for one in every if one.state in (PREPARED, UNKNOWN)]
+    shown = [one.number for one in bundle.open_effects]
+    enough = shown == wanted or (bundle.more_effects and shown == wanted[: len(shown)])
+    must(enough, f"{who}: effects {shown[:5]} are shown as open, and not {wanted[:5]}")
 
 
 def ledger_reads_back(

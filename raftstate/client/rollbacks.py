@@ -1,0 +1,371 @@
+"""Rollbacks: agents are taken back to a state that can be trusted.
+
+    plan = await store.plan_rollback("billing/nightly", raftstate.known_good())
+    print(len(plan.effects), "effects would be undone")
+    done = await store.rollback("billing/nightly", raftstate.known_good(), plan=plan)
+
+From the moment of its start the former owner is fenced, and the agent's newest checkpoint
+is the target's copy. From there anybody goes on with it: this client, or any worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, TypedDict, Unpack
+
+from raftstate.client import reading
+from raftstate.client.calls import deadline_in
+from raftstate.client.compensating import Carrier
+from raftstate.client.engine import Engine
+from raftstate.client.options import positive
+from raftstate.client.reading import How
+from raftstate.client.recovering import Recovery
+from raftstate.errors import InvalidRequest
+from raftstate.v1.effect_service_pb2 import (
+    CompensationItem,
+    Effect,
+    EffectState,
+    GetEffectRequest,
+    ListEffectsRequest,
+)
+from raftstate.v1.rollback_service_pb2 import (
+    AbortRollbackRequest,
+    AgentTarget,
+    BarrierPolicy,
+    DecideCompensationRequest,
+    DecideCompensationResponse,
+    Decision,
+    FinishRollbackRequest,
+    GetRollbackRequest,
+    ListRollbacksRequest,
+    PlanRollbackRequest,
+    PlanRollbackResponse,
+    Rollback,
+    RollbackState,
+    StartRollbackRequest,
+    StartRollbackResponse,
+    Target,
+)
+
+Agents = str | Iterable[str] | Mapping[str, Target]
+
+
+def to_checkpoint(checkpoint_id: int) -> Target:
+    """Back to one checkpoint."""
+    return Target(checkpoint_id=checkpoint_id)
+
+
+def known_good() -> Target:
+    """Back to the newest checkpoint that is known good."""
+    return Target(known_good=True)
+
+
+def before_event(seq: int) -> Target:
+    """Back to before an event: those before it stay."""
+    return Target(before_event_seq=seq)
+
+
+def at_revision(revision: int) -> Target:
+    """Back to a revision: events and effects up to it stay."""
+    return Target(revision=revision)
+
+
+def at_log_time(ms: int) -> Target:
+    """Back to a log time, in milliseconds. Only for a plan, whose `targets` say which
+    revision that was."""
+    return Target(log_time_ms=ms)
+
+
+class Start(TypedDict, total=False):
+    """How a rollback is started; see `Rollbacks.start_rollback`."""
+
+    group: str
+    on_barrier: str
+    validators: Iterable[str]
+    reason: str
+    started_by: str
+    incident_id: str
+    plan: PlanRollbackResponse | None
+
+
+class Rollbacks:
+    """The part of a `Store` that is about rollbacks, and about what is undone."""
+
+    @property
+    def _engine(self) -> Engine:
+        raise NotImplementedError
+
+    # --- planning and starting ---
+
+    async def plan_rollback(
+        self,
+        agents: Agents = (),
+        to: Target | None = None,
+        *,
+        group: str = "",
+        **how: Unpack[How],
+    ) -> PlanRollbackResponse:
+        """What `start_rollback` would do now. It changes nothing.
+
+        `agents` is one id, or several, which go back `to` one kind of target; or each id
+        with a target of its own. Or a `group`: then its members and their checkpoints are
+        meant. Raises AgentNotFound, CheckpointNotFound, GroupNotFound, AgentState
+        (definite); ValueError for no target, or two."""
+        request = PlanRollbackRequest(agents=targets(agents, to, group), group_id=group)
+        answer: PlanRollbackResponse = await reading.read_as(
+            self._engine, lambda peer: peer.rollbacks.PlanRollback, request, how
+        )
+        return answer
+
+    async def start_rollback(
+        self,
+        agents: Agents = (),
+        to: Target | None = None,
+        *,
+        timeout: float | None = None,
+        **start: Unpack[Start],
+    ) -> StartRollbackResponse:
+        """Begin a rollback, and leave the rest of it to workers. Which agents, and where
+        to, is said as to `plan_rollback`; or by the `plan` that it gave, which must then
+        still be what would be done.
+
+        `on_barrier` is "refuse" (the default), "ask" or "proceed": what to do about effects
+        that cannot be undone. `validators` have to say yes before it ends, beside those
+        that always have to. `reason` and `started_by` are for people; `incident_id` is the
+        incident that it belongs to, which otherwise it opens.
+
+        Raises AgentNotFound, CheckpointNotFound, GroupNotFound, ValidatorNotFound,
+        IncidentNotFound, AgentState, RollbackBarrier, TooMany (definite); Conflict
+        (definite): the plan is not what would be done; and what every mutation raises."""
+        request = _started(agents, to, start, self._engine.options.client_name)
+        answer: StartRollbackResponse = await self._engine.mutate(
+            "start_rollback", request, timeout
+        )
+        return answer
+
+    async def rollback(
+        self,
+        agents: Agents = (),
+        to: Target | None = None,
+        *,
+        timeout: float | None = None,
+        **start: Unpack[Start],
+    ) -> Rollback:
+        """Begin a rollback and see it through: undo, validate, finish. See
+        `start_rollback` for what it takes and raises, and `resume_rollback` for what comes
+        after the start; `timeout`, in seconds, is for both. None: as long as it takes."""
+        limit = None if timeout is None else positive("timeout", timeout)
+        deadline = deadline_in(limit)
+        begun = await self.start_rollback(agents, to, timeout=limit, **start)
+        return await self._recovery().see_through(begun.rollback_id, deadline)
+
+    async def resume_rollback(
+        self, rollback_id: str, *, timeout: float | None = None
+    ) -> Rollback:
+        """See a rollback through that was begun, here or anywhere. Gives it as it is when
+        nothing more can be done here: FINISHED, or ABORTED; BLOCKED, where a person has to
+        decide; COMPENSATING or VALIDATING, where what it takes is not registered here, or
+        VALIDATING, where a validator said no.
+
+        Raises RollbackNotFound (definite); Owned (definite) if somebody else still carries
+        it out when `timeout` seconds have passed; what a validator raises; and what every
+        mutation raises. The store knows how far it has come."""
+        limit = None if timeout is None else positive("timeout", timeout)
+        return await self._recovery().see_through(rollback_id, deadline_in(limit))
+
+    def _recovery(self) -> Recovery:
+        engine = self._engine
+        return Recovery(engine, Carrier(engine), engine.options.registry)
+
+    # --- what people say ---
+
+    async def decide(
+        self,
+        plan_id: str,
+        position: int,
+        decision: str,
+        *,
+        by: str = "",
+        why: str = "",
+        timeout: float | None = None,
+    ) -> DecideCompensationResponse:
+        """Say what is to become of an item that is STUCK or a BARRIER: "retry" (stuck ones),
+        "done_by_hand", "proceed" (the effect stays) or "escalate" (somebody else decides).
+        `plan_id` is "saga/" or "rollback/" and the id; `by` is this client if not given.
+
+        Raises PlanNotFound, PlanState (definite); Conflict (definite): the item waits for
+        no decision, or not for that one; and what every mutation raises."""
+        request = DecideCompensationRequest(
+            plan_id=plan_id,
+            position=position,
+            decision=_word(Decision, "DECISION_", "decision", decision),
+            decided_by=by or self._engine.options.client_name,
+            why=why,
+        )
+        answer: DecideCompensationResponse = await self._engine.mutate(
+            "decide_compensation", request, timeout
+        )
+        return answer
+
+    async def finish_rollback(self, rollback_id: str, *, timeout: float | None = None) -> None:
+        """End a rollback that is READY: its agents may be owned again. Raises
+        RollbackNotFound, PlanState (definite), and what every mutation raises."""
+        request = FinishRollbackRequest(rollback_id=rollback_id)
+        await self._engine.mutate("finish_rollback", request, timeout)
+
+    async def abort_rollback(
+        self, rollback_id: str, *, reason: str = "", timeout: float | None = None
+    ) -> None:
+        """Give a rollback up: its agents are HALTED, and what was not undone is not. Raises
+        RollbackNotFound, PlanState (definite), and what every mutation raises."""
+        request = AbortRollbackRequest(rollback_id=rollback_id, reason=reason)
+        await self._engine.mutate("abort_rollback", request, timeout)
+
+    # --- reading ---
+
+    async def get_rollback(self, rollback_id: str, **how: Unpack[How]) -> Rollback:
+        """One rollback. Raises RollbackNotFound (definite)."""
+        return (await self._rollback(rollback_id, how))[0]
+
+    async def rollback_items(
+        self, rollback_id: str, **how: Unpack[How]
+    ) -> list[CompensationItem]:
+        """What a rollback undoes, in order; the first 1,000. Raises RollbackNotFound
+        (definite)."""
+        return (await self._rollback(rollback_id, how))[1]
+
+    async def _rollback(
+        self, rollback_id: str, how: How
+    ) -> tuple[Rollback, list[CompensationItem]]:
+        request = GetRollbackRequest(rollback_id=rollback_id)
+        answer = await reading.read_as(
+            self._engine, lambda peer: peer.rollbacks.GetRollback, request, how
+        )
+        return answer.rollback, list(answer.items)
+
+    async def list_rollbacks(
+        self, states: Iterable[str] = (), **how: Unpack[How]
+    ) -> AsyncIterator[Rollback]:
+        """Rollbacks in the order of their start; only those in one of `states`
+        ("compensating", "blocked" and so on), if any are given."""
+        request = ListRollbacksRequest(
+            states=[_word(RollbackState, "ROLLBACK_STATE_", "states", one) for one in states]
+        )
+        async for page in reading.pages(
+            self._engine, lambda peer: peer.rollbacks.ListRollbacks, request, how
+        ):
+            for rollback in page.rollbacks:
+                yield rollback
+
+    async def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
+        """One effect, as the ledger has it. Raises EffectNotFound (definite)."""
+        request = GetEffectRequest(agent_id=agent_id, effect_id=effect_id)
+        answer = await reading.read_as(
+            self._engine, lambda peer: peer.effects.GetEffect, request, how
+        )
+        effect: Effect = answer.effect
+        return effect
+
+    async def list_effects(
+        self,
+        agent_id: str,
+        *,
+        states: Iterable[str] = (),
+        saga_id: str = "",
+        **how: Unpack[How],
+    ) -> AsyncIterator[Effect]:
+        """An agent's effects in the order in which they were entered; only those in one of
+        `states` ("committed", "unknown" and so on), and of one saga, if these are given.
+        Raises AgentNotFound (definite)."""
+        request = ListEffectsRequest(
+            agent_id=agent_id,
+            states=[_word(EffectState, "EFFECT_STATE_", "states", one) for one in states],
+            saga_id=saga_id,
+        )
+        async for page in reading.pages(
+            self._engine, lambda peer: peer.effects.ListEffects, request, how
+        ):
+            for effect in page.effects:
+                yield effect
+
+
+class AgentRollback:
+    """The part of an owned agent that takes it back."""
+
+    _engine: Engine
+    agent_id: str
+
+    def give_up(self, why: str) -> None:
+        """It is owned no more, and the block that owned it goes on."""
+        raise NotImplementedError
+
+    def settling(self) -> Any:
+        """While the store is asked, the block is not cancelled."""
+        raise NotImplementedError
+
+    async def rollback(
+        self, to: Target | None = None, *, timeout: float | None = None, **start: Unpack[Start]
+    ) -> Rollback:
+        """Take the agent back, to the newest checkpoint that is known good if `to` says
+        nothing else, and see that through: as `Store.rollback`.
+
+        From the moment of its start the agent is owned no more: `agent.lost` is true, and
+        another step raises OwnershipLost (definite). The block itself is not cancelled for
+        that, and ends as it ends. Who wants to go on owns the agent again, once the
+        rollback is finished. Raises what `Store.rollback` does."""
+        limit = None if timeout is None else positive("timeout", timeout)
+        deadline = deadline_in(limit)
+        engine = self._engine
+        target = {self.agent_id: known_good() if to is None else to}
+        request = _started(target, None, start, engine.options.client_name)
+        with self.settling():
+            begun = await engine.mutate("start_rollback", request, limit)
+            self.give_up(f"rollback {begun.rollback_id} of it was started")
+        recovery = Recovery(engine, Carrier(engine), engine.options.registry)
+        return await recovery.see_through(begun.rollback_id, deadline)
+
+
+def targets(agents: Agents, to: Target | None, group: str) -> list[AgentTarget]:
+    """Agents and where they go. Raises ValueError if that is not said, or said twice."""
+    if isinstance(agents, Mapping):
+        if to is not None or group:
+            raise ValueError("a rollback has a target for each agent, one for all, or a group")
+        return [AgentTarget(agent_id=each, target=one) for each, one in agents.items()]
+    names = [agents] if isinstance(agents, str) else list(agents)
+    if group:
+        if names or to is not None:
+            raise ValueError("a group says which agents go where")
+        return []
+    if to is None or not names:
+        raise ValueError("a rollback needs agents and a target, or a group")
+    return [AgentTarget(agent_id=each, target=to) for each in names]
+
+
+def _started(
+    agents: Agents, to: Target | None, start: Start, name: str
+) -> StartRollbackRequest:
+    group, plan = start.get("group", ""), start.get("plan")
+    said = bool(group or to is not None or isinstance(agents, Mapping))
+    policy = start.get("on_barrier", "refuse")
+    return StartRollbackRequest(
+        agents=list(plan.targets) if plan and not said else targets(agents, to, group),
+        group_id=group,
+        on_barrier=_word(BarrierPolicy, "BARRIER_POLICY_", "on_barrier", policy),
+        validators=start.get("validators", ()),
+        reason=start.get("reason", ""),
+        started_by=start.get("started_by", name),
+        expected_digest=plan.digest if plan else b"",
+        incident_id=start.get("incident_id", ""),
+    )
+
+
+def _word(kinds: Any, prefix: str, field: str, given: str) -> Any:
+    """A word of the API, as callers spell it. Raises InvalidRequest (definite)."""
+    words = [name.removeprefix(prefix).lower() for name in kinds.keys()[1:]]
+    if given.lower() not in words:
+        raise InvalidRequest(
+            f"{given!r} is none of {', '.join(words)}",
+            definite=True,
+            details={"field": field, "limit": ", ".join(words)},
+        )
+    return kinds.Value(prefix + given.upper())

@@ -1,0 +1,542 @@
+# ruff: noqa: PT012  # what is raised by the end of a block needs the whole block
+"""Effects, through the SDK, the services and the state machine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+import raftstate
+from raftstate.client.store import Store
+from raftstate.errors import (
+    EffectExists,
+    EffectTooLate,
+    EffectUnknown,
+    OutcomeUnknown,
+    OwnershipLost,
+)
+from raftstate.v1.effect_service_pb2 import (
+    EFFECT_STATE_COMMITTED,
+    EFFECT_STATE_DISPATCHED,
+    EFFECT_STATE_FAILED_BEFORE_EFFECT,
+    EFFECT_STATE_UNKNOWN,
+    EffectState,
+)
+from tests.client.books import Outside, stores
+from tests.client.scripted import asynchronous, until
+
+
+async def states(store: Store, agent_id: str = "a") -> dict[str, str]:
+    """Every effect of an agent, and its state."""
+    return {
+        one.effect_id: EffectState.Name(one.state).removeprefix("EFFECT_STATE_")
+        async for one in store.list_effects(agent_id)
+    }
+
+
+class Broken(Exception):
+    pass
+
+
+@asynchronous
+async def test_an_effect_is_committed_with_its_step() -> None:
+    """
+    How it is undone is in the ledger while it is done; its result with the step.
+    """
+    out = Outside()
+    seen: list[Any] = []
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+
+        async def do(call: raftstate.EffectCall) -> Any:
+            seen.append(await store.get_effect("a", call.effect_id))
+            assert 0 < call.time_left <= 5.0
+            return await out.do(call)
+
+        async with agent.step() as step:
+            args = {"to": "Rome"}
+            result = await step.effect("book", args, do=do, undo=out.undo)
+            step.event("booked")
+            before = await store.get_effect("a", "1/book/1")
+        after = await store.get_effect("a", "1/book/1")
+
+    (entered,) = seen
+    assert result == {"n": 1}
+    assert entered.state == before.state == EFFECT_STATE_DISPATCHED
+    assert entered.compensation.action == "undo"
+    assert raftstate.client.acts.json_or_bytes(
+        entered.compensation.arguments, entered.compensation.content_type
+    ) == {"to": "Rome"}
+    assert after.state == EFFECT_STATE_COMMITTED
+    assert after.step == 1
+    assert out.keys == ["a#1/book/1"]
+
+
+@asynchronous
+async def test_a_step_that_is_done_again_acts_once() -> None:
+    """
+    The step fails after its effect: what came of it is noted, and the next attempt is
+    given the same result without acting.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        for attempt in range(3):
+            try:
+                async with agent.step() as step:
+                    result = await step.effect("book", 1, do=out.do, undo="undo")
+                    if attempt < 2:
+                        raise Broken
+            except Broken:
+                noted = await states(store)
+
+    assert result == {"n": 1}
+    assert noted == {"1/book/1": "COMMITTED"}
+    assert out.asked == ["do book"]
+
+
+@asynchronous
+async def test_an_effect_of_another_content_is_not_taken_for_the_same() -> None:
+    """
+    A step that is done again with other arguments is refused: nothing is done.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        for args in (1, 2):
+            with pytest.raises(Broken if args == 1 else EffectExists):
+                async with agent.step() as step:
+                    await step.effect("book", args, do=out.do, undo="undo")
+                    raise Broken
+
+    assert out.asked == ["do book"]
+
+
+@asynchronous
+async def test_what_was_not_done_is_done_anew() -> None:
+    """
+    NotDone is noted as such. The step that is done again does another effect, under
+    another key.
+    """
+    out = Outside()
+
+    def refused(call: raftstate.EffectCall) -> None:
+        raise raftstate.NotDone("sold out")
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        with pytest.raises(raftstate.NotDone):
+            async with agent.step() as step:
+                await step.effect("book", do=refused, undo="undo", key="k")
+        failed = await states(store)
+        async with agent.step() as step:
+            await step.effect("book", do=out.do, undo="undo", key="k")
+        after = await states(store)
+
+    assert failed == {"1/book/1": "FAILED_BEFORE_EFFECT"}
+    assert after == {"1/book/1": "FAILED_BEFORE_EFFECT", "1/book/1~2": "COMMITTED"}
+    assert out.keys == ["k~2"]
+
+
+@asynchronous
+async def test_an_idempotent_effect_is_repeated_under_its_key() -> None:
+    """
+    What raised in the middle is UNKNOWN; the step that is done again does it again, and
+    the outside sees one key.
+    """
+    out = Outside()
+
+    async def breaks(call: raftstate.EffectCall) -> None:
+        await out.do(call)
+        raise Broken
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        with pytest.raises(Broken):
+            async with agent.step() as step:
+                await step.effect("book", do=breaks, undo="undo")
+        unknown = await states(store)
+        async with agent.step() as step:
+            await step.effect("book", do=out.do, undo="undo")
+        after = await store.get_effect("a", "1/book/1")
+
+    assert unknown == {"1/book/1": "UNKNOWN"}
+    assert after.state == EFFECT_STATE_COMMITTED
+    assert after.dispatches == 2
+    assert out.keys == ["a#1/book/1"] * 2
+    assert out.log == ["did book"]
+
+
+@asynchronous
+@pytest.mark.parametrize("happened", [True, False])
+async def test_a_reconcilable_effect_is_asked_about(happened: bool) -> None:
+    """
+    Of what is UNKNOWN the outside is asked. What happened is not done again; what did not
+    is done anew.
+    """
+    out = Outside()
+
+    async def breaks(call: raftstate.EffectCall) -> None:
+        if happened:
+            await out.do(call)
+        raise Broken
+
+    how: Any = {"kind": "reconcilable", "undo": "undo", "reconcile": out.ask}
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        with pytest.raises(Broken):
+            async with agent.step() as step:
+                await step.effect("pay", do=breaks, **how)
+        for _ in range(2):  # what was found is kept
+            with pytest.raises(Broken):
+                async with agent.step() as step:
+                    result = await step.effect("pay", do=out.do, **how)
+                    raise Broken
+        after = await states(store)
+
+    assert result == {"n": 1}
+    assert out.log == ["did pay"]
+    assert out.asked.count("ask pay") == 1
+    found = {"1/pay/1": "RECONCILED"}
+    assert after == (found if happened else found | {"1/pay/1~2": "COMMITTED"})
+
+
+@asynchronous
+async def test_a_reconciler_that_does_not_know_leaves_it_open() -> None:
+    """
+    Then, and without one, nothing is done: EffectUnknown, which is not definite.
+    """
+    out = Outside()
+
+    @out.registry.reconciler("clueless")
+    def clueless(call: raftstate.EffectCall) -> None:
+        raise Broken("timed out")
+
+    async def breaks(call: raftstate.EffectCall) -> None:
+        raise Broken
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        for name in ("clueless", "nobody"):
+            how: Any = {"kind": "reconcilable", "undo": "undo", "reconcile": name}
+            with pytest.raises(Broken):
+                async with agent.step() as step:
+                    await step.effect(name, do=breaks, **how)
+            with pytest.raises(EffectUnknown) as caught:
+                async with agent.step() as step:
+                    await step.effect(name, do=out.do, **how)
+            assert not caught.value.definite
+        after = await states(store)
+
+    assert after == {"1/clueless/1": "UNKNOWN", "1/nobody/1": "UNKNOWN"}
+    assert out.asked == []
+
+
+@asynchronous
+async def test_an_irreversible_effect_that_is_unknown_asks_a_person_once() -> None:
+    """
+    It is not repeated: there is one incident, however often the step is tried.
+    """
+    out = Outside()
+
+    async def breaks(call: raftstate.EffectCall) -> None:
+        raise Broken
+
+    async with stores(1, out.registry) as (served, (store,)), store.own("a") as agent:
+        with pytest.raises(Broken):
+            async with agent.step() as step:
+                await step.effect("mail", do=breaks, kind="irreversible")
+        incidents = set()
+        for _ in range(2):
+            with pytest.raises(EffectUnknown) as caught:
+                async with agent.step() as step:
+                    await step.effect("mail", do=out.do, kind="irreversible")
+            incidents.add(caught.value.details["incident_id"])
+        reported = [one for one in served.fake.proposed if one.HasField("report_symptom")]
+
+    assert len(incidents) == len(reported) == 1
+    assert out.asked == []
+
+
+@asynchronous
+async def test_one_who_takes_over_repeats_under_the_same_key() -> None:
+    """
+    The owner is gone in the middle of its effect: the successor finds it UNKNOWN, and its
+    step does it again under the same key.
+    """
+    out = Outside()
+    acting = asyncio.Event()
+
+    async def hangs(call: raftstate.EffectCall) -> None:
+        await out.do(call)
+        acting.set()
+        await asyncio.Event().wait()
+
+    async def first_owner(store: Store) -> None:
+        async with store.own("a") as agent, agent.step() as step:
+            await step.effect("book", 7, do=hangs, undo="undo")
+
+    async with stores(2, out.registry) as (served, (first, second)):
+        task = asyncio.create_task(first_owner(first))
+        await acting.wait()
+        session = first._engine.sessions.current
+        assert session is not None
+        served.fake.expire_session(session.session_id)
+        async with second.own("a") as agent:
+            left = [(one.effect_id, one.state) for one in agent.open_effects]
+            async with agent.step() as step:
+                await step.effect("book", 7, do=out.do, undo="undo")
+        after = await states(second)
+        task.cancel()
+        with pytest.raises((OwnershipLost, asyncio.CancelledError)):
+            await task
+
+    assert left == [("1/book/1", EFFECT_STATE_UNKNOWN)]
+    assert after == {"1/book/1": "COMMITTED"}
+    assert out.keys == ["a#1/book/1"] * 2
+    assert out.log == ["did book"]
+
+
+@asynchronous
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_it_is_too_late_to_begin(threaded: bool) -> None:
+    """
+    The time counts from when the dispatch was sent. Is it over, the effect is not done,
+    the ledger says so, and so does the error: definite.
+    """
+    out = Outside()
+    acted: list[str] = []
+
+    async def act(call: raftstate.EffectCall) -> None:
+        acted.append(call.key)
+
+    async with stores(1, out.registry) as (served, (store,)), store.own("a") as agent:
+        with pytest.raises(EffectTooLate) as caught:
+            async with agent.step() as step:
+                served.fake.holding = True
+                do = (lambda call: acted.append(call.key)) if threaded else act
+                effect = step.effect("book", do=do, undo="undo", begin_by=0.05)
+                task = asyncio.create_task(effect)
+                await until(lambda: served.fake.held, "it is dispatched")
+                await asyncio.sleep(0.06)
+                served.fake.let_go()
+                await task
+        after = await store.get_effect("a", "1/book/1")
+
+    assert caught.value.definite
+    assert after.state == EFFECT_STATE_FAILED_BEFORE_EFFECT
+    assert acted == []
+
+
+@asynchronous
+async def test_who_may_not_own_any_more_does_not_begin() -> None:
+    """
+    An owner whose time has run out since it sent the dispatch does not act.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (served, (store,)):
+        with pytest.raises(EffectTooLate):
+            async with store.own("a", ttl=60.0) as agent:
+                await agent.confirmed(5)
+                async with agent.step() as step:
+                    served.fake.holding = True
+                    task = asyncio.create_task(step.effect("book", do=out.do, undo="undo"))
+                    await until(lambda: served.fake.held, "it is dispatched")
+                    agent._valid_until = 0.0
+                    served.fake.let_go()
+                    await task
+
+    assert out.asked == []
+
+
+@asynchronous
+async def test_a_function_prepares_and_asks_again() -> None:
+    """
+    `call.check()` within the function tells that it became too late meanwhile: nothing was
+    done.
+    """
+    out = Outside()
+
+    async def slow(call: raftstate.EffectCall) -> None:
+        await asyncio.sleep(call.time_left + 0.01)
+        call.check()
+        out.log.append("acted")
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        with pytest.raises(EffectTooLate):
+            async with agent.step() as step:
+                await step.effect("book", do=slow, undo="undo", begin_by=0.1)
+        after = await states(store)
+
+    assert out.log == []
+    assert after == {"1/book/1": "FAILED_BEFORE_EFFECT"}
+
+
+@asynchronous
+async def test_a_cancelled_effect_is_unknown() -> None:
+    """
+    Who cancels an effect in the middle does not know: the ledger says that.
+    """
+    out = Outside()
+    acting = asyncio.Event()
+
+    async def hangs(call: raftstate.EffectCall) -> None:
+        acting.set()
+        await asyncio.Event().wait()
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        step = agent.step()
+        await step.__aenter__()
+        task = asyncio.create_task(step.effect("book", do=hangs, undo="undo"))
+        await acting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        after = await states(store)
+
+    assert after == {"1/book/1": "UNKNOWN"}
+
+
+@asynchronous
+async def test_what_still_runs_in_a_thread_is_not_done_beside_it() -> None:
+    """
+    A thread cannot be cancelled: while it is at it, the effect is not repeated.
+    """
+    out = Outside()
+    acting, go_on = threading.Event(), threading.Event()
+
+    def blocks(call: raftstate.EffectCall) -> None:
+        out.log.append(f"began {call.action}")
+        acting.set()
+        go_on.wait(10)
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        try:
+            with pytest.raises(TimeoutError):
+                async with agent.step() as step, asyncio.timeout(0.05):
+                    await step.effect("book", do=blocks, undo="undo")
+            assert acting.is_set()
+            with pytest.raises(EffectUnknown, match="still does it"):
+                async with agent.step() as step:
+                    await step.effect("book", do=out.do, undo="undo")
+        finally:
+            go_on.set()
+        await until(lambda: not agent.acting, "the thread has ended")
+        async with agent.step() as step:
+            await step.effect("book", do=out.do, undo="undo")
+
+    assert out.log == ["began book", "did book"]
+
+
+@asynchronous
+async def test_a_result_that_cannot_be_kept_is_an_error_each_time() -> None:
+    """
+    It was done, and is not done again; whoever asks for it is told the same.
+    """
+    out = Outside()
+    acted: list[str] = []
+
+    def odd(call: raftstate.EffectCall) -> object:
+        acted.append(call.key)
+        return object()
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        for _ in range(2):
+            with pytest.raises(TypeError, match="cannot be kept"):
+                async with agent.step() as step:
+                    await step.effect("book", do=odd, undo="undo")
+        after = await states(store)
+
+    assert acted == ["a#1/book/1"]
+    assert after == {"1/book/1": "COMMITTED"}
+
+
+@asynchronous
+async def test_how_it_is_undone_has_to_be_said() -> None:
+    """
+    Without `undo` and `kind`, with a function that has no name, or a word that there is
+    not: ValueError, and nothing is entered.
+    """
+    out = Outside()
+
+    async def nameless(call: raftstate.UndoCall) -> None:
+        raise AssertionError(call)
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        async with agent.step() as step:
+            with pytest.raises(ValueError, match="how it is undone"):
+                await step.effect("book", do=out.do)
+            with pytest.raises(ValueError, match="no name"):
+                await step.effect("book", do=out.do, undo=nameless)
+            with pytest.raises(ValueError, match="none of"):
+                await step.effect("book", do=out.do, kind="harmless")
+            read = await step.effect(
+                "look", do=lambda call: call.args, args=3, kind="read_only"
+            )
+        after = await states(store)
+        with pytest.raises(RuntimeError, match="block"):
+            await step.effect("book", do=out.do, undo="undo")
+
+    assert read == 3
+    assert after == {"1/look/1": "COMMITTED"}
+    assert out.asked == []
+
+
+@asynchronous
+async def test_what_an_effect_depends_on_is_kept_before_it_is_done() -> None:
+    """
+    Values drawn before an effect travel with its dispatch: a step that is done again by a
+    successor draws the same ones.
+    """
+    out = Outside()
+    async with stores(2, out.registry) as (_, (first, second)):
+        drawn = []
+        for store in (first, second):
+            with pytest.raises(Broken):
+                async with store.own("a") as agent, agent.step() as step:
+                    drawn.append(step.uuid())
+                    await step.effect("book", str(drawn[-1]), do=out.do, undo="undo")
+                    raise Broken
+
+    assert drawn[0] == drawn[1]
+    assert out.asked == ["do book"]
+
+
+@asynchronous
+async def test_a_step_in_doubt_is_settled_by_who_does_it_again() -> None:
+    """
+    The step's outcome is unknown and it was not committed: the effect is known here, and
+    not done again.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (served, (store,)), store.own("a") as agent:
+        with pytest.raises(OutcomeUnknown):
+            async with agent.step(timeout=0.2) as step:
+                await step.effect("book", do=out.do, undo="undo")
+                served.fake.fail("OUTCOME_UNKNOWN", definite=False)
+        served.fake.failing = None
+        between = await states(store)
+        async with agent.step() as step:
+            result = await step.effect("book", do=out.do, undo="undo")
+
+    assert between == {"1/book/1": "DISPATCHED"}
+    assert result == {"n": 1}
+    assert out.asked == ["do book"]
+
+
+@asynchronous
+async def test_many_effects_of_one_step() -> None:
+    """
+    Concurrent ones of the same action have ids of their own; what does not fit into the
+    step's request is noted at once.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        async with agent.step() as step, asyncio.TaskGroup() as group:
+            for number in range(140):
+                group.create_task(
+                    step.effect("a book!", number, do=out.do, undo="undo"),
+                )
+        after = await states(store)
+
+    assert len(after) == 140
+    assert set(after.values()) == {"COMMITTED"}
+    assert "1/a-book-/140" in after
+    assert len(set(out.keys)) == 140
