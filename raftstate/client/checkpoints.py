@@ -296,12 +296,17 @@ class Checkpoints:
         *,
         agent_prefix: str = "",
         description: str = "",
+        required_in_rollbacks: bool = False,
         timeout: float | None = None,
     ) -> None:
         """Register a validator for the agents whose id begins with `agent_prefix`, or
-        change one. Raises what every mutation raises."""
+        change one. `required_in_rollbacks`: no rollback of one of them ends before it has
+        said yes. Raises what every mutation raises."""
         request = PutValidatorRequest(
-            name=name, agent_prefix=agent_prefix, description=description
+            name=name,
+            agent_prefix=agent_prefix,
+            description=description,
+            required_in_rollbacks=required_in_rollbacks,
         )
         await self._engine.mutate("put_validator", request, timeout)
 

@@ -36,6 +36,7 @@ from raftstate.client.recordings import (
     StepRecordings,
     hashed,
 )
+from raftstate.client.rollbacks import AgentRollback
 from raftstate.client.routing import Peer
 from raftstate.client.saving import Draft, Saver
 from raftstate.client.session import Session
@@ -82,7 +83,7 @@ class Habits:
     cut: Cut = field(default_factory=Cut)
 
 
-class AgentHandle(AgentEffects, AgentRecordings):
+class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     """An owned agent. Made by `Store.own`, valid inside its block."""
 
     def __init__(

@@ -93,7 +93,7 @@ def _newest_time(
     buckets: list[BreakerBucket], config: BreakerConfig, now_ms: int
 ) -> list[BreakerBucket]:
     """The buckets of which some is not too old, the last one being that of now."""
-    width = -(-config.time_window_ms // _TENTHS)
+    width = config.time_window_ms // _TENTHS
     oldest = now_ms - config.time_window_ms
     kept = [bucket for bucket in buckets if bucket.began_log_time_ms + width > oldest]
     began = now_ms - now_ms % width

@@ -76,7 +76,7 @@ class ModelBreaker:
         """The calls that are in the window."""
         if self.setting.last_calls:
             return self._last_calls()
-        tenth = math.ceil(self.setting.window_ms / 10)
+        tenth = self.setting.window_ms // 10
         # A call goes with the tenth of the window that it came in.
         return [
             call
