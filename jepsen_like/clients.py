@@ -23,11 +23,12 @@ import grpc.aio
 
 from jepsen_like.protocols import Done, Site
 from raftstate.client.calls import deadline_in, remaining
+from raftstate.client.doing import LOST
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import from_rpc, unanswered
 from raftstate.client.options import Options
 from raftstate.client.own import Claim, Own
-from raftstate.client.ownership import LOST, AgentHandle
+from raftstate.client.ownership import AgentHandle
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
 from raftstate.errors import (
@@ -332,6 +333,21 @@ class Shared:
         for task in tasks:
             if not task.cancelled():
                 task.result()  # what it raises is a defect, not an outcome
+
+    async def vanish(self) -> None:
+        """End as a process does that is killed: connections break, and nobody is told.
+        What it owned and claimed ends with its session, when that runs out."""
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        await engine.router.close()
+        holdings, self._holdings = self._holdings, {}
+        tasks = {holding.task for holding in holdings.values()} | self._leaving
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await engine.close()
 
     @property
     def engine(self) -> Engine:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 from rich.console import Console
@@ -72,6 +72,17 @@ def show(table: Table) -> None:
     # A pipe has no width: give the table room instead of cutting it to 80 columns.
     width = None if os.isatty(1) else 160
     Console(width=width, markup=False, emoji=False).print(table)
+
+
+def plain(text: str) -> str:
+    """A text of somebody else's for a terminal, which it must not steer."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def fail(message: str) -> NoReturn:
+    """End the process: refused or failed, and nothing happened."""
+    click.echo(f"raftstate: {message}", err=True)
+    sys.exit(EXIT_FAILED)
 
 
 def connected(command: Command) -> Command:

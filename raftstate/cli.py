@@ -25,9 +25,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import click
 
 from raftstate import config as configuration
+from raftstate.breaker_cli import breaker, replay
 from raftstate.cluster_cli import cluster
 from raftstate.member_cli import member, transfer_leadership
+from raftstate.recovery_cli import incidents, rollback, sagas
 from raftstate.store_cli import audit, checkpoints, kv
+from raftstate.worker_cli import worker
 
 EXIT_REFUSED, EXIT_CONFIG = 1, 2
 
@@ -168,6 +171,12 @@ cli.add_command(transfer_leadership)
 cli.add_command(audit)
 cli.add_command(kv)
 cli.add_command(checkpoints)
+cli.add_command(breaker)
+cli.add_command(replay)
+cli.add_command(rollback)
+cli.add_command(sagas)
+cli.add_command(incidents)
+cli.add_command(worker)
 
 
 def main() -> None:

@@ -14,12 +14,12 @@ import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
-from raftstate.asking import EXIT_FAILED, Asker, connected, show
+from raftstate.asking import EXIT_FAILED, Asker, connected, fail, plain, show
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint, DifferenceKind
 from raftstate.v1.kv_service_pb2 import KeyValue
 
@@ -36,11 +36,6 @@ _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), d
 
 def _how(at: int | None) -> How:
     return {} if at is None else {"at": at}
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"raftstate: {message}", err=True)
-    sys.exit(EXIT_FAILED)
 
 
 # --- audit -------------------------------------------------------------------
@@ -97,16 +92,16 @@ def verify(file: Path, head: str | None) -> None:
         with file.open("rb") as lines:
             report = auditfile.verify(lines)
     except OSError as error:
-        _fail(str(error))
+        fail(str(error))
     if head is not None and not report.faults and report.head != head.lower():
         report.faults.append(f"the head is {report.head}, not {head.lower()}")
     for fault in report.faults:
-        click.echo(_plain(f"{file}: {fault}"))
+        click.echo(plain(f"{file}: {fault}"))
     if not report.intact:
         sys.exit(EXIT_FAILED)
     click.echo(
         f"{file}: intact: {report.streams} streams, {report.events} events of cluster"
-        f" {_plain(report.cluster_id)} at revision {report.revision}"
+        f" {plain(report.cluster_id)} at revision {report.revision}"
     )
     if report.truncated:
         click.echo(f"{report.truncated} streams begin behind events that were truncated")
@@ -130,7 +125,7 @@ def get(ask: Asker, key: str, at: int | None, output: str) -> None:
     """Print what KEY has; the exit status is 1 if there is no such key."""
     found = ask(lambda store: store.keys.get(os.fsencode(key), **_how(at)))
     if found is None:
-        _fail(f"there is no key {_shown(os.fsencode(key))}")
+        fail(f"there is no key {_shown(os.fsencode(key))}")
     elif output == "json":
         click.echo(json.dumps(_row(found)))
     else:
@@ -203,12 +198,7 @@ def _text(raw: bytes) -> str:
 
 
 def _shown(raw: bytes) -> str:
-    return _plain(_text(raw))
-
-
-def _plain(text: str) -> str:
-    """A text of somebody else's for a terminal, which it must not steer."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return plain(_text(raw))
 
 
 async def _some(items: AsyncIterator[Any], limit: int) -> list[Any]:
@@ -252,7 +242,7 @@ def list_checkpoints(
     for title in _TITLES:
         table.add_column(title, justify="right" if title in _NUMBERS else "left")
     for row in rows:
-        table.add_row(*(_plain(_cell(row[title])) for title in _TITLES))
+        table.add_row(*(plain(_cell(row[title])) for title in _TITLES))
     show(table)
 
 
@@ -315,6 +305,6 @@ def diff(ask: Asker, agent: str, before: int, after: int, to_agent: str, output:
         return
     for row in rows:
         change = " -> ".join(text for text in (row["before"], row["after"]) if text)
-        click.echo(_plain(f"{row['kind']:<8} {row['path'] or '/'}: {change}"))
+        click.echo(plain(f"{row['kind']:<8} {row['path'] or '/'}: {change}"))
     if answer.truncated:
         click.echo("and more")

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import raftstate
 from raftstate.cli import cli
 from raftstate.client import Store
+from raftstate.v1.rollback_service_pb2 import RollbackState
 from tests.client.scripted import until
 from tests.client.test_end_to_end import stores
 from tests.test_docs import DOCUMENTS
@@ -35,9 +36,37 @@ def examples() -> list[str]:
     return PYTHON.findall(README.read_text(encoding="utf-8"))[1:]
 
 
+class Bank:
+    """The service of the examples: it takes each key once, and refuses those that it was
+    told never to take."""
+
+    def __init__(self) -> None:
+        self.book: dict[str, Any] = {}
+        self.never: set[str] = set()
+        self.refunded: list[Any] = []
+
+    def price(self, order: str) -> int:
+        """Another one each time."""
+        return 10 + len(self.book)
+
+    async def charge(self, args: Any, *, key: str) -> str:
+        """A receipt."""
+        if key in self.never or args == "sold out":
+            raise raftstate.NotDone("refused")
+        self.book.setdefault(key, args)
+        return f"receipt {len(self.book)}"
+
+    async def refund(self, args: Any, *, key: str, never: str) -> None:
+        """Give the money back, once for each key."""
+        self.never.add(never)
+        if never in self.book:
+            self.refunded.append(args)
+            del self.book[never]
+
+
 def printed() -> dict[str, Any]:
     """What the examples define, one after the other, in one program."""
-    namespace: dict[str, Any] = {"raftstate": raftstate}
+    namespace: dict[str, Any] = {"raftstate": raftstate, "bank": Bank()}
     for block in examples():
         exec(compile(block, "README.md", "exec"), namespace)
     return namespace
@@ -129,8 +158,100 @@ async def keep(store: Store, example: Callable[..., Any]) -> None:
     assert raftstate.decode(forked) == {"done": 1}
 
 
+def bank_of(example: Callable[..., Any]) -> Bank:
+    """The service that an example uses."""
+    bank = example.__globals__["bank"]
+    assert isinstance(bank, Bank)
+    return bank
+
+
+async def charge(store: Store, example: Callable[..., Any]) -> None:
+    """The customer is charged once, and everything about it is in the log."""
+    assert await example(store, "pens") == "receipt 1"
+    [effect] = [one async for one in store.list_effects("billing/orders")]
+    [event] = [one async for one in store.read_events("billing/orders")]
+    assert raftstate.decode(event) == {"order": "pens", "receipt": "receipt 1"}
+    assert effect.compensation.action == "refund"
+    assert len(bank_of(example).book) == 1
+
+
+async def travel(store: Store, example: Callable[..., Any]) -> None:
+    """What was done before the failure is undone, newest first."""
+    with pytest.raises(raftstate.NotDone):
+        await example(store, ["flight", "hotel", "sold out"])
+    assert bank_of(example).refunded == ["hotel", "flight"]
+    assert bank_of(example).book == {}
+
+
+async def take_back(store: Store, example: Callable[..., Any]) -> None:
+    """What came after is undone outside too, and the agent may be owned again."""
+    await printed_of(example, "charge")(store, "pens")
+    await printed_of(example, "charge")(store, "ink")
+    done = await example(store, 2)
+    undone = [bool(one.undone_by) async for one in store.read_events("billing/orders")]
+    assert RollbackState.Name(done.state) == "ROLLBACK_STATE_FINISHED"
+    assert undone == [False, True]
+    assert [one["order"] for one in bank_of(example).refunded] == ["ink"]
+    async with store.own("billing/orders") as agent:
+        assert agent.restore() == {"newest": "pens"}
+
+
+def printed_of(example: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Another example of the same program."""
+    other: Callable[..., Any] = example.__globals__[name]
+    return other
+
+
+async def heal(store: Store, example: Callable[..., Any]) -> None:
+    """A rollback that was only started is finished."""
+    await printed_of(example, "charge")(store, "pens")
+    await printed_of(example, "charge")(store, "ink")
+    working = asyncio.create_task(example(store))
+    begun = await store.start_rollback("billing/orders", raftstate.before_event(2))
+    finished = False
+    while not finished:
+        found = await store.get_rollback(begun.rollback_id)
+        finished = RollbackState.Name(found.state) == "ROLLBACK_STATE_FINISHED"
+    working.cancel()
+    await asyncio.wait({working})
+    assert len(bank_of(example).refunded) == 1
+
+
+async def rates(store: Store, example: Callable[..., Any]) -> None:
+    """What cannot be asked is done without once it is known to be broken."""
+    asked: list[str] = []
+
+    async def ask(city: str) -> dict[str, Any]:
+        asked.append(city)
+        return {"city": city, "rate": 7}
+
+    first = await example(store, ask, ["Oslo", "Rome"])
+    await store.force_open("car/rates")
+    await until(lambda: store.breaker("car/rates").state == "forced_open", "it is told")
+    then = await example(store, ask, ["Paris"])
+    assert [one["rate"] for one in first + then] == [7, 7, None]
+    assert asked == ["Oslo", "Rome"]
+
+
+async def quote(store: Store, example: Callable[..., Any]) -> None:
+    """The replay asks nobody, and is what was written."""
+    asked: list[str] = []
+
+    async def models(item: str) -> int:
+        asked.append(item)
+        return len(asked)
+
+    done = await example(store, models, ["a", "b", "c"])
+    assert (done.events, done.hashes_compared) == (3, 3)
+    assert asked == ["a", "b", "c"]
+
+
 SCENES: dict[str, Scene] = {
-    scene.__name__: scene for scene in (configure, follow, announce, sell, work, keep)
+    scene.__name__: scene
+    for scene in (
+        *(configure, follow, announce, sell, work, keep),
+        *(charge, travel, take_back, heal, rates, quote),
+    )
 }
 
 
@@ -149,10 +270,15 @@ def test_an_example_runs_as_printed(name: str) -> None:
 
 def test_every_example_is_run() -> None:
     """
-    Whatever an example defines has its scene, and no other document has Python in it.
+    Whatever an example does to a store has its scene, and no other document has Python
+    in it.
     """
     tops = [node for block in examples() for node in ast.parse(block).body]
-    functions = [node.name for node in tops if isinstance(node, ast.AsyncFunctionDef)]
+    functions = [
+        node.name
+        for node in tops
+        if isinstance(node, ast.AsyncFunctionDef) and node.args.args[0].arg == "store"
+    ]
     rest = [node for node in tops if not isinstance(node, ast.AsyncFunctionDef)]
 
     assert functions == list(SCENES)

@@ -53,12 +53,12 @@ def _on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
 @pytest.fixture
 def served() -> Iterator[Served]:
     """One, with nothing in it."""
-    with _serving() as found:
+    with serving() as found:
         yield found
 
 
 @contextmanager
-def _serving() -> Iterator[Served]:
+def serving() -> Iterator[Served]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

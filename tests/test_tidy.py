@@ -42,8 +42,13 @@ LAYERS = {
     "asking": {"client", "errors"},
     "member_cli": {"member_cli", "asking", "client", "errors", "v1"},
     "store_cli": {"store_cli", "asking", "client", "errors", "v1"},
+    "breaker_cli": {"breaker_cli", "asking", "client", "errors", "v1"},
+    "recovery_cli": {"recovery_cli", "asking", "client", "errors", "v1"},
+    "worker_cli": {"worker_cli", "asking", "client", "errors"},
     "cli": {
         *("cli", "server", "cluster_cli", "member_cli", "store_cli"),
+        *("breaker_cli",),
+        *("recovery_cli", "worker_cli"),
         *("localcluster", "client"),
         *("config", "errors", "v1"),
     },

@@ -109,6 +109,9 @@ KEYS_TOGETHER: Final = Plan("keys-together", ("append", "bank"), 3.0, 6.0, ())
 CONSUMER_STALLED: Final = Plan("consumer-stalled", ("watch",), 2.0, 9.0, ())
 # Saves and restores, of chunks and of other states.
 SAVED_AND_RESTORED: Final = Plan("saved-and-restored", ("checkpoints",), 4.0, 7.0, ())
+# Sagas that are done and undone, by clients that die; and rollbacks of what is saved.
+DONE_AND_UNDONE: Final = Plan("done-and-undone", ("saga",), 2.0, 8.0, ())
+TAKEN_BACK: Final = Plan("taken-back", ("rollback",), 2.0, 6.0, ())
 
 MUTANTS: Final = (
     _mutant(
@@ -196,5 +199,29 @@ MUTANTS: Final = (
         "Some chunks are not stored, and what is read goes without them.",
         SAVED_AND_RESTORED,
         "checkpoints:content",
+    ),
+    _mutant(
+        "compensate-twice",
+        "What is undone is to be undone again, under another key.",
+        DONE_AND_UNDONE,
+        "saga:outside",
+    ),
+    _mutant(
+        "undo-oldest-first",
+        "What was done first is undone first.",
+        DONE_AND_UNDONE,
+        "saga:outside",
+    ),
+    _mutant(
+        "leave-unknown",
+        "What nobody knows the end of is not undone.",
+        DONE_AND_UNDONE,
+        "saga:outside",
+    ),
+    _mutant(
+        "restore-newest",
+        "A rollback restores another state than the one that was wanted.",
+        TAKEN_BACK,
+        "rollback:states",
     ),
 )

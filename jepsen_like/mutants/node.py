@@ -22,7 +22,15 @@ import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -41,13 +49,20 @@ from raftstate.core import (
     agents,
     checkpoint_queries,
     chunks,
+    compensations,
+    effects,
     hashing,
+    items,
     keys,
+    ledger,
     machine,
     ownership,
+    restoring,
+    retention,
     sessions,
     tenure,
     txn,
+    undoing,
 )
 from raftstate.core.context import Context
 from raftstate.core.history import PastReader
@@ -68,8 +83,14 @@ from raftstate.v1.agent_service_pb2 import (
 )
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint, ChunkRef
 from raftstate.v1.common_pb2 import FencingToken
+from raftstate.v1.effect_service_pb2 import Effect
 from raftstate.v1.kv_service_pb2 import Compare
 from raftstate.v1.peer_pb2 import HashMark
+from raftstate.v1.rollback_service_pb2 import (
+    CompensationOutcome,
+    CompleteCompensationRequest,
+    CompleteCompensationResponse,
+)
 from raftstate.v1.store_pb2 import Outcome, Refusal
 
 MODULE: Final = "jepsen_like.mutants.node"
@@ -419,6 +440,67 @@ def lose_chunks(patch: Patch) -> None:
     real = chunks._store
     patch.replace(chunks, "_store", store)
     patch.replace(contents, "_piece", piece)
+
+
+# --- what is undone ----------------------------------------------------------
+
+
+@_plant
+def compensate_twice(patch: Patch) -> None:
+    """What a worker says that it has undone is to be undone once more, under another key."""
+    real = undoing.complete_compensation
+
+    def complete(
+        context: Context, request: CompleteCompensationRequest
+    ) -> CompleteCompensationResponse | Refusal:
+        plan = compensations.load_plan(context.store, request.plan_id)
+        item = items.load(context.store, request.plan_id, request.position)
+        done = request.outcome == CompensationOutcome.COMPENSATION_OUTCOME_DONE
+        if plan is None or item is None or not done or item.claims > 1:
+            return real(context, request)
+        effect = effects.named(context.store, item.agent_id, item.effect_number)
+        effect.compensation.idempotency_key += "/again"
+        effects.save(context, effect)
+        item.state = items.PENDING
+        items.save(context, item)
+        return CompleteCompensationResponse(undoing=plan.undoing, state=item.state)
+
+    patch.item(machine._ONCE, "complete_compensation", complete)
+
+
+@_plant
+def undo_oldest_first(patch: Patch) -> None:
+    """What was done first is undone first."""
+    real = effects.undo_order
+
+    def undo_order(effect: Effect) -> tuple[int, int, int, str]:
+        unsure, since, number, agent_id = real(effect)
+        return unsure, -since, -number, agent_id
+
+    patch.replace(effects, "undo_order", undo_order)
+
+
+@_plant
+def leave_unknown(patch: Patch) -> None:
+    """A saga that is given up undoes what it is known to have done, and nothing else."""
+    real = compensations._to_undo_of
+
+    def to_undo_of(reader: Reader, saga_id: str) -> Iterable[Effect]:
+        return [effect for effect in real(reader, saga_id) if ledger.was_done(effect)]
+
+    patch.replace(compensations, "_to_undo_of", to_undo_of)
+
+
+@_plant
+def restore_newest(patch: Patch) -> None:
+    """A rollback restores the state that is there, and says that it is the one wanted."""
+    real = restoring.restore
+
+    def restore(context: Context, agent: Agent, target: Checkpoint, rollback_id: str) -> None:
+        newest = retention.load(context.store, agent, agent.head.checkpoint_id)
+        real(context, agent, newest, rollback_id)
+
+    patch.replace(restoring, "restore", restore)
 
 
 # --- the process -------------------------------------------------------------

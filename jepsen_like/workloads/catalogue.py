@@ -13,6 +13,8 @@ from jepsen_like.workloads import (
     exactly_once,
     ownership,
     register,
+    rollback,
+    saga,
     watch,
 )
 from jepsen_like.workloads import set as set_
@@ -26,4 +28,6 @@ WORKLOADS: Final[Mapping[str, Callable[[], Workload]]] = {
     "bank": bank.workload,
     "watch": watch.workload,
     "checkpoints": checkpoints.workload,
+    "saga": saga.workload,
+    "rollback": rollback.workload,
 }

@@ -46,9 +46,10 @@ from jepsen_like.protocols import (
     Workload,
 )
 from raftstate.client.calls import deadline_in
+from raftstate.client.doing import LOST
 from raftstate.client.engine import session_gone
 from raftstate.client.errors import RECORDED, from_rpc, unanswered
-from raftstate.client.ownership import LOST, AgentHandle
+from raftstate.client.ownership import AgentHandle
 from raftstate.client.routing import Peer
 from raftstate.errors import OutcomeForgotten, RaftStateError, RequestIdReused
 from raftstate.v1.common_pb2 import RequestId

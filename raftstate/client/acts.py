@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import json
 import re
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -159,7 +161,7 @@ async def run(
             _check(call)
             return function(call)
 
-    found = await asyncio.to_thread(begin)
+    found = await _in_thread(begin)
     if not inspect.iscoroutine(found):
         return found
     try:  # a plain function that made a coroutine, as a lambda does, has not begun anything
@@ -168,6 +170,37 @@ async def run(
             return await found
     finally:
         found.close()
+
+
+async def _in_thread(begin: Callable[[], Any]) -> Any:
+    """What a function gives that runs in a thread of its own: it neither waits for a free
+    one, which might take longer than it has, nor does it keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(found: Any, error: BaseException | None) -> None:
+        if future.done():
+            return  # nobody waits any more
+        if error is None:
+            future.set_result(found)
+        else:
+            future.set_exception(error)
+
+    def act() -> None:
+        found: Any = None
+        failed: BaseException | None = None
+        try:
+            found = context.run(begin)
+        except StopIteration as error:  # which a future cannot hold
+            failed = RuntimeError(f"it raised StopIteration: {error}")
+        except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(settle, found, failed)
+
+    threading.Thread(target=act, name="raftstate-act", daemon=True).start()
+    return await future
 
 
 def _check(call: Any) -> None:

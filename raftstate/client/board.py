@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 from raftstate.client import reading
 from raftstate.client.calls import deadline_in
@@ -25,18 +25,16 @@ from raftstate.errors import (
     BreakerNotFound,
     BreakerOpen,
     Closed,
-    Compacted,
-    InvalidRequest,
     RaftStateError,
 )
 from raftstate.v1.breaker_service_pb2 import (
     AcquirePermitRequest,
+    AcquirePermitResponse,
     GetBreakerRequest,
     ReportOutcomesRequest,
 )
 from raftstate.v1.watch_service_pb2 import (
     RESOURCE_TYPE_BREAKER,
-    WATCH_START_RESUME,
     WATCH_START_SNAPSHOT,
     Selector,
     WatchRequest,
@@ -60,6 +58,7 @@ class Board:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reporting: dict[str, asyncio.Task[None]] = {}
+        self._permits: set[asyncio.Task[AcquirePermitResponse]] = set()
         self._probes: set[asyncio.Task[RaftStateError | None]] = set()
         self._watch: Watch | None = None
         self._following: asyncio.Task[None] | None = None
@@ -116,24 +115,35 @@ class Board:
         self._follow(circuit)
 
     async def _permit(self, circuit: Circuit, timeout: float | None) -> Ticket:
-        """Ask for the right to try."""
+        """The right to try: asked for, or left by a call that did not wait for it."""
+        if (spare := circuit.take_spare()) is not None:
+            return circuit.ticket(spare)
         circuit.probing += 1
-        kept = False
+        task = asyncio.create_task(self._acquire(circuit, timeout))
+        self._permits.add(task)
+        task.add_done_callback(self._permits.discard)
         try:
-            sent = self._clock()
+            return circuit.ticket(await asyncio.shield(task))
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: _leave(circuit, done))
+            raise
+
+    async def _acquire(self, circuit: Circuit, timeout: float | None) -> AcquirePermitResponse:
+        sent, permit_id = self._clock(), 0
+        try:
             request = AcquirePermitRequest(name=circuit.name)
-            try:
-                answer = await self._engine.mutate("acquire_permit", request, timeout)
-            except BreakerOpen as error:
-                circuit.refused(error)
-                raise
+            answer: AcquirePermitResponse = await self._engine.mutate(
+                "acquire_permit", request, timeout
+            )
             circuit.permitted(answer, sent)
-            ticket = circuit.ticket(answer)
-            kept = ticket.permit_id > 0
-            return ticket
+            permit_id = answer.permit_id
+        except BreakerOpen as error:
+            circuit.refused(error)
+            raise
         finally:
-            if not kept:
+            if not permit_id:
                 circuit.probing -= 1
+        return answer
 
     # --- after a call ---
 
@@ -212,7 +222,12 @@ class Board:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        under_way = {*self._reporting.values(), *self._probes, *self._asking.values()}
+        under_way: set[asyncio.Task[Any]] = {
+            *self._reporting.values(),
+            *self._probes,
+            *self._asking.values(),
+            *self._permits,
+        }
         if under_way:
             await asyncio.wait(under_way)
         circuits = [one for one in self._circuits.values() if one.counted]
@@ -253,36 +268,30 @@ class Board:
         )
 
     async def _listen(self) -> None:
-        """Follow the breakers, at whichever member, for as long as the client runs."""
-        token, selected, failures = "", self._selected, 0
+        """Follow the breakers, at whichever member, for as long as the client runs. A watch
+        goes on by itself where it broke; one that cannot begins with all that there is."""
+        failures = 0
         while True:
-            if selected != self._selected:
-                token, selected = "", self._selected
-            watch = self._watch = self._begin(selected, token)
+            selected = self._selected
+            watch = self._watch = self._begin(selected)
             try:
                 async for batch in watch:
                     if selected != self._selected:
                         break
                     failures = 0
                     self._take(batch)
-                token = watch.token
             except Closed:
                 return
-            except (Compacted, InvalidRequest):
-                token, failures = "", failures + 1
             except RaftStateError:
-                token, failures = watch.token, failures + 1
+                failures += 1
             finally:
                 await watch.aclose()
             if failures:
                 await asyncio.sleep(self._engine.router.backoff(failures))
 
-    def _begin(self, selected: Selector, token: str) -> Watch:
+    def _begin(self, selected: Selector) -> Watch:
         request = WatchRequest(
-            selector=selected,
-            start=WATCH_START_RESUME if token else WATCH_START_SNAPSHOT,
-            resume_token=token,
-            progress_ms=_PROGRESS_MS,
+            selector=selected, start=WATCH_START_SNAPSHOT, progress_ms=_PROGRESS_MS
         )
         return Watch(
             self._engine,
@@ -303,6 +312,13 @@ class Board:
             elif change is not None or (batch.snapshot and self._covers(circuit.name)):
                 circuit.told(None, batch.revision)
         self._heard_at, self._heard_revision = self._clock(), batch.revision
+
+
+def _leave(circuit: Circuit, task: asyncio.Task[AcquirePermitResponse]) -> None:
+    """Nobody waits for a permit any more: it is the next call's. Otherwise nobody could
+    try until its time is over."""
+    if not task.cancelled() and task.exception() is None and task.result().permit_id:
+        circuit.leave_spare(task.result())
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -126,6 +126,7 @@ class Circuit:
         self._hold_until = -math.inf
         self._ignored: frozenset[str] = frozenset()
         self._tally = Tally()
+        self._spare: list[AcquirePermitResponse] = []
 
     # --- what is known ---
 
@@ -171,6 +172,19 @@ class Circuit:
             self.told(record, answer.header.revision)
         self.confirmed = max(self.confirmed, sent)
 
+    def leave_spare(self, answer: AcquirePermitResponse) -> None:
+        """A permit came that nobody waits for."""
+        self._spare.append(answer)
+
+    def take_spare(self) -> AcquirePermitResponse | None:
+        """A permit that somebody left, if it still counts."""
+        while self._spare:
+            spare = self._spare.pop()
+            if spare.generation == self.generation:
+                return spare
+            self.probing -= 1
+        return None
+
     def refused(self, error: BreakerOpen) -> None:
         """No permit was given: nobody asks again before that can have changed."""
         if "log_time_ms" in error.details:
@@ -203,7 +217,7 @@ class Circuit:
             # Without log time, nobody knows how long that is.
             unknown = math.isinf(self._log.now_ms) and not asked
             return Verdict.ASK if unknown else Verdict.REFUSE
-        full = self.probing >= max(record.config.probes, 1)
+        full = self.probing - len(self._spare) >= max(record.config.probes, 1)
         return Verdict.REFUSE if full else Verdict.PERMIT
 
     def refusal(self) -> BreakerOpen:

@@ -133,6 +133,7 @@ class Carrier:
         self._holder = (engine.options.client_name if holder is None else holder)[:255]
         self._backoff = backoff or Backoff()
         self._stopped = asyncio.Event()
+        self._heard = now()  # from the store
 
     def stop(self) -> None:
         """Begin with nothing new: what is under way is ended in order."""
@@ -144,16 +145,22 @@ class Carrier:
         return self._stopped.is_set()
 
     async def carry(
-        self, plan_id: str, *, force: bool = False, deadline: float = float("inf")
+        self,
+        plan_id: str,
+        *,
+        force: bool = False,
+        deadline: float = float("inf"),
+        patience: float = float("inf"),
     ) -> Carried:
-        """Carry a plan out, as far as that can be done now and here.
+        """Carry a plan out, as far as that can be done now and here. `patience` is how many
+        seconds the store may be away.
 
         Raises Owned (definite): another live session has claimed it, and `force` is not
         set; Fenced (definite): another has taken it over; PlanNotFound (definite);
-        NoQuorum (definite) and OutcomeUnknown (indefinite) at the deadline. Whatever is
-        raised, the store knows what was undone."""
+        NoQuorum (definite) and OutcomeUnknown (indefinite) at the deadline, or when the
+        patience is over. Whatever is raised, the store knows what was undone."""
         async with self._alone(plan_id):
-            failures = 0
+            self._heard, failures = now(), 0
             while True:
                 try:
                     return await self._carry(plan_id, force)
@@ -162,7 +169,7 @@ class Carrier:
                 except _AGAIN as error:
                     failures += 1
                     pause = self._backoff.after(failures)
-                    if too_late(deadline, pause):
+                    if too_late(deadline, pause) or now() - self._heard > patience:
                         raise
                     if isinstance(error, SessionExpired):
                         self._engine.check()
@@ -248,6 +255,7 @@ class Carrier:
             )
         except PlanState:
             return session, None
+        self._heard = now()
         found: ClaimCompensationsResponse = answer
         return session, found
 
@@ -304,6 +312,7 @@ class Carrier:
         said: CompleteCompensationResponse = await self._engine.mutate_in(
             session, "complete_compensation", done, self._engine.deadline(None)
         )
+        self._heard = now()
         if said.state == COMPENSATION_STATE_PENDING:
             await self._pause(self._backoff.after(answer.item.failures + 1))
         return said.undoing

@@ -83,6 +83,9 @@ class EffectOptions(TypedDict, total=False):
     """What an effect may be told beside what it does; see `Step.effect`."""
 
     undo: Undo | str | Function | None
+    leaves_tombstone: bool
+    attempts: int
+    undo_timeout: float
     key: str
     kind: str
     reconcile: str | Function | None
@@ -142,7 +145,7 @@ class Asked:
     action: str
     args: Any
     do: Function
-    undo: Undo | str | Function | None
+    undo: Undo | None
     key: str
     kind: str
     reconcile: str | Function | None
@@ -152,13 +155,16 @@ class Asked:
 
     @classmethod
     def of(cls, action: str, args: Any, do: Function, given: EffectOptions) -> Asked:
-        """What the options say, with the defaults in place of what they do not."""
+        """What the options say, with the defaults in place of what they do not. Raises
+        TypeError for one that there is not."""
+        if unknown := given.keys() - EffectOptions.__annotations__.keys():
+            raise TypeError(f"an effect has no option {', '.join(sorted(unknown))}")
         saga = given.get("saga") or ""
         return cls(
             action=action,
             args=args,
             do=do,
-            undo=given.get("undo"),
+            undo=_undo(given),
             key=given.get("key", ""),
             kind=given.get("kind", ""),
             reconcile=given.get("reconcile"),
@@ -186,8 +192,7 @@ class Asked:
         if self.reconcile is not None:
             entry.reconcile_action = registry.name_of("reconciler", self.reconcile)
         if self.undo is not None:
-            undo = self.undo if isinstance(self.undo, Undo) else Undo(self.undo)
-            entry.compensation.CopyFrom(_compensation(undo, self.args, registry))
+            entry.compensation.CopyFrom(_compensation(self.undo, self.args, registry))
         return entry
 
     def _effect_class(self) -> EffectClass:
@@ -200,6 +205,18 @@ class Asked:
                 ' kind="read_only" or kind="irreversible"'
             )
         return EFFECT_CLASS_IDEMPOTENT
+
+
+def _undo(given: EffectOptions) -> Undo | None:
+    undo = given.get("undo")
+    if undo is None or isinstance(undo, Undo):
+        return undo
+    return Undo(
+        undo,
+        leaves_tombstone=given.get("leaves_tombstone", True),
+        attempts=given.get("attempts", 10),
+        timeout=given.get("undo_timeout", 30.0),
+    )
 
 
 def _word(kinds: Any, prefix: str, given: str) -> Any:
@@ -304,16 +321,22 @@ class Runner:
             effect=self._entry,
             recordings=self._recordings,
         )
-        answer = await self._owner.write("prepare_effect", request, self._timeout)
+        try:
+            answer = await self._owner.write("prepare_effect", request, self._timeout)
+        except (RaftStateError, asyncio.CancelledError) as error:
+            self._never_begun(error)
+            raise
         if not answer.existed:
+            self._owner.closings.pop(self._entry.effect_id, None)
             self.entered = True
             return await self._act(sent, answer.idempotency_key)
         effect = await self._read()
         if effect.state == EFFECT_STATE_DISPATCHED:
             effect = await self._closed(effect)
+        self._owner.closings.pop(effect.effect_id, None)
         match effect.state:
             case EffectState.EFFECT_STATE_PREPARED:
-                return await self._dispatch()
+                return await self._dispatch(again=False)
             case EffectState.EFFECT_STATE_UNKNOWN:
                 return await self._unknown(effect)
             case EffectState.EFFECT_STATE_COMMITTED:
@@ -321,6 +344,17 @@ class Runner:
             case EffectState.EFFECT_STATE_RECONCILED if effect.found == FOUND_DONE:
                 return _result(effect)
         return _Over()
+
+    def _never_begun(self, error: BaseException) -> None:
+        """It may have been entered as dispatched. Whoever finds it so is to know that it was
+        not begun, unless it was by an attempt before this one."""
+        if not isinstance(error, RaftStateError) or not error.definite:
+            closing = EffectClosing(
+                effect_id=self._entry.effect_id,
+                outcome=EFFECT_OUTCOME_FAILED_BEFORE_EFFECT,
+                error="it was not known to be dispatched, and so was not begun",
+            )
+            self._owner.closings.setdefault(closing.effect_id, closing)
 
     async def _read(self) -> Effect:
         request = GetEffectRequest(
@@ -332,8 +366,8 @@ class Runner:
         effect: Effect = answer.effect
         return effect
 
-    async def _dispatch(self) -> Any:
-        """Do what is in the ledger and was not done, or may be repeated."""
+    async def _dispatch(self, *, again: bool) -> Any:
+        """Do what is in the ledger and was not done, or may be repeated (`again`)."""
         sent = now()
         request = DispatchEffectRequest(
             agent_id=self._owner.agent_id,
@@ -341,11 +375,13 @@ class Runner:
             effect_id=self._entry.effect_id,
         )
         answer = await self._owner.write("dispatch_effect", request, self._timeout)
-        return await self._act(sent, answer.idempotency_key)
+        return await self._act(sent, answer.idempotency_key, again=again)
 
     # --- acting ---
 
-    async def _act(self, sent: float, key: str) -> Any:
+    async def _act(self, sent: float, key: str, *, again: bool = False) -> Any:
+        """Act. That it was not done this time says nothing about a former attempt, which
+        left that open (`again`): then it stays open."""
         asked, entry = self._asked, self._entry
         call = EffectCall(
             agent_id=self._owner.agent_id,
@@ -360,10 +396,10 @@ class Runner:
         try:
             result = await acts.run(asked.do, call, lambda: attempt)
         except asyncio.CancelledError as error:
-            await self._failed(error, done=attempt.give_up())
+            await self._failed(error, done=attempt.give_up() or again)
             raise
         except (NotDone, EffectTooLate) as error:
-            await self._failed(error, done=False)
+            await self._failed(error, done=again)
             raise
         except BaseException as error:
             await self._failed(error, done=True)
@@ -445,12 +481,15 @@ class Runner:
     async def _unknown(self, effect: Effect) -> Any:
         """Go by the policy of an effect of which nobody knows whether it was done."""
         if effect.on_unknown == UNKNOWN_POLICY_REPEAT:
-            return await self._dispatch()
+            return await self._dispatch(again=True)
         if effect.on_unknown == UNKNOWN_POLICY_RECONCILE:
             return await self._reconcile(effect)
         error = self._in_doubt("a former attempt left open whether it was done")
         if effect.on_unknown == UNKNOWN_POLICY_ESCALATE:
-            error.details["incident_id"] = await self._escalate(effect)
+            try:
+                error.details["incident_id"] = await self._escalate(effect)
+            except RaftStateError as refused:
+                error.add_note(f"no incident could be opened for it: {refused}")
         raise error
 
     async def _reconcile(self, effect: Effect) -> Any:

@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any, Final, Unpack
 
 from raftstate.client import acts
+from raftstate.client.acts import EffectCall
 from raftstate.client.clock import now
 from raftstate.client.doing import NOTE_S, Asked, EffectOptions, Function, HowToRun, Runner
 from raftstate.client.engine import Engine
@@ -25,6 +26,7 @@ from raftstate.v1.effect_service_pb2 import (
     CompleteEffectRequest,
     Effect,
     EffectClosing,
+    NewEffect,
     Saga,
 )
 from raftstate.v1.recording_pb2 import NewRecording
@@ -98,6 +100,10 @@ class AgentEffects:
         """What does one effect of this agent."""
         return Runner(self, self._engine, asked, effect_id, **how)
 
+    def entry(self, asked: Asked, effect_id: str) -> NewEffect:
+        """An effect as the ledger is to have it."""
+        return asked.entry(effect_id, self._engine.options.registry)
+
     async def note_closings(self) -> None:
         """Enter into the ledger what came of effects whose step was not committed. Best
         effort, within a bounded time: what is not entered is UNKNOWN to a successor."""
@@ -114,6 +120,10 @@ class AgentEffects:
                 if not error.definite or error.retryable:
                     continue  # whoever does the step again finds it here
             self.closings.pop(effect_id, None)
+
+
+def _nothing(call: EffectCall) -> None:
+    raise AssertionError(f"{call.effect_id} was only prepared")
 
 
 class StepEffects:
@@ -144,6 +154,8 @@ class StepEffects:
         is of `kind` "read_only" (it changes nothing) or "irreversible". With `undo` it is
         "idempotent" (the outside takes each key once), or "reconcilable" (the outside can
         be asked: `reconcile` is what was registered with `@raftstate.reconciler(...)`).
+        `leaves_tombstone`, `attempts` and `undo_timeout` are as in `Undo`, where it is not
+        one.
         `key` is the idempotency key; by default it is made of the agent's and effect's ids.
 
         A step that is done again finds the effect by its `effect_id`, by default the step's
@@ -162,8 +174,9 @@ class StepEffects:
 
         It raises
 
-        * what `do` raises. NotDone: it was not done, and that is noted. Anything else, also
-          a cancellation: nobody knows, and that is noted.
+        * what `do` raises. NotDone: it was not done, and that is noted, unless a former
+          attempt left it open whether it was: then it stays open. Anything else, also a
+          cancellation: nobody knows, and that is noted.
         * EffectTooLate (definite): it was not begun in time, and that is noted.
         * EffectUnknown (indefinite): a former attempt left open whether it was done, and it
           must not be repeated; or it was done, and that could not be noted.
@@ -191,6 +204,31 @@ class StepEffects:
         finally:
             if runner.entered:
                 self._durable.update(one.key for one in recordings)
+
+    def prepare(
+        self,
+        action: str,
+        args: Any = None,
+        *,
+        effect_id: str = "",
+        **options: Unpack[EffectOptions],
+    ) -> str:
+        """Enter an effect with this step, for a later one, or a successor, to do; its id.
+        It is committed with the step, or not at all, and done by `effect` with that id and
+        otherwise as it is entered here: see there for the options. Until then it is among
+        a successor's `agent.open_effects`.
+
+        Raises ValueError or TypeError if it does not make sense as it is asked for. Leaving
+        the block raises EffectExists, CompensationRequired, SagaNotFound, PlanState
+        (definite): then nothing of the step was committed."""
+        if not self._open:
+            raise RuntimeError("an effect belongs into the block of its step")
+        entry = self._handle.entry(
+            Asked.of(action, args, _nothing, options), effect_id or self._next_id(action)
+        )
+        entry.dispatch = False
+        self._request.effects.append(entry)
+        return entry.effect_id
 
     def pending_recordings(self) -> list[NewRecording]:
         """What this step has drawn so far."""

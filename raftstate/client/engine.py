@@ -143,9 +143,14 @@ class Engine:
         return self._closing is not None and self._closing.done()
 
     async def _close(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await asyncio.gather(*(parting() for parting in self.partings))
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await asyncio.gather(*(parting() for parting in self.partings))
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         if self._tasks:
             for task in self._tasks:
                 task.cancel()

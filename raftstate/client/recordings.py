@@ -51,9 +51,9 @@ _KINDS: Final[dict[str, RecordingKind]] = {
     "model": RECORDING_KIND_MODEL,
     "tool": RECORDING_KIND_TOOL,
 }
-# A state is hashed after each step as long as that costs less than a step does; of a
+# A state is hashed after each step as long as that costs much less than a step does; of a
 # larger one, so many times this, only every so many steps.
-HASHED_BYTES: Final = 64 << 10
+HASHED_BYTES: Final = 8 << 10
 
 _SYSTEM = random.SystemRandom()
 
@@ -306,9 +306,10 @@ def hashed(state: Any) -> tuple[bytes, int]:
     that of its canonical JSON, as a checkpoint of it is read. Raises TypeError or
     ValueError for what JSON cannot hold."""
     data, content_type = values.encode(state)
-    if content_type == values.BYTES:
-        return blake2b(data, digest_size=32).digest(), len(data)
-    return content.state_hash(plain(state)), len(data)
+    size = len(data)
+    if content_type != values.BYTES:
+        data = content.canonical_of_json(values.decode_as(data, content_type))
+    return blake2b(data, digest_size=32).digest(), size
 
 
 def plain(state: Any) -> Any:

@@ -26,7 +26,6 @@ from raftstate.v1.checkpoint_service_pb2 import GetCheckpointRequest
 from raftstate.v1.common_pb2 import CONSISTENCY_LINEARIZABLE
 from raftstate.v1.event_service_pb2 import Event, ReadEventsRequest
 from raftstate.v1.recovery_service_pb2 import (
-    ListValidatorsRequest,
     ReportValidationRequest,
 )
 from raftstate.v1.rollback_service_pb2 import (
@@ -39,6 +38,7 @@ from raftstate.v1.rollback_service_pb2 import (
     GetRollbackRequest,
     Rollback,
     RolledBack,
+    ValidatorReport,
 )
 from raftstate.v1.watch_service_pb2 import (
     WATCH_START_NOW,
@@ -120,40 +120,24 @@ class Recovery:
                     return False
             elif validator is not None:
                 spoke = True
-                if not await self._judge(rollback, report.validator, validator):
+                if not await self._judge(rollback, report, validator):
                     return False
         return spoke
 
-    async def _judge(self, rollback: Rollback, name: str, validator: Any) -> bool:
-        """What one validator says of all agents that it is for."""
-        prefix = await self._prefix(name)
+    async def _judge(self, rollback: Rollback, report: ValidatorReport, validator: Any) -> bool:
+        """What a validator says of the one agent that it is asked about."""
+        (one,) = (each for each in rollback.agents if each.agent_id == report.agent_id)
+        passed, evidence = await _verdict(validator, await self._restored(rollback, one))
         request = ReportValidationRequest(
-            validator=name, rollback_id=rollback.rollback_id, passed=True
+            validator=report.validator,
+            agent_id=report.agent_id,
+            rollback_id=rollback.rollback_id,
+            passed=passed,
+            evidence=evidence[:_EVIDENCE_CHARS],
         )
-        for one in rollback.agents:
-            if not one.agent_id.startswith(prefix):
-                continue
-            request.agent_id = one.agent_id
-            passed, evidence = await _verdict(validator, await self._restored(rollback, one))
-            if not passed:
-                request.passed = False
-                request.evidence = f"{one.agent_id}: {evidence}"[:_EVIDENCE_CHARS]
-                break
         with contextlib.suppress(PlanState):  # it has ended meanwhile
             await self._engine.mutate("report_validation", request, None)
-        return request.passed
-
-    async def _prefix(self, name: str) -> str:
-        """Of the ids of the agents that a validator is registered for."""
-        pages = reading.pages(
-            self._engine, lambda peer: peer.recovery.ListValidators, ListValidatorsRequest(), {}
-        )
-        async for page in pages:
-            for validator in page.validators:
-                if validator.name == name:
-                    prefix: str = validator.agent_prefix
-                    return prefix
-        return ""
+        return passed
 
     async def _restored(self, rollback: Rollback, one: RolledBack) -> Restored:
         state, seq = None, 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from raftstate.client import acts, values
 from raftstate.client.doing import EffectOptions
@@ -18,17 +18,31 @@ from raftstate.client.history import Diverged, Divergence, History, event_hash
 from raftstate.client.ownership import Step
 from raftstate.client.recordings import AgentRecordings, Recorded, StateHashes
 from raftstate.client.saving import Draft
+from raftstate.errors import EffectTooLate, EffectUnknown
 from raftstate.v1.agent_service_pb2 import Agent, TakeoverBundle
 from raftstate.v1.common_pb2 import FencingToken, StepHead
 from raftstate.v1.effect_service_pb2 import (
     EFFECT_STATE_COMMITTED,
     EFFECT_STATE_COMPENSATED,
     EFFECT_STATE_RECONCILED,
+    EFFECT_STATE_UNKNOWN,
     FOUND_DONE,
+    SAGA_STATE_COMPENSATED,
+    AbortSagaResponse,
+    BeginSagaResponse,
     Effect,
+    EndSagaResponse,
+    Saga,
 )
 from raftstate.v1.event_service_pb2 import Event, NewEvent
 from raftstate.v1.step_service_pb2 import CommitStepRequest, CommitStepResponse
+
+# What a saga is answered, which has done then whatever it does.
+_SAGAS: Final = {
+    "begin_saga": BeginSagaResponse(),
+    "end_saga": EndSagaResponse(),
+    "abort_saga": AbortSagaResponse(state=SAGA_STATE_COMPENSATED),
+}
 
 
 class Over(BaseException):
@@ -66,6 +80,8 @@ class ReplayAgent(AgentRecordings):
         )
         self.bundle = TakeoverBundle(agent=Agent(agent_id=self.agent_id, head=self.head))
         self.events_since: list[Event] = []
+        self.open_effects: list[Effect] = []
+        self.open_sagas: list[Saga] = []
         self.recorded = _Served(self)
         self.steps = self.events = 0
         self._hashes = StateHashes()
@@ -115,7 +131,14 @@ class ReplayAgent(AgentRecordings):
         **options: Unpack[EffectOptions],
     ) -> Any:
         """What the effect gave when it was done."""
+        await self._prepare()
         return await self.effect_done(effect_id, args)
+
+    async def write(self, kind: str, request: Any, timeout: float | None = None) -> Any:
+        """Nothing is written: a saga begins and ends as it did then."""
+        if kind not in _SAGAS:
+            raise RuntimeError(f"a replay of {self.agent_id} does not {kind}")
+        return _SAGAS[kind]
 
     async def checkpoint(self, state: Any, **_: Any) -> int:
         """Nothing is saved; what was saved then has to be the same."""
@@ -178,7 +201,7 @@ class ReplayAgent(AgentRecordings):
             found.state == EFFECT_STATE_RECONCILED and found.found == FOUND_DONE
         )
         if not done:
-            raise acts.NotDone(found.error)
+            raise _as_then(found)
         return acts.json_or_bytes(found.result, found.result_content_type)
 
     # --- how ---
@@ -267,6 +290,16 @@ class _ReplayStep(Step):
     ) -> Any:
         agent: Any = self._handle
         return await agent.effect_done(effect_id or self._next_id(action), args)
+
+
+def _as_then(effect: Effect) -> Exception:
+    """What an effect that was not done raised then, as far as the ledger says."""
+    kind, _, text = effect.error.partition(": ")
+    if kind == EffectTooLate.__name__:
+        return EffectTooLate(text, definite=True)
+    if effect.state == EFFECT_STATE_UNKNOWN:
+        return EffectUnknown(effect.error, definite=False)
+    return acts.NotDone(text if kind == acts.NotDone.__name__ else effect.error)
 
 
 async def run(history: History, function: Callable[[Any], Any]) -> ReplayAgent:

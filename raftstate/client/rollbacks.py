@@ -17,17 +17,11 @@ from raftstate.client import reading
 from raftstate.client.calls import deadline_in
 from raftstate.client.compensating import Carrier
 from raftstate.client.engine import Engine
+from raftstate.client.incidents import word
 from raftstate.client.options import positive
 from raftstate.client.reading import How
 from raftstate.client.recovering import Recovery
-from raftstate.errors import InvalidRequest
-from raftstate.v1.effect_service_pb2 import (
-    CompensationItem,
-    Effect,
-    EffectState,
-    GetEffectRequest,
-    ListEffectsRequest,
-)
+from raftstate.v1.effect_service_pb2 import CompensationItem
 from raftstate.v1.rollback_service_pb2 import (
     AbortRollbackRequest,
     AgentTarget,
@@ -86,10 +80,11 @@ class Start(TypedDict, total=False):
     started_by: str
     incident_id: str
     plan: PlanRollbackResponse | None
+    expected_digest: bytes
 
 
 class Rollbacks:
-    """The part of a `Store` that is about rollbacks, and about what is undone."""
+    """The part of a `Store` that is about rollbacks."""
 
     @property
     def _engine(self) -> Engine:
@@ -131,8 +126,9 @@ class Rollbacks:
 
         `on_barrier` is "refuse" (the default), "ask" or "proceed": what to do about effects
         that cannot be undone. `validators` have to say yes before it ends, beside those
-        that always have to; with a `plan`, it is those that the plan names. `reason` and `started_by` are for people; `incident_id` is the
-        incident that it belongs to, which otherwise it opens.
+        that always have to; with a `plan`, it is those that the plan names. `reason` and
+        `started_by` are for people; `incident_id` is the incident that it belongs to, which
+        otherwise it opens. `expected_digest` is that of a plan, where only that is known.
 
         Raises AgentNotFound, CheckpointNotFound, GroupNotFound, ValidatorNotFound,
         IncidentNotFound, AgentState, RollbackBarrier, TooMany (definite); Conflict
@@ -198,7 +194,7 @@ class Rollbacks:
         request = DecideCompensationRequest(
             plan_id=plan_id,
             position=position,
-            decision=_word(Decision, "DECISION_", "decision", decision),
+            decision=word(Decision, "DECISION_", "decision", decision),
             decided_by=by or self._engine.options.client_name,
             why=why,
         )
@@ -249,44 +245,13 @@ class Rollbacks:
         """Rollbacks in the order of their start; only those in one of `states`
         ("compensating", "blocked" and so on), if any are given."""
         request = ListRollbacksRequest(
-            states=[_word(RollbackState, "ROLLBACK_STATE_", "states", one) for one in states]
+            states=[word(RollbackState, "ROLLBACK_STATE_", "states", one) for one in states]
         )
         async for page in reading.pages(
             self._engine, lambda peer: peer.rollbacks.ListRollbacks, request, how
         ):
             for rollback in page.rollbacks:
                 yield rollback
-
-    async def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
-        """One effect, as the ledger has it. Raises EffectNotFound (definite)."""
-        request = GetEffectRequest(agent_id=agent_id, effect_id=effect_id)
-        answer = await reading.read_as(
-            self._engine, lambda peer: peer.effects.GetEffect, request, how
-        )
-        effect: Effect = answer.effect
-        return effect
-
-    async def list_effects(
-        self,
-        agent_id: str,
-        *,
-        states: Iterable[str] = (),
-        saga_id: str = "",
-        **how: Unpack[How],
-    ) -> AsyncIterator[Effect]:
-        """An agent's effects in the order in which they were entered; only those in one of
-        `states` ("committed", "unknown" and so on), and of one saga, if these are given.
-        Raises AgentNotFound (definite)."""
-        request = ListEffectsRequest(
-            agent_id=agent_id,
-            states=[_word(EffectState, "EFFECT_STATE_", "states", one) for one in states],
-            saga_id=saga_id,
-        )
-        async for page in reading.pages(
-            self._engine, lambda peer: peer.effects.ListEffects, request, how
-        ):
-            for effect in page.effects:
-                yield effect
 
 
 class AgentRollback:
@@ -344,6 +309,8 @@ def targets(agents: Agents, to: Target | None, group: str) -> list[AgentTarget]:
 def _started(
     agents: Agents, to: Target | None, start: Start, name: str
 ) -> StartRollbackRequest:
+    if unknown := start.keys() - Start.__annotations__.keys():
+        raise TypeError(f"a rollback has no option {', '.join(sorted(unknown))}")
     group, plan = start.get("group", ""), start.get("plan")
     said = bool(group or to is not None or isinstance(agents, Mapping))
     policy = start.get("on_barrier", "refuse")
@@ -353,22 +320,10 @@ def _started(
     return StartRollbackRequest(
         agents=list(plan.targets) if plan and not said else targets(agents, to, group),
         group_id=group,
-        on_barrier=_word(BarrierPolicy, "BARRIER_POLICY_", "on_barrier", policy),
+        on_barrier=word(BarrierPolicy, "BARRIER_POLICY_", "on_barrier", policy),
         validators=validators,
         reason=start.get("reason", ""),
-        started_by=start.get("started_by", name),
-        expected_digest=plan.digest if plan else b"",
+        started_by=start.get("started_by") or name,
+        expected_digest=plan.digest if plan else start.get("expected_digest", b""),
         incident_id=start.get("incident_id", ""),
     )
-
-
-def _word(kinds: Any, prefix: str, field: str, given: str) -> Any:
-    """A word of the API, as callers spell it. Raises InvalidRequest (definite)."""
-    words = [name.removeprefix(prefix).lower() for name in kinds.keys()[1:]]
-    if given.lower() not in words:
-        raise InvalidRequest(
-            f"{given!r} is none of {', '.join(words)}",
-            definite=True,
-            details={"field": field, "limit": ", ".join(words)},
-        )
-    return kinds.Value(prefix + given.upper())

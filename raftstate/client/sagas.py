@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
@@ -21,9 +22,9 @@ from raftstate.client.compensating import SAGA_PLAN, Carrier
 from raftstate.client.doing import EffectOptions, Function
 from raftstate.client.effects import AgentEffects
 from raftstate.client.engine import Engine
+from raftstate.client.incidents import word
 from raftstate.client.reading import How
 from raftstate.errors import (
-    InvalidRequest,
     OwnershipLost,
     RaftStateError,
     SagaAborted,
@@ -38,8 +39,12 @@ from raftstate.v1.effect_service_pb2 import (
     AbortSagaRequest,
     BeginSagaRequest,
     CompensationItem,
+    Effect,
+    EffectState,
     EndSagaRequest,
+    GetEffectRequest,
     GetSagaRequest,
+    ListEffectsRequest,
     ListSagasRequest,
     SagaState,
 )
@@ -67,6 +72,7 @@ class Saga:
         self._mode = SAGA_MODE_CHOREOGRAPHED if choreographed else SAGA_MODE_ORCHESTRATED
         self._labels = list(values.labels(labels))
         self._timeout = timeout
+        self._counted: Counter[str] = Counter()
         self.resumed = False
 
     async def step(
@@ -82,13 +88,19 @@ class Saga:
         for what it takes and raises. Several may be done at once; they are undone in the
         reverse of the order in which they were done.
 
-        `name` tells it from the saga's other steps; by default it is the action. A saga that
-        is gone on with finds what it has done by these names, and gives its results."""
+        `name` tells it from the saga's other steps: asking again under the same name is
+        asking for the same. By default it is the action, and a count if it was done before.
+        A saga that is gone on with finds what it has done by these names, and gives its
+        results."""
         options["saga"] = self
+        if not name:
+            self._counted[action] += 1
+            count = self._counted[action]
+            name = action if count == 1 else f"{action}-{count}"
         return await self._agent.effect(
             action,
             args,
-            effect_id=self._effect_id(name or action),
+            effect_id=self._effect_id(name),
             do=do,
             timeout=self._timeout,
             **options,
@@ -164,7 +176,9 @@ class Saga:
         answer = await self._agent.write("abort_saga", request, self._timeout)
         if answer.state == SAGA_STATE_COMPENSATED:
             return
-        carried = await Carrier(self._engine).carry(SAGA_PLAN + self.saga_id)
+        carried = await Carrier(self._engine).carry(
+            SAGA_PLAN + self.saga_id, patience=self._engine.options.timeout
+        )
         if carried.missing:
             error.add_note(
                 f"saga {self.saga_id} is not undone yet: nothing is registered here as"
@@ -178,7 +192,7 @@ class Saga:
 
 
 class Sagas:
-    """The part of a `Store` that is about sagas."""
+    """The part of a `Store` that is about sagas, and the effects that agents had."""
 
     @property
     def _engine(self) -> Engine:
@@ -197,8 +211,9 @@ class Sagas:
 
         Its steps are done with `saga.step`, or with `step.effect(..., saga=saga)`. When its
         block ends, the saga is COMPLETED. When it ends with an exception, the saga is given
-        up, what it did is undone, newest first, and the exception goes on. What cannot be
-        undone here (it is not registered here, or fails for good) is said in a note of that
+        up, what it did is undone, newest first, with pauses where that fails for a passing
+        reason, and then the exception goes on. What cannot be undone here (it is not
+        registered here, fails for good, or the store is away) is said in a note of that
         exception, and is for a worker, or a person. An ownership that is lost undoes
         nothing: the saga is the next owner's to go on with.
 
@@ -233,7 +248,10 @@ class Sagas:
     ) -> AsyncIterator[SagaRecord]:
         """Sagas whose id begins with `prefix`, in order of id; only those in one of
         `states` ("running", "stuck" and so on), if any are given."""
-        request = ListSagasRequest(prefix=prefix, states=map(_state, states))
+        request = ListSagasRequest(
+            prefix=prefix,
+            states=[word(SagaState, "SAGA_STATE_", "states", one) for one in states],
+        )
         async for page in reading.pages(
             self._engine, lambda peer: peer.effects.ListSagas, request, how
         ):
@@ -256,6 +274,39 @@ class Sagas:
         )
         await agent.write("abort_saga", request, timeout)
 
+    # --- effects ---
+
+    async def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
+        """One effect, as the ledger has it. Raises EffectNotFound (definite)."""
+        request = GetEffectRequest(agent_id=agent_id, effect_id=effect_id)
+        answer = await reading.read_as(
+            self._engine, lambda peer: peer.effects.GetEffect, request, how
+        )
+        effect: Effect = answer.effect
+        return effect
+
+    async def list_effects(
+        self,
+        agent_id: str,
+        *,
+        states: Iterable[str] = (),
+        saga_id: str = "",
+        **how: Unpack[How],
+    ) -> AsyncIterator[Effect]:
+        """An agent's effects in the order in which they were entered; only those in one of
+        `states` ("committed", "unknown" and so on), and of one saga, if these are given.
+        Raises AgentNotFound (definite)."""
+        request = ListEffectsRequest(
+            agent_id=agent_id,
+            states=[word(EffectState, "EFFECT_STATE_", "states", one) for one in states],
+            saga_id=saga_id,
+        )
+        async for page in reading.pages(
+            self._engine, lambda peer: peer.effects.ListEffects, request, how
+        ):
+            for effect in page.effects:
+                yield effect
+
 
 async def get_saga(engine: Engine, saga_id: str, how: How) -> SagaRecord:
     """One saga. Raises SagaNotFound (definite)."""
@@ -266,14 +317,3 @@ async def get_saga(engine: Engine, saga_id: str, how: How) -> SagaRecord:
 async def _read(engine: Engine, saga_id: str, how: How) -> Any:
     request = GetSagaRequest(saga_id=saga_id)
     return await reading.read_as(engine, lambda peer: peer.effects.GetSaga, request, how)
-
-
-def _state(given: str) -> Any:
-    words = [name.removeprefix("SAGA_STATE_").lower() for name in SagaState.keys()[1:]]
-    if given.lower() not in words:
-        raise InvalidRequest(
-            f"{given!r} is none of {', '.join(words)}",
-            definite=True,
-            details={"field": "states", "limit": ", ".join(words)},
-        )
-    return SagaState.Value(f"SAGA_STATE_{given.upper()}")

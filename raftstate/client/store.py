@@ -25,6 +25,7 @@ from raftstate.client.breakers import Breakers
 from raftstate.client.checkpoints import Checkpoints
 from raftstate.client.chunks import Cut
 from raftstate.client.engine import Engine
+from raftstate.client.incidents import Incidents
 from raftstate.client.keys import Keys
 from raftstate.client.leases import Leases
 from raftstate.client.membership import Membership
@@ -97,6 +98,7 @@ class Store(
     Breakers,
     Sagas,
     Rollbacks,
+    Incidents,
     Replays,
 ):
     """A client of one cluster. Made by `connect`; used inside its block, in the process

@@ -53,6 +53,7 @@ _OPEN = BreakerState.BREAKER_STATE_OPEN
 _HALF_OPEN = BreakerState.BREAKER_STATE_HALF_OPEN
 _FORCED_OPEN = BreakerState.BREAKER_STATE_FORCED_OPEN
 _FORCED_CLOSED = BreakerState.BREAKER_STATE_FORCED_CLOSED
+_TIME_MAX = (1 << 64) - 1
 # Where calls are made without asking, and counted.
 _PASSING = (_CLOSED, _FORCED_CLOSED)
 
@@ -162,7 +163,7 @@ def _refuse_probe(context: Context, breaker: Breaker) -> Refusal | None:
     if breaker.state == _HALF_OPEN:
         if len(breaker.permits) < breaker.config.probes:
             return None
-        until = breaker.permits[0].given_log_time_ms + breaker.config.probe_timeout_ms
+        until = _later(breaker.permits[0].given_log_time_ms, breaker.config.probe_timeout_ms)
     return _refuse_open(context, breaker, until) if context.log_time_ms < until else None
 
 
@@ -233,8 +234,13 @@ def _open(context: Context, breaker: Breaker, why: str) -> None:
     factor = _power(config.open_factor, breaker.in_a_row)
     open_ms = int(min(config.open_ms * factor, config.open_max_ms))
     _move(context, breaker, _OPEN, why)
-    breaker.open_until_ms = context.log_time_ms + open_ms
+    breaker.open_until_ms = _later(context.log_time_ms, open_ms)
     breaker.in_a_row += 1
+
+
+def _later(at_ms: int, by_ms: int) -> int:
+    """A log time after another: what a stamp may be has an end."""
+    return min(at_ms + by_ms, _TIME_MAX)
 
 
 def _power(base: float, exponent: int) -> float:

@@ -159,6 +159,14 @@ def open_item(reader: Reader, effect: Effect) -> CompensationItem | None:
     return item if item.state in items.OPEN else None
 
 
+def is_waived(reader: Reader, effect: Effect) -> bool:
+    """Whether it was decided, in the plan that an effect was last in, that it stays."""
+    if not effect.plan_id:
+        return False
+    item = items.load(reader, effect.plan_id, effect.plan_position)
+    return item is not None and item.state == items.WAIVED
+
+
 def to_be_undone(reader: Reader, effect: Effect) -> bool:
     """Whether a live plan is to undo an effect."""
     if open_item(reader, effect) is None:
@@ -197,10 +205,12 @@ def abort_saga(context: Context, saga_id: str, reason: str, held: dict[str, Agen
 
 
 def _to_undo_of(reader: Reader, saga_id: str) -> Iterable[Effect]:
-    """What a saga may have done, but for what a rollback undoes already."""
+    """What a saga may have done, but for what a rollback undoes already, or has left as it
+    is because somebody said so."""
     for mark, _ in reader.scan(*keys.saga_effects(saga_id)):
         effect = effects.named(reader, *keys.saga_effect_named(mark))
-        if ledger.may_be_done(effect) and not to_be_undone(reader, effect):
+        settled = to_be_undone(reader, effect) or is_waived(reader, effect)
+        if ledger.may_be_done(effect) and not settled:
             yield effect
 
 

@@ -21,6 +21,8 @@ HEAVY: Final = frozenset(
         *("fork_agent", "copy_lineage"),
         *("put_group_checkpoint", "delete_group_checkpoint"),
         *("abort_saga", "start_rollback", "finish_rollback", "abort_rollback"),
+        # It may trip a breaker, and so start a rollback.
+        "report_outcomes",
     }
 )
 # A transaction of no more operations than this is as light as they are.

@@ -21,7 +21,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     I incident_id                 Incident                                     H
     J saga_id 0 agent_id 0 number empty: that effect belongs to that saga
     K plan_id 0 position          CompensationItem                             H
-    L agent_id 0 checkpoint_id    UndoneRange of checkpoints that a rollback left behind
+    L agent_id 0 checkpoint_id    UndoneRange of checkpoints                   H
     N number                      incident_id that was the so manieth resolved
     O agent_id 0 number           empty: that effect is PREPARED, DISPATCHED or UNKNOWN
     P session_id 0 name           empty: this session has permits of that breaker
@@ -67,10 +67,14 @@ which is why a zero byte of a key counts twice.
 
 from __future__ import annotations
 
-import struct
-from typing import NamedTuple
-
+from raftstate.core import effect_keys, spans
+from raftstate.core.effect_keys import *  # noqa: F403  # the same map, in two files
 from raftstate.core.limits import KEY_BYTES_MAX
+from raftstate.core.spans import NUMBER_MAX, TOP, behind
+
+Span = spans.Span
+number = spans.number
+to_number = spans.to_number
 
 APPLIED = b"!applied"
 COUNTERS = b"!counters"
@@ -80,26 +84,8 @@ INCIDENTS = b"!incidents"
 # What log entries without commands change, at no revision: not in the state hash.
 UNHASHED = frozenset({APPLIED, MEMBERS})
 
-_SAGA = b"A"
-_BREAKER = b"B"
-_CLAIMED = b"C"
-_DONE_EFFECT = b"D"
-_EFFECT = b"E"
-_EFFECT_ID = b"F"
 _KEPT_GOOD = b"G"
-_INCIDENT = b"I"
-_SAGA_EFFECT = b"J"
-_ITEM = b"K"
-_LEFT_BEHIND = b"L"
-_RESOLVED = b"N"
-_OPEN_EFFECT = b"O"
-_PERMITTED = b"P"
-_ROLLBACK = b"R"
 _SPARE_GOOD = b"S"
-_OPEN_SAGA = b"T"
-_UNDONE = b"U"
-_RECORDING = b"V"
-_WINDOW = b"W"
 _AGENT = b"a"
 _CHUNK = b"b"
 _CHECKPOINT = b"c"
@@ -128,53 +114,27 @@ _LEASE_TOUCH = b"y"
 _GARBAGE = b"z"
 
 # Tables whose past is kept, and tables of which it is only kept what came.
-HISTORIED = frozenset(
-    {
-        _AGENT,
-        _CHECKPOINT,
-        _KEY,
-        _LEASE,
-        _GROUP,
-        _VALIDATOR,
-        _PROJECTION,
-        _STREAM,
-        _SESSION,
-        _TAG,
-        _EFFECT,
-        _SAGA,
-        _ITEM,
-        _ROLLBACK,
-        _UNDONE,
-        _BREAKER,
-        _INCIDENT,
-    }
-)
+HISTORIED = effect_keys.HISTORIED | {
+    _AGENT,
+    _CHECKPOINT,
+    _KEY,
+    _LEASE,
+    _GROUP,
+    _VALIDATOR,
+    _PROJECTION,
+    _STREAM,
+    _SESSION,
+    _TAG,
+}
 TOLD = frozenset({_EVENT})
 
-# Ids are ASCII, and no table's letter is 0xff, so this sorts after all of them.
-_TOP = b"\xff"
 # In a `v` key: a zero byte, and the end of the key that it is about.
 _ZERO = b"\0\xff"
 _END = b"\0\x01"
-_NUMBER_MAX = (1 << 64) - 1
-
-number = struct.Struct(">Q").pack
-
-
-class Span(NamedTuple):
-    """A range of keys: start <= key < stop."""
-
-    start: bytes
-    stop: bytes
 
 
 # Also what does not belong here: damage may be anywhere.
-EVERYTHING = Span(b"", _TOP * KEY_BYTES_MAX)
-
-
-def to_number(raw: bytes) -> int:
-    """The number that the last eight bytes of a key hold."""
-    return int.from_bytes(raw[-8:], "big")
+EVERYTHING = Span(b"", TOP * KEY_BYTES_MAX)
 
 
 # --- agents ------------------------------------------------------------------
@@ -188,7 +148,7 @@ def agent(agent_id: str) -> bytes:
 def agents(prefix: str, after: str) -> Span:
     """Agents whose id starts with `prefix` and sorts behind `after`."""
     every = _AGENT + prefix.encode()
-    return Span(max(every, _behind(_AGENT, after)), every + _TOP)
+    return Span(max(every, behind(_AGENT, after)), every + TOP)
 
 
 def owned(session_id: str, agent_id: str) -> bytes:
@@ -199,10 +159,10 @@ def owned(session_id: str, agent_id: str) -> bytes:
 def owned_by(session_id: str) -> Span:
     """The marks of all agents that a session owns."""
     start = _OWNED + session_id.encode() + b"\0"
-    return Span(start, start + _TOP)
+    return Span(start, start + TOP)
 
 
-OWNED = Span(_OWNED, _OWNED + _TOP)
+OWNED = Span(_OWNED, _OWNED + TOP)
 
 
 def owned_agent_id(key: bytes) -> str:
@@ -231,7 +191,7 @@ def position(place: int) -> bytes:
 
 def positions(first: int) -> Span:
     """The global order from `first` on."""
-    return Span(_POSITION + number(first), _POSITION + _TOP * 9)
+    return Span(_POSITION + number(first), _POSITION + TOP * 9)
 
 
 def event_reference(event_key: bytes) -> bytes:
@@ -332,7 +292,7 @@ def group(group_id: str) -> bytes:
 def groups(prefix: str, after: str) -> Span:
     """Groups whose id starts with `prefix` and sorts behind `after`."""
     every = _GROUP + prefix.encode()
-    return Span(max(every, _behind(_GROUP, after)), every + _TOP)
+    return Span(max(every, behind(_GROUP, after)), every + TOP)
 
 
 def validator(name: str) -> bytes:
@@ -342,7 +302,7 @@ def validator(name: str) -> bytes:
 
 def validators(after: str) -> Span:
     """Validators whose name sorts behind `after`."""
-    return Span(_behind(_VALIDATOR, after), _VALIDATOR + _TOP)
+    return Span(behind(_VALIDATOR, after), _VALIDATOR + TOP)
 
 
 # --- streams and projections -------------------------------------------------
@@ -367,7 +327,7 @@ def stream(stream_id: str) -> bytes:
 def streams(prefix: str, after: str) -> Span:
     """Streams of that table whose id starts with `prefix` and sorts behind `after`."""
     every = _STREAM + prefix.encode()
-    return Span(max(every, _behind(_STREAM, after)), every + _TOP)
+    return Span(max(every, behind(_STREAM, after)), every + TOP)
 
 
 def positions_between(first: int, last: int) -> Span:
@@ -382,7 +342,7 @@ def projection(name: str) -> bytes:
 
 def projections(after: str) -> Span:
     """Projections whose name sorts behind `after`."""
-    return Span(_behind(_PROJECTION, after), _PROJECTION + _TOP)
+    return Span(behind(_PROJECTION, after), _PROJECTION + TOP)
 
 
 # --- keys and leases ---------------------------------------------------------
@@ -423,7 +383,7 @@ def lease(lease_id: int) -> bytes:
 
 def leases(after: int) -> Span:
     """Leases with larger ids than `after`."""
-    return Span(_LEASE + number(after + 1) if after else _LEASE, _LEASE + _TOP * 9)
+    return Span(_LEASE + number(after + 1) if after else _LEASE, _LEASE + TOP * 9)
 
 
 def lease_touch(lease_id: int) -> bytes:
@@ -439,7 +399,7 @@ def leased(lease_id: int, name: bytes) -> bytes:
 def leased_by(lease_id: int) -> Span:
     """The marks of all keys of a lease."""
     start = _LEASED + number(lease_id)
-    return Span(start, _LEASED + number(lease_id + 1) if lease_id < _NUMBER_MAX else _KEY)
+    return Span(start, _LEASED + number(lease_id + 1) if lease_id < NUMBER_MAX else _KEY)
 
 
 def leased_key(mark: bytes) -> bytes:
@@ -468,7 +428,7 @@ def undo(changed: bytes, revision: int) -> bytes:
 def undone_after(changed: bytes, revision: int) -> Span:
     """What a key had before each change after a revision, oldest first."""
     stem = _UNDO + _escaped(changed) + _END
-    return Span(stem + number(revision + 1), stem + _TOP * 9)
+    return Span(stem + number(revision + 1), stem + TOP * 9)
 
 
 def undo_bound(bound: bytes) -> bytes:
@@ -478,7 +438,7 @@ def undo_bound(bound: bytes) -> bytes:
 
 def behind_undone(changed: bytes) -> bytes:
     """Where, in that table, the keys behind `changed` begin."""
-    return _UNDO + _escaped(changed) + _END + _TOP * 9
+    return _UNDO + _escaped(changed) + _END + TOP * 9
 
 
 def undone(row: bytes) -> tuple[bytes, int]:
@@ -495,244 +455,6 @@ def garbage(place: int) -> bytes:
     return _GARBAGE + number(place)
 
 
-# --- effects and what is undone ------------------------------------------------
-
-
-def effect(agent_id: str, effect_number: int) -> bytes:
-    """Where an effect is."""
-    return _EFFECT + agent_id.encode() + b"\0" + number(effect_number)
-
-
-def effects(agent_id: str, first: int) -> Span:
-    """An agent's effects from `first` on."""
-    owner = _EFFECT + agent_id.encode()
-    return Span(owner + b"\0" + number(first), owner + b"\x01")
-
-
-def effect_named(agent_id: str, effect_id: str) -> bytes:
-    """Where the number of the effect with an id is."""
-    return _EFFECT_ID + agent_id.encode() + b"\0" + effect_id.encode()
-
-
-def open_effect(agent_id: str, effect_number: int) -> bytes:
-    """The mark that an effect is PREPARED, DISPATCHED or UNKNOWN."""
-    return _OPEN_EFFECT + agent_id.encode() + b"\0" + number(effect_number)
-
-
-def open_effects(agent_id: str, first: int = 0) -> Span:
-    """The marks of an agent's open effects from `first` on."""
-    owner = _OPEN_EFFECT + agent_id.encode()
-    return Span(owner + b"\0" + number(first), owner + b"\x01")
-
-
-def done_effect(agent_id: str, revision: int, effect_number: int) -> bytes:
-    """The mark that an effect was done at a revision, and is not undone."""
-    owner = _DONE_EFFECT + agent_id.encode()
-    return owner + b"\0" + number(revision) + number(effect_number)
-
-
-def done_effects(agent_id: str, after: int) -> Span:
-    """The marks of an agent's effects that were done after a revision, oldest first."""
-    owner = _DONE_EFFECT + agent_id.encode()
-    first = min(after + 1, _NUMBER_MAX)
-    return Span(owner + b"\0" + number(first), owner + b"\x01")
-
-
-def saga(saga_id: str) -> bytes:
-    """Where a saga is."""
-    return _SAGA + saga_id.encode()
-
-
-def sagas(prefix: str, after: str) -> Span:
-    """Sagas whose id starts with `prefix` and sorts behind `after`."""
-    every = _SAGA + prefix.encode()
-    return Span(max(every, _behind(_SAGA, after)), every + _TOP)
-
-
-def open_saga(agent_id: str, saga_id: str) -> bytes:
-    """The mark that a saga that an agent began has not ended."""
-    return _OPEN_SAGA + agent_id.encode() + b"\0" + saga_id.encode()
-
-
-def open_sagas(agent_id: str) -> Span:
-    """The marks of all sagas of an agent that have not ended."""
-    owner = _OPEN_SAGA + agent_id.encode()
-    return Span(owner + b"\0", owner + b"\x01")
-
-
-def open_saga_id(mark: bytes) -> str:
-    """The saga that a mark is about."""
-    return mark[mark.index(b"\0") + 1 :].decode()
-
-
-def saga_effect(saga_id: str, agent_id: str, effect_number: int) -> bytes:
-    """The mark that an effect belongs to a saga."""
-    stem = _SAGA_EFFECT + saga_id.encode() + b"\0" + agent_id.encode()
-    return stem + b"\0" + number(effect_number)
-
-
-def saga_effects(saga_id: str) -> Span:
-    """The marks of all effects of a saga."""
-    owner = _SAGA_EFFECT + saga_id.encode()
-    return Span(owner + b"\0", owner + b"\x01")
-
-
-def saga_effects_of(saga_id: str, agent_id: str) -> Span:
-    """The marks of an agent's effects of a saga."""
-    owner = _SAGA_EFFECT + saga_id.encode() + b"\0" + agent_id.encode()
-    return Span(owner + b"\0", owner + b"\x01")
-
-
-def saga_effect_named(mark: bytes) -> tuple[str, int]:
-    """Whose effect, and which, a mark is about."""
-    return mark[mark.index(b"\0") + 1 : -9].decode(), to_number(mark)
-
-
-def item(plan_id: str, position_in_plan: int) -> bytes:
-    """Where an item of a plan of compensations is."""
-    return _ITEM + plan_id.encode() + b"\0" + number(position_in_plan)
-
-
-def items(plan_id: str, first: int) -> Span:
-    """A plan's items from `first` on."""
-    owner = _ITEM + plan_id.encode()
-    return Span(owner + b"\0" + number(first), owner + b"\x01")
-
-
-def claimed(session_id: str, plan_id: str) -> bytes:
-    """The mark that a session has claimed a plan."""
-    return _CLAIMED + session_id.encode() + b"\0" + plan_id.encode()
-
-
-def claimed_by(session_id: str) -> Span:
-    """The marks of all plans that a session has claimed."""
-    owner = _CLAIMED + session_id.encode()
-    return Span(owner + b"\0", owner + b"\x01")
-
-
-def claimed_plan_id(mark: bytes) -> str:
-    """The plan that a mark is about."""
-    return mark[mark.index(b"\0") + 1 :].decode()
-
-
-def rollback(rollback_id: str) -> bytes:
-    """Where a rollback is."""
-    return _ROLLBACK + rollback_id.encode()
-
-
-def rollbacks(after: str) -> Span:
-    """Rollbacks whose id sorts behind `after`."""
-    return Span(_behind(_ROLLBACK, after), _ROLLBACK + _TOP)
-
-
-def undone_range(agent_id: str, first_seq: int) -> bytes:
-    """Where a range of undone events is."""
-    return _UNDONE + agent_id.encode() + b"\0" + number(first_seq)
-
-
-def undone_ranges_from(agent_id: str, first_seq: int) -> Span:
-    """The ranges of an agent's undone events that begin with `first_seq` or behind it."""
-    return Span(undone_range(agent_id, first_seq), _UNDONE + agent_id.encode() + b"\x01")
-
-
-def undone_ranges_before(agent_id: str, seq: int) -> Span:
-    """The ranges of an agent's undone events that begin before `seq`."""
-    return Span(undone_range(agent_id, 0), undone_range(agent_id, seq))
-
-
-def left_behind(agent_id: str, first_id: int) -> bytes:
-    """Where a range of checkpoints is that a rollback left behind."""
-    return _LEFT_BEHIND + agent_id.encode() + b"\0" + number(first_id)
-
-
-def left_behind_from(agent_id: str, first_id: int) -> Span:
-    """Those ranges of an agent that begin with `first_id` or behind it."""
-    return Span(left_behind(agent_id, first_id), _LEFT_BEHIND + agent_id.encode() + b"\x01")
-
-
-def left_behind_before(agent_id: str, checkpoint_id: int) -> Span:
-    """Those ranges of an agent that begin before a checkpoint."""
-    return Span(left_behind(agent_id, 0), left_behind(agent_id, checkpoint_id))
-
-
-def recording(agent_id: str, step: int, name: str) -> bytes:
-    """Where a recorded value is."""
-    return _RECORDING + agent_id.encode() + b"\0" + number(step) + name.encode()
-
-
-def recorded(agent_id: str) -> bytes:
-    """Where it stands how much was recorded in an agent's newest step with a record."""
-    return recording(agent_id, 0, "")
-
-
-def recording_named(row: bytes) -> tuple[int, bytes]:
-    """The step, and the name in it, of a recorded value."""
-    at = row.index(b"\0") + 1
-    return int.from_bytes(row[at : at + 8], "big"), row[at + 8 :]
-
-
-def recordings_behind(agent_id: str, step: int, name: bytes, last_step: int) -> Span:
-    """An agent's recorded values behind one, up to those of a step."""
-    owner = _RECORDING + agent_id.encode() + b"\0"
-    return Span(owner + number(step) + name + b"\0", owner + number(last_step) + _TOP)
-
-
-def recordings(agent_id: str, first_step: int, last_step: int) -> Span:
-    """An agent's recorded values of the steps from `first_step` to `last_step`."""
-    owner = _RECORDING + agent_id.encode() + b"\0"
-    return Span(owner + number(first_step), owner + number(last_step) + _TOP)
-
-
-# --- breakers and incidents ------------------------------------------------------
-
-
-def breaker(name: str) -> bytes:
-    """Where a breaker is."""
-    return _BREAKER + name.encode()
-
-
-def breakers(prefix: str, after: str) -> Span:
-    """Breakers whose name starts with `prefix` and sorts behind `after`."""
-    every = _BREAKER + prefix.encode()
-    return Span(max(every, _behind(_BREAKER, after)), every + _TOP)
-
-
-def window(name: str) -> bytes:
-    """Where it stands what a breaker has counted."""
-    return _WINDOW + name.encode()
-
-
-def permitted(session_id: str, name: str) -> bytes:
-    """The mark that a session has permits of a breaker."""
-    return _PERMITTED + session_id.encode() + b"\0" + name.encode()
-
-
-def permitted_to(session_id: str) -> Span:
-    """The marks of all breakers that a session has permits of."""
-    owner = _PERMITTED + session_id.encode()
-    return Span(owner + b"\0", owner + b"\x01")
-
-
-def permitted_name(mark: bytes) -> str:
-    """The breaker that a mark is about."""
-    return mark[mark.index(b"\0") + 1 :].decode()
-
-
-def incident(incident_id: str) -> bytes:
-    """Where an incident is."""
-    return _INCIDENT + incident_id.encode()
-
-
-def incidents(after: str) -> Span:
-    """Incidents whose id sorts behind `after`."""
-    return Span(_behind(_INCIDENT, after), _INCIDENT + _TOP)
-
-
-def resolved(place: int) -> bytes:
-    """Which incident was the so manieth to be resolved."""
-    return _RESOLVED + number(place)
-
-
 # --- sessions ----------------------------------------------------------------
 
 
@@ -743,7 +465,7 @@ def session(session_id: str) -> bytes:
 
 def sessions(after: str) -> Span:
     """Sessions whose id sorts behind `after`."""
-    return Span(_behind(_SESSION, after), _SESSION + _TOP)
+    return Span(behind(_SESSION, after), _SESSION + TOP)
 
 
 def session_touch(session_id: str) -> bytes:
@@ -766,11 +488,3 @@ def outcomes_below(session_id: str, sequence: int) -> Span:
     """The remembered answers to requests before `sequence`."""
     owner = _OUTCOME + session_id.encode()
     return Span(owner + b"\0", owner + b"\0" + number(sequence))
-
-
-def _behind(table: bytes, after: str) -> bytes:
-    """The first possible key after an id, or of the table if there is no id.
-
-    A page token may hold anything; cut, it still sorts the same against every
-    id, none of which is as long as that."""
-    return table + after.encode()[:256] + b"\0" if after else table

@@ -24,6 +24,7 @@ from raftstate.core import (
     events,
     keys,
     limits,
+    rollbacks,
     undone,
 )
 from raftstate.core.context import refuse, refuse_many, refuse_state, refuse_subject
@@ -45,6 +46,8 @@ from raftstate.v1.store_pb2 import Reason, Refusal
 
 # How often a search steps over what a rollback has left behind.
 LOOKS_MAX = 256
+# What names a revision beyond it means that one, at which no cluster ever is.
+_REVISION_MAX = (1 << 63) - 1
 # Where a rollback may begin.
 _ALLOWED = (
     Lifecycle.LIFECYCLE_IDLE,
@@ -78,6 +81,8 @@ class Plan(NamedTuple):
     goals: list[Goal]
     effects: list[Effect]
     validators: list[ValidatorReport]
+    # Those of them that always have to say yes, each once, in order.
+    required: list[str]
 
     @property
     def barriers(self) -> list[Effect]:
@@ -105,16 +110,26 @@ def plan(
     reports = _reports(reader, [goal.agent.agent_id for goal in goals], list(validators))
     if isinstance(reports, Refusal):
         return reports
-    return Plan(goals, effects_of(reader, goals), reports)
+    required = {each.name for each, _ in reports if each.required_in_rollbacks}
+    said = [report for _, report in reports]
+    return Plan(goals, effects_of(reader, goals), said, sorted(required))
+
+
+def refuse_agent(reader: Reader, wanted: AgentTarget) -> Refusal | None:
+    """Why there is nowhere to take one agent back to; None if there is."""
+    goal = _goal(reader, wanted)
+    return goal if isinstance(goal, Refusal) else None
 
 
 def effects_of(reader: Reader, goals: Iterable[Goal]) -> list[Effect]:
     """The effects to be undone of all agents together, newest first: before all others
-    those of which it is not known whether they happened."""
+    those of which it is not known whether they happened. What somebody has decided to leave
+    as it is, in an earlier plan, is not asked about again."""
     found = [
         effect
         for goal in goals
         for effect in effects.to_undo(reader, goal.agent, goal.kept_revision)
+        if not compensations.is_waived(reader, effect)
     ]
     return sorted(found, key=effects.undo_order)
 
@@ -160,10 +175,10 @@ def planned(effect: Effect) -> PlannedEffect:
 
 def digest(plan: Plan) -> bytes:
     """What two plans share that do the same: targets, what goes and what stays, effects in
-    their order, barriers and validators. Not who owns an agent, nor whether an effect that
-    may have happened was dispatched a moment ago or is UNKNOWN already: to undo them is the
-    same."""
-    said = PlanRollbackResponse(validators=validator_names(plan))
+    their order, barriers, and validators that always have to say yes. Not who owns an agent,
+    nor whether an effect that may have happened was dispatched a moment ago or is UNKNOWN
+    already: to undo them is the same."""
+    said = PlanRollbackResponse(validators=plan.required)
     for each in rolled_back(plan):
         each.ClearField("former_fence")
         each.ClearField("former_holder")
@@ -174,11 +189,6 @@ def digest(plan: Plan) -> bytes:
             each_effect.state = EffectState.EFFECT_STATE_UNKNOWN
         said.effects.append(each_effect)
     return blake2b(said.SerializeToString(deterministic=True), digest_size=32).digest()
-
-
-def validator_names(plan: Plan) -> list[str]:
-    """The validators that would have to say yes, each once, in order."""
-    return sorted({each.validator for each in plan.validators})
 
 
 def count_undone(reader: Reader, goal: Goal) -> int:
@@ -220,7 +230,7 @@ def _to_checkpoint(reader: Reader, agent: Agent, target: Target) -> Goal | Refus
     found = checkpoint_queries.load(reader, agent.agent_id, target.checkpoint_id)
     if found is None:
         return checkpoints.missing(agent.agent_id, target.checkpoint_id)
-    return Goal(agent, target, found, found.event_seq, found.revision)
+    return Goal(agent, target, found, found.event_seq, _settled_with(reader, found))
 
 
 def _to_known_good(reader: Reader, agent: Agent, target: Target) -> Goal | Refusal:
@@ -229,7 +239,7 @@ def _to_known_good(reader: Reader, agent: Agent, target: Target) -> Goal | Refus
             found = checkpoint_queries.load(reader, agent.agent_id, keys.to_number(key))
             assert found is not None, f"an index entry for nothing: {key!r}"
             if undone.branch(reader, agent.agent_id, found.checkpoint_id) is None:
-                return Goal(agent, target, found, found.event_seq, found.revision)
+                return Goal(agent, target, found, found.event_seq, _settled_with(reader, found))
     return _no_target(agent, "no checkpoint that is known good")
 
 
@@ -246,7 +256,7 @@ def _to_before_event(reader: Reader, agent: Agent, target: Target) -> Goal | Ref
 
 
 def _to_revision(reader: Reader, agent: Agent, target: Target) -> Goal | Refusal:
-    revision = target.revision
+    revision = min(target.revision, _REVISION_MAX)
     kept_seq = _last_seq(reader, agent, lambda event: event.revision <= revision)
     goal = _in_between(reader, agent, target, revision, kept_seq)
     # Also what was settled since the last event stays, if it was by then.
@@ -287,7 +297,7 @@ def _in_between(
     if found is None:
         return _no_target(agent, f"no checkpoint of revision {revision} or before")
     kept_seq = max(kept_seq, found.event_seq)
-    kept_revision = found.revision
+    kept_revision = _settled_with(reader, found)
     oldest = _oldest_seq(reader, agent)
     for kept in undone.live(reader, agent.agent_id, found.event_seq + 1, kept_seq):
         if kept.first < oldest:
@@ -301,6 +311,18 @@ def _in_between(
 def _no_target(agent: Agent, what: str) -> Refusal:
     message = f"agent {agent.agent_id} has {what}"
     return refuse(Reason.REASON_CHECKPOINT_NOT_FOUND, message)
+
+
+def _settled_with(reader: Reader, checkpoint: Checkpoint) -> int:
+    """Up to which revision effects belong to the state that a checkpoint holds: its own,
+    or, of a copy, what the rollback kept that made it. Whatever that rollback was to undo
+    and did not is no part of the state."""
+    if not checkpoint.rollback_id:
+        return checkpoint.revision
+    rollback = rollbacks.load(reader, checkpoint.rollback_id)
+    assert rollback is not None, f"no rollback {checkpoint.rollback_id}"
+    kept = {each.agent_id: each.kept_revision for each in rollback.agents}
+    return kept[checkpoint.agent_id]
 
 
 # --- searches ----------------------------------------------------------------
@@ -399,19 +421,19 @@ def _refuse_size(reader: Reader, goals: list[Goal]) -> Refusal | None:
 
 def _reports(
     reader: Reader, agent_ids: list[str], asked: list[str]
-) -> list[ValidatorReport] | Refusal:
-    """What has to be said of each agent, by validators that may judge it: those that are
-    asked, and those that always have to."""
+) -> list[tuple[Validator, ValidatorReport]] | Refusal:
+    """What has to be said of each agent, and by whom of those that may judge it: those that
+    are asked, and those that always have to."""
     registered = [Validator.FromString(raw) for _, raw in reader.scan(*keys.validators(""))]
     for name in asked:
         mine = [each.agent_prefix for each in registered if each.name == name]
         if not mine or not any(each.startswith(mine[0]) for each in agent_ids):
             message = f"no validator {name} is registered for any of the agents"
             return refuse_subject(Reason.REASON_VALIDATOR_NOT_FOUND, message, name)
-    needed = [each for each in registered if each.required_in_rollbacks or each.name in asked]
     return [
-        ValidatorReport(validator=each.name, agent_id=agent_id)
+        (each, ValidatorReport(validator=each.name, agent_id=agent_id))
         for agent_id in agent_ids
-        for each in needed
+        for each in registered
+        if each.required_in_rollbacks or each.name in asked
         if agent_id.startswith(each.agent_prefix)
     ]

@@ -16,6 +16,7 @@ from raftstate.core import (
     keys,
     limits,
     pages,
+    recording_queries,
     sessions,
     stream_queries,
 )
@@ -27,7 +28,6 @@ from raftstate.v1.agent_service_pb2 import Agent, FenceQuery, TakeoverBundle
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.membership_pb2 import Configuration
 from raftstate.v1.session_service_pb2 import Session
-
 
 # --- the machine -------------------------------------------------------------
 
@@ -172,12 +172,16 @@ def takeover_bundle(
 
 
 def _add_what_is_open(reader: Reader, bundle: TakeoverBundle, bytes_max: int) -> None:
-    """Add the effects and sagas that a successor has to see to. So much of them that with
+    """Add the effects and sagas that a successor has to see to, and what was recorded of
+    the step that was not committed. So much of them that with
     all the rest the bundle is no more than clients receive by default (4 MiB)."""
     agent_id = bundle.agent.agent_id
     found, bundle.more_effects = effect_queries.open_effects(reader, agent_id, bytes_max)
     bundle.open_effects.extend(found)
     bundle.open_sagas.extend(effect_queries.open_sagas(reader, agent_id))
+    step = bundle.agent.head.step + 1
+    left, bundle.more_recordings = recording_queries.of_step(reader, agent_id, step, bytes_max)
+    bundle.recordings.extend(left)
 
 
 def _bundled_data(reader: Reader, checkpoint: Checkpoint) -> bytes | None:

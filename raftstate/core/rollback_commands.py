@@ -173,9 +173,11 @@ def _refuse(context: Context, spec: Spec, plan: Plan) -> Refusal | None:
         first = barriers[0]
         message = (
             f"effect {first.effect_id} of agent {first.agent_id} ({first.action}) cannot be "
-            f"undone; there are {len(barriers)} of that kind"
+            f"undone, the first of {len(barriers)}"
         )
-        return refuse_subject(Reason.REASON_ROLLBACK_BARRIER, message, first.agent_id)
+        return refuse_subject(
+            Reason.REASON_ROLLBACK_BARRIER, message, f"{first.agent_id}#{first.effect_id}"
+        )
     return None
 
 

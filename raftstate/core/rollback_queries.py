@@ -45,7 +45,7 @@ def plan_rollback(
         effects_total=len(plan.effects),
         barriers=len(plan.barriers),
         events_undone=sum(planning.count_undone(reader, goal) for goal in plan.goals),
-        validators=planning.validator_names(plan),
+        validators=plan.required,
         targets=[
             AgentTarget(agent_id=goal.agent.agent_id, target=goal.target) for goal in plan.goals
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -259,7 +258,7 @@ def _between(field: str, value: int, least: int, most: int) -> Iterator[Violatio
 
 def _real(field: str, value: float, least: float, most: float) -> Iterator[Violation]:
     """A number with a point. One that is none, or has no end, is in no range."""
-    if not math.isfinite(value) or not least <= value <= most:
+    if not least <= value <= most:
         yield Violation(field, f"is {value}", f"{least:g} to {most:g}")
 
 

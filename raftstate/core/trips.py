@@ -6,7 +6,14 @@ be done is said in the incident: a trip is never refused because of it.
 
 from __future__ import annotations
 
-from raftstate.core import agents, checkpoint_queries, incidents, rollback_commands
+from raftstate.core import (
+    agents,
+    checkpoint_queries,
+    incidents,
+    limits,
+    planning,
+    rollback_commands,
+)
 from raftstate.core.context import Context
 from raftstate.core.types import token_key
 from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
@@ -45,9 +52,7 @@ def closed(context: Context, breaker: Breaker, resolution: str) -> None:
     come of it. Then the rollback ends it, or a person, if there is none."""
     incident = incidents.load(context.store, breaker.incident_id)
     plan = breaker.config.on_trip
-    if incident is None or plan.action == TripAction.TRIP_ACTION_ROLLBACK:
-        return
-    if incident.open:
+    if incident is not None and plan.action != TripAction.TRIP_ACTION_ROLLBACK:
         incidents.over(context, incident, resolution)
 
 
@@ -82,11 +87,11 @@ def _fail_over(context: Context, breaker: Breaker, incident: Incident) -> None:
 def _roll_back(context: Context, breaker: Breaker, incident: Incident) -> None:
     """Start a rollback of all agents that can be rolled back, if there are any."""
     plan = breaker.config.on_trip
-    targets = [
+    wanted = [
         AgentTarget(agent_id=agent_id, target=Target(known_good=True))
         for agent_id in plan.agent_ids
-        if _can_go_back(context, incident, agent_id)
     ]
+    targets = [each for each in wanted if _can_go_back(context, incident, each)]
     if not targets and not plan.group_id:
         return
     started = rollback_commands.start(
@@ -96,7 +101,9 @@ def _roll_back(context: Context, breaker: Breaker, incident: Incident) -> None:
             group_id=plan.group_id,
             on_barrier=plan.on_barrier or BarrierPolicy.BARRIER_POLICY_ASK,
             validators=tuple(plan.validators),
-            reason=f"breaker {breaker.name} tripped: {breaker.reason}"[:255],
+            reason=f"breaker {breaker.name} tripped: {breaker.reason}"[
+                : limits.PEOPLE_CHARS_MAX
+            ],
             started_by=f"breaker {breaker.name}",
             incident_id=incident.incident_id,
         ),
@@ -108,16 +115,17 @@ def _roll_back(context: Context, breaker: Breaker, incident: Incident) -> None:
         breaker.rollback_id = started.rollback_id
 
 
-def _can_go_back(context: Context, incident: Incident, agent_id: str) -> bool:
-    """Whether an agent may be rolled back; if not, the incident says why."""
-    agent = agents.load(context.store, agent_id)
+def _can_go_back(context: Context, incident: Incident, wanted: AgentTarget) -> bool:
+    """Whether an agent may be rolled back; if not, the incident says why, and the others
+    are rolled back without it."""
+    agent = agents.load(context.store, wanted.agent_id)
     if agent is None or agent.lifecycle not in agents.OPEN_STATES:
         why = _where(agent)
-    elif not agent.newest_known_good:
-        why = "it has no checkpoint that is known good"
+    elif (refusal := planning.refuse_agent(context.store, wanted)) is not None:
+        why = refusal.message
     else:
         return True
-    incidents.add_evidence(context, incident, "agent", agent_id, f"left alone: {why}")
+    incidents.add_evidence(context, incident, "agent", wanted.agent_id, f"left alone: {why}")
     return False
 
 

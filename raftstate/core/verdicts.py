@@ -112,12 +112,15 @@ def _judge(context: Context, agent_id: str, verdict: _Verdict) -> _Judged | Refu
     refusal = _refuse(context, agent, checkpoint, verdict)
     if refusal is not None:
         return refusal
+    said_before = {each.validator: each.valid for each in checkpoint.validations}
     _note(context, checkpoint, verdict)
     judged = [each.valid for each in checkpoint.validations]
     retention.set_known_good(context, agent, checkpoint, all(judged))
     agents.save(context, agent)
-    incident_id = "" if verdict.valid else _open_incident(context, agent_id, verdict)
-    return _Judged(checkpoint, incident_id)
+    if verdict.valid or not said_before.get(verdict.validator, True):
+        # Who says no again has nothing new to say.
+        return _Judged(checkpoint, "")
+    return _Judged(checkpoint, _open_incident(context, agent_id, verdict))
 
 
 def _refuse(
@@ -211,7 +214,10 @@ def _of_rollback(
     incident = incidents.load(context.store, rollback.incident_id)
     if incident is None:
         return ReportValidationResponse()
-    detail = f"{request.agent_id}: {request.evidence}"[: limits.PEOPLE_CHARS_MAX]
+    words = f"says no of {request.agent_id}" + (
+        f": {request.evidence}" if request.evidence else ""
+    )
+    detail = words[: limits.PEOPLE_CHARS_MAX]
     incidents.add_evidence(context, incident, "validator", request.validator, detail)
     return ReportValidationResponse(incident_id=incident.incident_id)
 

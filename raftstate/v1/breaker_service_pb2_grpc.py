@@ -110,7 +110,8 @@ class BreakerServiceServicer:
 
     def PutBreaker(self, request, context):
         """PutBreaker makes a breaker, or changes its configuration, which keeps its state and
-        forgets what was counted. Definite failures: INVALID_ARGUMENT.
+        forgets what was counted. The one that it has already changes nothing, so all who use
+        a breaker may put it when they begin. Definite failures: INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,7 +154,10 @@ class BreakerServiceServicer:
 
     def ReportOutcomes(self, request, context):
         """ReportOutcomes says what came of calls. A trip, its incident and what on_trip does are
-        this one command. Definite failures: NOT_FOUND (BREAKER_NOT_FOUND).
+        this one command. What cannot be done of it, the incident says. A probe that fails is
+        no new trip: it adds to the incident of the one before. When the breaker is closed, the
+        incident resolves itself, unless a rollback was to come of it. Definite failures:
+        NOT_FOUND (BREAKER_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

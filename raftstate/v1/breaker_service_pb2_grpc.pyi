@@ -47,7 +47,8 @@ class BreakerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BreakerServiceAsyncStub: ...
     PutBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.PutBreakerRequest, _breaker_service_pb2.PutBreakerResponse]
     """PutBreaker makes a breaker, or changes its configuration, which keeps its state and
-    forgets what was counted. Definite failures: INVALID_ARGUMENT.
+    forgets what was counted. The one that it has already changes nothing, so all who use
+    a breaker may put it when they begin. Definite failures: INVALID_ARGUMENT.
     """
     DeleteBreaker: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.DeleteBreakerRequest, _breaker_service_pb2.DeleteBreakerResponse]
     """DeleteBreaker removes one. Definite failures: NOT_FOUND (BREAKER_NOT_FOUND)."""
@@ -68,7 +69,10 @@ class BreakerServiceStub:
     """
     ReportOutcomes: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ReportOutcomesRequest, _breaker_service_pb2.ReportOutcomesResponse]
     """ReportOutcomes says what came of calls. A trip, its incident and what on_trip does are
-    this one command. Definite failures: NOT_FOUND (BREAKER_NOT_FOUND).
+    this one command. What cannot be done of it, the incident says. A probe that fails is
+    no new trip: it adds to the incident of the one before. When the breaker is closed, the
+    incident resolves itself, unless a rollback was to come of it. Definite failures:
+    NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ForceOpen: _grpc.UnaryUnaryMultiCallable[_breaker_service_pb2.ForceOpenRequest, _breaker_service_pb2.ForceOpenResponse]
     """ForceOpen, ForceClose and Reset set a breaker by hand. Forced, it stays until Reset,
@@ -99,7 +103,8 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.PutBreakerRequest, _breaker_service_pb2.PutBreakerResponse]  # type: ignore[assignment]
     """PutBreaker makes a breaker, or changes its configuration, which keeps its state and
-    forgets what was counted. Definite failures: INVALID_ARGUMENT.
+    forgets what was counted. The one that it has already changes nothing, so all who use
+    a breaker may put it when they begin. Definite failures: INVALID_ARGUMENT.
     """
     DeleteBreaker: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.DeleteBreakerRequest, _breaker_service_pb2.DeleteBreakerResponse]  # type: ignore[assignment]
     """DeleteBreaker removes one. Definite failures: NOT_FOUND (BREAKER_NOT_FOUND)."""
@@ -120,7 +125,10 @@ class BreakerServiceAsyncStub(BreakerServiceStub):
     """
     ReportOutcomes: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ReportOutcomesRequest, _breaker_service_pb2.ReportOutcomesResponse]  # type: ignore[assignment]
     """ReportOutcomes says what came of calls. A trip, its incident and what on_trip does are
-    this one command. Definite failures: NOT_FOUND (BREAKER_NOT_FOUND).
+    this one command. What cannot be done of it, the incident says. A probe that fails is
+    no new trip: it adds to the incident of the one before. When the breaker is closed, the
+    incident resolves itself, unless a rollback was to come of it. Definite failures:
+    NOT_FOUND (BREAKER_NOT_FOUND).
     """
     ForceOpen: _aio.UnaryUnaryMultiCallable[_breaker_service_pb2.ForceOpenRequest, _breaker_service_pb2.ForceOpenResponse]  # type: ignore[assignment]
     """ForceOpen, ForceClose and Reset set a breaker by hand. Forced, it stays until Reset,
@@ -154,7 +162,8 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.PutBreakerResponse, _abc.Awaitable[_breaker_service_pb2.PutBreakerResponse]]:
         """PutBreaker makes a breaker, or changes its configuration, which keeps its state and
-        forgets what was counted. Definite failures: INVALID_ARGUMENT.
+        forgets what was counted. The one that it has already changes nothing, so all who use
+        a breaker may put it when they begin. Definite failures: INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -205,7 +214,10 @@ class BreakerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_breaker_service_pb2.ReportOutcomesResponse, _abc.Awaitable[_breaker_service_pb2.ReportOutcomesResponse]]:
         """ReportOutcomes says what came of calls. A trip, its incident and what on_trip does are
-        this one command. Definite failures: NOT_FOUND (BREAKER_NOT_FOUND).
+        this one command. What cannot be done of it, the incident says. A probe that fails is
+        no new trip: it adds to the incident of the one before. When the breaker is closed, the
+        incident resolves itself, unless a rollback was to come of it. Definite failures:
+        NOT_FOUND (BREAKER_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod

@@ -133,7 +133,10 @@ class EffectServiceServicer:
 
         Definite failures: INVALID_ARGUMENT (COMPENSATION_REQUIRED: it is not READ_ONLY and not
         IRREVERSIBLE, and nothing says how it is undone), ALREADY_EXISTS (EFFECT_EXISTS:
-        another effect has the id), NOT_FOUND (SAGA_NOT_FOUND).
+        another effect has the id), NOT_FOUND (SAGA_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE:
+        the saga does not run), RESOURCE_EXHAUSTED (TOO_MANY: the agent would have more than
+        1,024 open effects, the saga more than 1,024 effects, or the step more recorded values
+        than RecordValue allows).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,7 +188,8 @@ class EffectServiceServicer:
 
     def BeginSaga(self, request, context):
         """BeginSaga begins a saga: effects that name it belong to it. Definite failures:
-        ALREADY_EXISTS (SAGA_EXISTS).
+        ALREADY_EXISTS (SAGA_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY sagas of the agent have not
+        ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,10 @@ class EffectServiceStub:
 
     Definite failures: INVALID_ARGUMENT (COMPENSATION_REQUIRED: it is not READ_ONLY and not
     IRREVERSIBLE, and nothing says how it is undone), ALREADY_EXISTS (EFFECT_EXISTS:
-    another effect has the id), NOT_FOUND (SAGA_NOT_FOUND).
+    another effect has the id), NOT_FOUND (SAGA_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE:
+    the saga does not run), RESOURCE_EXHAUSTED (TOO_MANY: the agent would have more than
+    1,024 open effects, the saga more than 1,024 effects, or the step more recorded values
+    than RecordValue allows).
     """
     DispatchEffect: _grpc.UnaryUnaryMultiCallable[_effect_service_pb2.DispatchEffectRequest, _effect_service_pb2.DispatchEffectResponse]
     """DispatchEffect says that the caller is about to act: PREPARED becomes DISPATCHED. It is
@@ -83,7 +86,8 @@ class EffectServiceStub:
     """
     BeginSaga: _grpc.UnaryUnaryMultiCallable[_effect_service_pb2.BeginSagaRequest, _effect_service_pb2.BeginSagaResponse]
     """BeginSaga begins a saga: effects that name it belong to it. Definite failures:
-    ALREADY_EXISTS (SAGA_EXISTS).
+    ALREADY_EXISTS (SAGA_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY sagas of the agent have not
+    ended).
     """
     EndSaga: _grpc.UnaryUnaryMultiCallable[_effect_service_pb2.EndSagaRequest, _effect_service_pb2.EndSagaResponse]
     """EndSaga completes a saga whose effects are all settled: RUNNING becomes COMPLETED.
@@ -133,7 +137,10 @@ class EffectServiceAsyncStub(EffectServiceStub):
 
     Definite failures: INVALID_ARGUMENT (COMPENSATION_REQUIRED: it is not READ_ONLY and not
     IRREVERSIBLE, and nothing says how it is undone), ALREADY_EXISTS (EFFECT_EXISTS:
-    another effect has the id), NOT_FOUND (SAGA_NOT_FOUND).
+    another effect has the id), NOT_FOUND (SAGA_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE:
+    the saga does not run), RESOURCE_EXHAUSTED (TOO_MANY: the agent would have more than
+    1,024 open effects, the saga more than 1,024 effects, or the step more recorded values
+    than RecordValue allows).
     """
     DispatchEffect: _aio.UnaryUnaryMultiCallable[_effect_service_pb2.DispatchEffectRequest, _effect_service_pb2.DispatchEffectResponse]  # type: ignore[assignment]
     """DispatchEffect says that the caller is about to act: PREPARED becomes DISPATCHED. It is
@@ -160,7 +167,8 @@ class EffectServiceAsyncStub(EffectServiceStub):
     """
     BeginSaga: _aio.UnaryUnaryMultiCallable[_effect_service_pb2.BeginSagaRequest, _effect_service_pb2.BeginSagaResponse]  # type: ignore[assignment]
     """BeginSaga begins a saga: effects that name it belong to it. Definite failures:
-    ALREADY_EXISTS (SAGA_EXISTS).
+    ALREADY_EXISTS (SAGA_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY sagas of the agent have not
+    ended).
     """
     EndSaga: _aio.UnaryUnaryMultiCallable[_effect_service_pb2.EndSagaRequest, _effect_service_pb2.EndSagaResponse]  # type: ignore[assignment]
     """EndSaga completes a saga whose effects are all settled: RUNNING becomes COMPLETED.
@@ -213,7 +221,10 @@ class EffectServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Definite failures: INVALID_ARGUMENT (COMPENSATION_REQUIRED: it is not READ_ONLY and not
         IRREVERSIBLE, and nothing says how it is undone), ALREADY_EXISTS (EFFECT_EXISTS:
-        another effect has the id), NOT_FOUND (SAGA_NOT_FOUND).
+        another effect has the id), NOT_FOUND (SAGA_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE:
+        the saga does not run), RESOURCE_EXHAUSTED (TOO_MANY: the agent would have more than
+        1,024 open effects, the saga more than 1,024 effects, or the step more recorded values
+        than RecordValue allows).
         """
 
     @_abc_1.abstractmethod
@@ -276,7 +287,8 @@ class EffectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_effect_service_pb2.BeginSagaResponse, _abc.Awaitable[_effect_service_pb2.BeginSagaResponse]]:
         """BeginSaga begins a saga: effects that name it belong to it. Definite failures:
-        ALREADY_EXISTS (SAGA_EXISTS).
+        ALREADY_EXISTS (SAGA_EXISTS), RESOURCE_EXHAUSTED (TOO_MANY sagas of the agent have not
+        ended).
         """
 
     @_abc_1.abstractmethod

@@ -153,7 +153,8 @@ class RollbackServiceServicer:
         that it is tried again, that it was done by hand, or that the effect stays. ESCALATE
         decides nothing; it notes in the incident that somebody was asked. Definite failures:
         NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE), ABORTED (CONFLICT: the
-        item does not wait for a decision, or not for that one).
+        item does not wait for a decision, or not for that one), RESOURCE_EXHAUSTED (TOO_MANY:
+        the incident has no room for another note).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

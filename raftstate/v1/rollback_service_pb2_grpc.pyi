@@ -77,7 +77,8 @@ class RollbackServiceStub:
     that it is tried again, that it was done by hand, or that the effect stays. ESCALATE
     decides nothing; it notes in the incident that somebody was asked. Definite failures:
     NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE), ABORTED (CONFLICT: the
-    item does not wait for a decision, or not for that one).
+    item does not wait for a decision, or not for that one), RESOURCE_EXHAUSTED (TOO_MANY:
+    the incident has no room for another note).
     """
     FinishRollback: _grpc.UnaryUnaryMultiCallable[_rollback_service_pb2.FinishRollbackRequest, _rollback_service_pb2.FinishRollbackResponse]
     """FinishRollback ends a rollback: its agents are IDLE, and may be acquired. Definite
@@ -147,7 +148,8 @@ class RollbackServiceAsyncStub(RollbackServiceStub):
     that it is tried again, that it was done by hand, or that the effect stays. ESCALATE
     decides nothing; it notes in the incident that somebody was asked. Definite failures:
     NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE), ABORTED (CONFLICT: the
-    item does not wait for a decision, or not for that one).
+    item does not wait for a decision, or not for that one), RESOURCE_EXHAUSTED (TOO_MANY:
+    the incident has no room for another note).
     """
     FinishRollback: _aio.UnaryUnaryMultiCallable[_rollback_service_pb2.FinishRollbackRequest, _rollback_service_pb2.FinishRollbackResponse]  # type: ignore[assignment]
     """FinishRollback ends a rollback: its agents are IDLE, and may be acquired. Definite
@@ -244,7 +246,8 @@ class RollbackServiceServicer(metaclass=_abc_1.ABCMeta):
         that it is tried again, that it was done by hand, or that the effect stays. ESCALATE
         decides nothing; it notes in the incident that somebody was asked. Definite failures:
         NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE), ABORTED (CONFLICT: the
-        item does not wait for a decision, or not for that one).
+        item does not wait for a decision, or not for that one), RESOURCE_EXHAUSTED (TOO_MANY:
+        the incident has no room for another note).
         """
 
     @_abc_1.abstractmethod

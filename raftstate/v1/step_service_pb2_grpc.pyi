@@ -43,8 +43,9 @@ class StepServiceStub:
       ABORTED              CONFLICT: the head is another one; details say which.
       NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
       FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
-      NOT_FOUND, ALREADY_EXISTS, ABORTED, INVALID_ARGUMENT  as PrepareEffect and
-                           CompleteEffect say of the effects it opens and closes.
+      NOT_FOUND, ALREADY_EXISTS, ABORTED, INVALID_ARGUMENT, FAILED_PRECONDITION,
+      RESOURCE_EXHAUSTED   as PrepareEffect and CompleteEffect say of the effects it opens
+                           and closes, and of what it records.
       ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
       INVALID_ARGUMENT     the request breaks a limit; details name the field.
       UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
@@ -80,8 +81,9 @@ class StepServiceAsyncStub(StepServiceStub):
       ABORTED              CONFLICT: the head is another one; details say which.
       NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
       FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
-      NOT_FOUND, ALREADY_EXISTS, ABORTED, INVALID_ARGUMENT  as PrepareEffect and
-                           CompleteEffect say of the effects it opens and closes.
+      NOT_FOUND, ALREADY_EXISTS, ABORTED, INVALID_ARGUMENT, FAILED_PRECONDITION,
+      RESOURCE_EXHAUSTED   as PrepareEffect and CompleteEffect say of the effects it opens
+                           and closes, and of what it records.
       ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
       INVALID_ARGUMENT     the request breaks a limit; details name the field.
       UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.
@@ -120,8 +122,9 @@ class StepServiceServicer(metaclass=_abc_1.ABCMeta):
           ABORTED              CONFLICT: the head is another one; details say which.
           NOT_FOUND            AGENT_NOT_FOUND, CHECKPOINT_NOT_FOUND (the base of a delta).
           FAILED_PRECONDITION  CHUNK_MISSING, CHAIN_TOO_LONG: see CheckpointService.
-          NOT_FOUND, ALREADY_EXISTS, ABORTED, INVALID_ARGUMENT  as PrepareEffect and
-                               CompleteEffect say of the effects it opens and closes.
+          NOT_FOUND, ALREADY_EXISTS, ABORTED, INVALID_ARGUMENT, FAILED_PRECONDITION,
+          RESOURCE_EXHAUSTED   as PrepareEffect and CompleteEffect say of the effects it opens
+                               and closes, and of what it records.
           ALREADY_EXISTS       REQUEST_ID_REUSED, EVENT_ID_REUSED.
           INVALID_ARGUMENT     the request breaks a limit; details name the field.
           UNAVAILABLE          NOT_LEADER, NO_QUORUM: nothing was proposed.

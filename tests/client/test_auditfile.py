@@ -11,6 +11,7 @@ from io import BytesIO
 import pytest
 
 import raftstate
+from raftstate import content
 from raftstate.client import auditfile
 from raftstate.client.store import Store
 from tests.client.test_end_to_end import stores
@@ -90,6 +91,40 @@ def test_every_flipped_bit_is_found(whole: bytes) -> None:
                 missed.append((place, bit))
 
     assert missed == []
+
+
+async def _hashed() -> bytes:
+    """An agent's stream of which one event says what the state is after it."""
+    async with stores(1) as (_, (store,)):
+        async with store.own("agent") as agent, agent.step() as step:
+            step.event("did", 1)
+            step.event("did", 2, state={"n": 2})
+        file = BytesIO()
+        await auditfile.write(store.export_audit(""), "", file)
+        return file.getvalue()
+
+
+def test_what_is_said_of_a_state_is_proved_too() -> None:
+    """
+    An event's state hash is written where there is one, and is part of what is proved: an
+    event that has none is written as if there were no such thing. Which events a rollback
+    has undone is never written.
+    """
+    data = asyncio.run(_hashed())
+    bare, hashed = (json.loads(line)["event"] for line in data.splitlines()[2:4])
+    said = content.state_hash({"n": 2}).hex()
+
+    assert verify(data).faults == []
+    assert hashed["state_hash"] == said
+    assert set(hashed) - set(bare) == {"state_hash"}
+    assert "undone_by" not in hashed
+    for damage in (
+        data.replace(said.encode(), b"00" * 32, 1),
+        data.replace(f',"state_hash":"{said}"'.encode(), b"", 1),
+        data.replace(b'"event_id":""', b'"event_id":"","state_hash":""', 1),
+    ):
+        assert damage != data
+        assert not verify(damage).intact
 
 
 def line_with(data: bytes, text: str) -> int:

@@ -68,8 +68,6 @@ class Fuse(Member):
         self.reports: list[ReportOutcomesRequest] = []
         self.permits = 0
         self.permit: Any = None  # a Refuse instead of a permit
-        self.hold = asyncio.Event()
-        self.hold.set()
         self.followers: set[asyncio.Queue[WatchResponse | None]] = set()
 
     @property
@@ -128,11 +126,6 @@ class Fuse(Member):
         answer.resume_token = f"behind {self.revision}"
         return answer
 
-    async def Submit(self, requests: Any, context: Any) -> AsyncIterator[Any]:
-        async for answer in super().Submit(requests, context):
-            await self.hold.wait()
-            yield answer
-
     def _note(self, mutation: Any) -> Any:
         if mutation.HasField("report_outcomes"):
             self.reports.append(mutation.report_outcomes)
@@ -169,11 +162,13 @@ def _change(made: Breaker) -> Change:
 
 
 @asynccontextmanager
-async def fused(**more: Any) -> AsyncIterator[tuple[Fuse, Store, BreakerHandle]]:
+async def fused(
+    attempt: float = 1.0,
+) -> AsyncIterator[tuple[Fuse, Store, BreakerHandle]]:
     """A member with a closed breaker, a store of it, and a handle."""
     async with members(1, kind=Fuse) as (member,):
-        member.set("b", BREAKER_STATE_CLOSED, 1, **more)
-        async with store_of(member, timeout=2.0) as store:
+        member.set("b", BREAKER_STATE_CLOSED, 1)
+        async with store_of(member, timeout=2.0, attempt=attempt) as store:
             yield member, store, store.breaker("b")
 
 
@@ -240,21 +235,18 @@ async def test_one_report_is_under_way_at_a_time() -> None:
     """
     What is counted while one is, goes with the next, all together.
     """
-    async with fused() as (member, _, handle):
-        member.hold.clear()
-        member.reports.clear()
-        task = asyncio.create_task(failing(handle, 3))
-        await until(lambda: member.ids, "the session sends")
-        await task
+    async with fused(attempt=0.4) as (member, _, handle):
+        member.script.append(Silence())
+        await failing(handle, 3)
         await until(lambda: member.reports, "the first is under way")
         await failing(handle, 50)
-        await asyncio.sleep(0.05)
-        under_way = len(member.reports)
-        member.hold.set()
-        await until(lambda: sum(one.calls for one in member.reports) == 53, "all are told")
+        await asyncio.sleep(0.1)
+        under_way = [one.calls for one in member.reports]
+        await until(lambda: member.reports[-1].calls == 50, "all are told")
 
-    assert under_way == 1
-    assert len(member.reports) == 2
+    assert under_way == [3]
+    assert [one.calls for one in member.reports] == [3, 3, 50]
+    assert member.ids[0] == member.ids[1]
 
 
 @asynchronous
@@ -414,6 +406,30 @@ async def test_a_probe_that_is_cancelled_gives_its_permit_back_as_failed() -> No
 
 
 @asynchronous
+async def test_a_permit_that_nobody_waited_for_is_the_next_calls() -> None:
+    """
+    The call was cancelled while it was asked for: it is not lost until its time is over.
+    """
+    async with fused(attempt=0.3) as (member, _, handle):
+        await handle.call(int)
+        await until(lambda: member.reports, "the session is open")
+        member.reports.clear()
+        member.set("b", BREAKER_STATE_HALF_OPEN, 2)
+        await until(lambda: handle.state == "half_open", "it is told")
+        member.script.append(Silence())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await handle.call(pytest.fail, "it was called")
+        await until(lambda: member.permits == 2, "it is asked for again")
+        await until(lambda: not handle._board._permits, "it is given")
+        await handle.call(int)
+        await until(lambda: member.reports, "the probe is told")
+
+    assert member.permits == 2
+    assert [(one.permit_id, one.failures) for one in member.reports] == [(2, 0)]
+
+
+@asynchronous
 async def test_a_silent_watch_makes_a_call_ask_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     What nobody has confirmed for too long is not acted on; the answer counts for as long.
@@ -497,6 +513,25 @@ async def test_a_watch_that_breaks_goes_on_where_it_was() -> None:
 
     assert member.watched[1].start == WATCH_START_RESUME
     assert member.watched[1].resume_token == f"behind {behind}"
+
+
+@asynchronous
+async def test_a_watch_that_cannot_go_on_begins_anew() -> None:
+    """
+    With all that there is; meanwhile nothing that is not confirmed is believed for long.
+    """
+    async with fused() as (member, _, handle):
+        member.deaf = Refuse("CORRUPT", grpc.StatusCode.DATA_LOSS)
+        await handle.call(int)
+        await watched(member, 3)
+        member.breakers["b"].state = BREAKER_STATE_OPEN
+        member.breakers["b"].generation = 2
+        member.breakers["b"].open_until_ms = 900_000
+        member.revision += 1
+        member.deaf = None
+        await until(lambda: handle.state == "open", "it is told")
+
+    assert member.asks == 1
 
 
 @asynchronous

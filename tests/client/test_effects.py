@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import raftstate
+from raftstate.client import effects
 from raftstate.client.store import Store
 from raftstate.errors import (
     EffectExists,
@@ -39,6 +40,12 @@ async def states(store: Store, agent_id: str = "a") -> dict[str, str]:
 
 class Broken(Exception):
     pass
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came of an effect is not noted for long where nobody answers."""
+    monkeypatch.setattr(effects, "NOTE_S", 0.1)
 
 
 @asynchronous
@@ -82,6 +89,7 @@ async def test_a_step_that_is_done_again_acts_once() -> None:
     given the same result without acting.
     """
     out = Outside()
+    result, noted = None, {}
     async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
         for attempt in range(3):
             try:
@@ -180,6 +188,7 @@ async def test_a_reconcilable_effect_is_asked_about(happened: bool) -> None:
             await out.do(call)
         raise Broken
 
+    result = None
     how: Any = {"kind": "reconcilable", "undo": "undo", "reconcile": out.ask}
     async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
         with pytest.raises(Broken):
@@ -465,6 +474,8 @@ async def test_how_it_is_undone_has_to_be_said() -> None:
                 await step.effect("book", do=out.do)
             with pytest.raises(ValueError, match="no name"):
                 await step.effect("book", do=out.do, undo=nameless)
+            with pytest.raises(TypeError, match="no option udno"):
+                await step.effect("book", do=out.do, udno="undo")  # type: ignore[call-arg]
             with pytest.raises(ValueError, match="none of"):
                 await step.effect("book", do=out.do, kind="harmless")
             read = await step.effect(
@@ -519,6 +530,139 @@ async def test_a_step_in_doubt_is_settled_by_who_does_it_again() -> None:
     assert between == {"1/book/1": "DISPATCHED"}
     assert result == {"n": 1}
     assert out.asked == ["do book"]
+
+
+@asynchronous
+async def test_what_was_never_begun_is_not_asked_about(quickly: None) -> None:
+    """
+    The dispatch of an irreversible effect was not answered, and so nothing was done: the
+    step that is done again does it, and nobody is asked.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (served, (store,)), store.own("a") as agent:
+        served.fake.forgetful = True
+        with pytest.raises(OutcomeUnknown):
+            async with agent.step() as step:
+                await step.effect("mail", do=out.do, kind="irreversible", timeout=0.2)
+        served.fake.forgetful = False
+        async with agent.step() as step:
+            await step.effect("mail", do=out.do, kind="irreversible")
+        after = await states(store)
+
+    assert out.log == ["did mail"]
+    assert after == {"1/mail/1": "FAILED_BEFORE_EFFECT", "1/mail/1~2": "COMMITTED"}
+
+
+@asynchronous
+async def test_what_is_being_done_is_not_said_to_have_failed() -> None:
+    """
+    An attempt that was never begun is forgotten once another one is: nothing is said of it
+    meanwhile.
+    """
+    out = Outside()
+    acting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: raftstate.EffectCall) -> None:
+        acting.set()
+        await go_on.wait()
+
+    async with stores(1, out.registry) as (served, (store,)), store.own("a") as agent:
+        served.fake.fail("OUTCOME_UNKNOWN", definite=False)
+        with pytest.raises(OutcomeUnknown):
+            await agent.effect("book", effect_id="x", do=slow, undo="undo", timeout=0.2)
+        served.fake.failing = None
+        assert not acting.is_set()
+        task = asyncio.create_task(agent.effect("book", effect_id="x", do=slow, undo="undo"))
+        await acting.wait()
+        await agent.note_closings()
+        between = await states(store)
+        go_on.set()
+        await task
+        after = await states(store)
+
+    assert between == {"x": "DISPATCHED"}
+    assert after == {"x": "COMMITTED"}
+
+
+@asynchronous
+async def test_a_repetition_in_doubt_stays_unknown(quickly: None) -> None:
+    """
+    The second dispatch was not answered: what the first one did is as unknown as before,
+    and is repeated under the same key.
+    """
+    out = Outside()
+
+    async def breaks(call: raftstate.EffectCall) -> None:
+        await out.do(call)
+        raise Broken
+
+    async with stores(1, out.registry) as (served, (store,)), store.own("a") as agent:
+        with pytest.raises(Broken):
+            async with agent.step() as step:
+                await step.effect("book", do=breaks, undo="undo")
+        served.fake.forgetful = True
+        with pytest.raises(OutcomeUnknown):
+            async with agent.step() as step:
+                await step.effect("book", do=out.do, undo="undo", timeout=0.2)
+        served.fake.forgetful = False
+        async with agent.step() as step:
+            await step.effect("book", do=out.do, undo="undo")
+        after = await states(store)
+
+    assert out.keys == ["a#1/book/1"] * 2
+    assert after == {"1/book/1": "COMMITTED"}
+
+
+@asynchronous
+async def test_an_effect_is_prepared_with_one_step_and_done_by_another() -> None:
+    """
+    It is committed with its step, found by a successor, and done once.
+    """
+    out = Outside()
+    async with stores(2, out.registry) as (_, (first, second)):
+        with pytest.raises(Broken):
+            async with first.own("a") as agent, agent.step() as step:
+                step.prepare("book", 0, undo="undo")
+                raise Broken
+        async with first.own("a") as agent, agent.step() as step:
+            effect_id = step.prepare("book", 1, undo="undo", key="k")
+            step.event("decided")
+        prepared = await states(first)
+        async with second.own("a") as agent:
+            left = [one.effect_id for one in agent.open_effects]
+            async with agent.step() as step:
+                with pytest.raises(EffectExists):
+                    await step.effect("book", 2, do=out.do, undo="undo", effect_id=effect_id)
+                result = await step.effect(
+                    "book", 1, do=out.do, undo="undo", key="k", effect_id=effect_id
+                )
+        after = await states(second)
+
+    assert prepared == {effect_id: "PREPARED"}
+    assert left == [effect_id]
+    assert result == {"n": 1}
+    assert after == {effect_id: "COMMITTED"}
+    assert out.keys == ["k"]
+
+
+@asynchronous
+async def test_a_successor_is_told_of_more_than_a_bundle_holds() -> None:
+    """
+    All effects that are open, in order, however long they are.
+    """
+    out = Outside()
+    async with stores(2, out.registry) as (_, (first, second)):
+        async with first.own("a") as agent:
+            for _ in range(4):
+                async with agent.step() as step:
+                    for _ in range(5):
+                        step.prepare("book", "x" * 60_000, undo="undo")
+        async with second.own("a") as agent:
+            numbers = [one.number for one in agent.open_effects]
+            more = agent.bundle.more_effects
+
+    assert more
+    assert numbers == list(range(1, 21))
 
 
 @asynchronous

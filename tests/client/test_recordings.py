@@ -70,6 +70,32 @@ async def test_a_step_keeps_what_it_draws() -> None:
 
 
 @asynchronous
+async def test_values_that_are_drawn_at_the_same_time_have_one_winner() -> None:
+    """
+    Under one key the first that comes counts, also for who began to draw before it.
+    """
+    gate = asyncio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return "slow"
+
+    async def fast() -> str:
+        gate.set()
+        return "fast"
+
+    async with stores(1) as (_, (store,)), store.own("a") as agent:
+        async with agent.step() as step:
+            both = await asyncio.gather(
+                step.record("llm", slow, "x"), step.record("llm", fast, "x")
+            )
+        found = await kept(store, "a")
+
+    assert list(both) == ["fast", "fast"]
+    assert found == [(1, "x", "fast")]
+
+
+@asynchronous
 async def test_a_step_that_fails_keeps_nothing_that_was_not_sent() -> None:
     """
     It is done again with new values; but what went with a request before counts.

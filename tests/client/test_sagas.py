@@ -114,6 +114,50 @@ async def test_parallel_steps_are_undone_in_reverse_of_how_they_ended() -> None:
 
 
 @asynchronous
+async def test_steps_are_told_apart_by_name() -> None:
+    """
+    The same action again is another step, unless it is asked for by the same name; names
+    that an id cannot hold are as good.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        async with store.saga("s", agent=agent) as saga:
+            for _ in range(2):
+                await saga.step("book", do=out.do, undo="undo")
+                await saga.step("pay", do=out.do, undo="undo", name="the fee")
+            await saga.step("x" * 120, do=out.do, undo="undo")
+        names = [one.effect_id async for one in store.list_effects("a", saga_id="s")]
+
+    assert len(out.log) == 4
+    assert names[0] == "s/book"
+    assert names[1].startswith("the-fee/")
+    assert names[2] == "s/book-2"
+    assert names[3].startswith("x" * 80 + "/")
+
+
+@asynchronous
+async def test_other_agents_take_part_in_a_choreographed_saga() -> None:
+    """
+    What they did is undone with it, newest first, whoever did it.
+    """
+    out = Outside()
+    async with (
+        stores(2, out.registry) as (_, (first, second)),
+        first.own("a") as one,
+        second.own("b") as other,
+    ):
+        with pytest.raises(Broken):
+            async with first.saga("s", agent=one, choreographed=True) as saga:
+                await saga.step("one", do=out.do, undo="undo")
+                async with other.step() as step:
+                    await step.effect("two", do=out.do, undo="undo", saga="s")
+                await saga.step("three", do=out.do, undo="undo")
+                raise Broken
+
+    assert out.log[3:] == ["undid three", "undid two", "undid one"]
+
+
+@asynchronous
 async def test_what_fails_for_a_passing_reason_is_tried_again_under_one_key() -> None:
     """
     With a pause that grows, until it succeeds; then the next one.
@@ -391,6 +435,35 @@ async def test_two_tasks_of_one_client_take_turns() -> None:
 
     assert all(one.done for one in both)
     assert out.asked == ["do two", "undo two a#s/two:undo"]
+
+
+@asynchronous
+async def test_a_store_that_is_away_does_not_hold_up_the_exception() -> None:
+    """
+    What is not undone yet is said with it, and is for a worker.
+    """
+    out = Outside()
+
+    async with stores(1, out.registry, timeout=0.2) as (served, (store,)):
+
+        async def leave(call: raftstate.UndoCall) -> None:
+            served.fake.fail("NO_QUORUM", definite=True)
+
+        out.registry.compensation("leave")(leave)
+        with pytest.raises(Broken) as caught:
+            async with store.own("a") as agent, store.saga("s", agent=agent) as saga:
+                await saga.step("one", do=out.do, undo="undo")
+                await saga.step("two", do=out.do, undo="leave")
+                raise Broken
+        served.fake.failing = None
+        out.registry = raftstate.Registry()
+        out.registry.compensation("undo")(out.undo)
+        out.registry.compensation("leave")(out.undo)
+        carried = await Carrier(store._engine, registry=out.registry).carry("saga/s")
+
+    assert "not undone yet" in caught.value.__notes__[0]
+    assert carried.done
+    assert out.log == ["did one", "did two", "undid two", "undid one"]
 
 
 @asynchronous

@@ -246,7 +246,7 @@ class BreakerModel:
     def delete(self, name: str) -> None:
         """Remove one."""
         breaker = self.get(name)
-        if breaker.incident and self.incidents[breaker.incident - 1].open:
+        if breaker.incident:
             self.over(breaker.incident)
         del self.breakers[name]
 
@@ -259,7 +259,7 @@ class BreakerModel:
         self._enter(breaker, state)
         breaker.calls, breaker.openings, breaker.until = [], 0, 0
         breaker.degraded = False
-        if breaker.incident and self.incidents[breaker.incident - 1].open:
+        if breaker.incident:
             self.over(breaker.incident)
 
     def _shut(self, breaker: ModelBreaker) -> None:

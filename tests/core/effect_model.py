@@ -208,12 +208,11 @@ class EffectModel:
             raise Refused("CONFLICT")
         effect.state, effect.settled, effect.found = "RECONCILED", revision, found
         if open_in:
-            whole, item = open_in
+            item = open_in[1]
             item.ask_first = False
             if found == "NOT_DONE":
                 item.state = "NOT_NEEDED"
             self.settle_sagas()
-            assert whole
 
     # --- sagas ---------------------------------------------------------------
 

@@ -49,7 +49,6 @@ from raftstate.v1.effect_service_pb2 import (
     SagaMode,
     SagaState,
     Undoing,
-    UnknownPolicy,
 )
 from raftstate.v1.rollback_service_pb2 import (
     ClaimCompensationsRequest,
@@ -75,6 +74,7 @@ def new_effect(text: str) -> NewEffect:
     """An effect from its words."""
     name, *words = text.split()
     said = dict(word.split("=", 1) for word in words)
+    policy = said.pop("policy", "unspecified").upper()
     new = NewEffect(
         effect_id=name,
         action=said.pop("action", f"do-{name}"),
@@ -82,10 +82,9 @@ def new_effect(text: str) -> NewEffect:
         idempotency_key=said.pop("key", ""),
         reconcile_action=said.pop("ask", ""),
         saga_id=said.pop("saga", ""),
+        on_unknown=f"UNKNOWN_POLICY_{policy}",
         dispatch=said.pop("dispatch", "") == "yes",
     )
-    if policy := said.pop("policy", ""):
-        new.on_unknown = UnknownPolicy.Value(f"UNKNOWN_POLICY_{policy.upper()}")
     if undo := said.pop("undo", ""):
         new.compensation.CopyFrom(
             Compensation(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 State = tuple[str, ...]
 OPEN = ("DISPATCHED", "UNKNOWN")
+SETTLED = ("COMPENSATED", "NOT_NEEDED", "WAIVED", "MOVED")
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Saved:
     good: bool = False
     left: bool = False
     restored_from: int = 0
+    # Effects that were settled up to then belong to it.
+    settled: int = 0
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Effect:
     state: str
     dispatched: int = 0
     settled: int = 0
+    waived: bool = False
 
     def age(self) -> tuple[int, int, int, str]:
         """Sorts as they are undone."""
@@ -63,6 +67,8 @@ class Agent:
     lifecycle: str = "IDLE"
     rollback: int = 0
     head: int = 0
+    # The first event that can be read.
+    first: int = 1
     events: list[Event] = field(default_factory=list)
     saved: dict[int, Saved] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
@@ -114,6 +120,7 @@ class Goal(NamedTuple):
             each
             for each in self.agent.effects
             if each.kind != "READ_ONLY"
+            and not each.waived
             and each.state in (*OPEN, "COMMITTED", "RECONCILED")
             and (not each.settled or each.settled > self.kept_revision)
         ]
@@ -124,10 +131,10 @@ def resolve(agent: Agent, kind: str, value: int) -> Goal | None:
     live = sorted((one.number, one) for one in agent.saved.values() if not one.left)
     if kind == "checkpoint_id":
         found = agent.saved.get(value)
-        return found and Goal(agent, found, found.event_seq, found.revision)
+        return None if found is None else Goal(agent, found, found.event_seq, found.settled)
     if kind == "known_good":
         good = [one for _, one in live if one.good]
-        return Goal(agent, good[-1], good[-1].event_seq, good[-1].revision) if good else None
+        return Goal(agent, good[-1], good[-1].event_seq, good[-1].settled) if good else None
     if kind == "before_event_seq":
         if not 1 <= value <= len(agent.events) or agent.events[value - 1].undone_by:
             return None
@@ -144,10 +151,25 @@ def resolve(agent: Agent, kind: str, value: int) -> Goal | None:
         for each in agent.events
         if target.event_seq < each.seq <= kept and not each.undone_by
     ]
-    settled = max([target.revision, *kept_events])
+    settled = max([target.settled, *kept_events])
     if kind == "revision":
         settled = revision
     return Goal(agent, target, max(kept, target.event_seq), settled)
+
+
+def find(agent: Agent, kind: str, value: int) -> Goal | str:
+    """Where a target is, or the reason why it is none. What was truncated is no target, and
+    nothing that has to stay may be missing."""
+    if agent.lifecycle not in ("IDLE", "ACTIVE", "HALTED"):
+        return "AGENT_STATE"
+    goal = resolve(agent, kind, value)
+    if goal is None or (kind == "before_event_seq" and value < agent.first):
+        return "CHECKPOINT_NOT_FOUND"
+    if kind == "revision" and goal.kept_seq < agent.first - 1:
+        goal = goal._replace(kept_seq=agent.first - 1)
+    if agent.live(goal.target.event_seq, min(agent.first, goal.kept_seq + 1)):
+        return "CHECKPOINT_NOT_FOUND"
+    return goal
 
 
 def take_back(goal: Goal, revision: int, rollback: str) -> None:
@@ -169,4 +191,50 @@ def take_back(goal: Goal, revision: int, rollback: str) -> None:
         target.state,
         base=target.base,
         restored_from=target.number,
+        settled=goal.kept_revision,
     )
+
+
+LIFECYCLES = {
+    "COMPENSATING": "RECOVERING",
+    "BLOCKED": "RECOVERING",
+    "VALIDATING": "VALIDATING",
+    "READY": "VALIDATING",
+    "FINISHED": "IDLE",
+    "ABORTED": "HALTED",
+}
+
+
+class Plan:
+    """A rollback under way or over, as the model sees it."""
+
+    def __init__(self, goals: list[Goal], undo: list[Effect], barrier: str) -> None:
+        self.agents = [goal.agent for goal in goals]
+        self.effects = undo
+        self.states = ["PENDING"] * len(undo)
+        self.reconcile = [
+            each.kind == "RECONCILABLE" and each.state == "UNKNOWN" for each in undo
+        ]
+        self.failures = [0] * len(undo)
+        for at, each in enumerate(undo):
+            if each.kind == "IRREVERSIBLE":
+                each.waived = barrier == "PROCEED"
+                self.states[at] = "WAIVED" if each.waived else "BARRIER"
+        self.votes: dict[str, bool] = {}
+        self.over = ""
+
+    @property
+    def turn(self) -> int:
+        """Whose turn it is; as many as there are: nobody's."""
+        found = (at for at, state in enumerate(self.states) if state not in SETTLED)
+        return next(found, len(self.states))
+
+    @property
+    def state(self) -> str:
+        if self.over:
+            return self.over
+        if self.turn < len(self.states):
+            stuck = self.states[self.turn] in ("STUCK", "BARRIER")
+            return "BLOCKED" if stuck else "COMPENSATING"
+        yes = all(self.votes.get(agent.name) for agent in self.agents)
+        return "READY" if yes else "VALIDATING"

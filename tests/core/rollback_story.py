@@ -34,7 +34,6 @@ from raftstate.v1.rollback_service_pb2 import (
     RollbackState,
     RolledBack,
     StartRollbackRequest,
-    Target,
 )
 from raftstate.v1.store_pb2 import Command, Refusal, UndoneRange
 from tests.core.bench import Bench
@@ -62,8 +61,14 @@ def rollback_id(number: int | str) -> str:
 def target(text: str) -> AgentTarget:
     """An agent and where to, from its words."""
     name, kind, *value = text.split(":")
-    to = Target(**{KINDS[kind]: int(value[0]) if value else True})
-    return AgentTarget(agent_id=name, target=to)
+    return to(name, KINDS[kind], int(value[0]) if value else 1)
+
+
+def to(name: str, kind: str, value: int) -> AgentTarget:
+    """An agent and where to."""
+    found = AgentTarget(agent_id=name)
+    setattr(found.target, kind, value)
+    return found
 
 
 # --- commands ----------------------------------------------------------------
@@ -249,7 +254,7 @@ def _rollback(shown: Shown, number: str) -> Iterator[str]:
 
 
 def _rollbacks(shown: Shown, wanted: str) -> Iterator[str]:
-    states = [RollbackState.Value(f"ROLLBACK_STATE_{wanted}")] if wanted else []
+    states = [getattr(RollbackState, f"ROLLBACK_STATE_{wanted}")] if wanted else []
     found = rollback_queries.list_rollbacks(shown.store, "", MANY, states)
     return map(_head, found.rollbacks)
 

@@ -17,7 +17,7 @@ from raftstate.v1.breaker_service_pb2 import (
     TripPlan,
 )
 from raftstate.v1.store_pb2 import Command, Outcome
-from tests.core.bench import Bench, reason
+from tests.core.bench import Bench, expire_session, reason
 from tests.core.breaker_story import by_hand, delete_breaker, permit, put_breaker, report
 from tests.core.limit_table import RID
 
@@ -205,6 +205,72 @@ def test_a_clock_that_is_behind_shortens_nothing(bench: Bench) -> None:
     assert reason(refused) == "BREAKER_OPEN"
     assert refused.refusal.log_time_ms == 3_600_000
     assert refused.refusal.open_until_ms == 3_601_000
+
+
+def test_a_session_takes_only_its_own_permits_with_it(bench: Bench) -> None:
+    """
+    Of two probes that are out, one is of a session that ends. The other one counts.
+    """
+    put(bench, probes=2, successes=2)
+    fail(bench)
+    bench.open("t")
+    given = bench.one(permit(bench, "s", "b"), at=1 << 40).acquire_permit
+    bench.one(permit(bench, "t", "b"))
+
+    bench.one(expire_session("t", bench.touched("t")))
+
+    assert [each.session_id for each in read(bench).permits] == ["s"]
+    said = bench.one(report(bench, "s", "b", given.generation, 1, permit_id=given.permit_id))
+    assert said.report_outcomes.counted
+    assert read(bench).successes == 1
+
+
+def test_a_trip_that_ends_no_ownership_fences_nobody(bench: Bench) -> None:
+    """
+    Its agent has no owner: the incident has no time at which somebody could write no more.
+    """
+    plan = TripPlan(action=TripAction.TRIP_ACTION_FAIL_OVER, agent_ids=["a"])
+    bench.one(bench.create("s", "a"))
+    put(bench, on_trip=plan)
+
+    said = fail(bench, at=5).report_outcomes
+
+    incident = breaker_queries.get_incident(bench.store, said.incident_id)
+    assert incident is not None
+    assert (incident.detected_ms, incident.fenced_ms) == (5, 0)
+
+
+def test_slow_is_no_failure_where_nobody_asked_for_speed(bench: Bench) -> None:
+    """
+    Without a slow rate, slow calls trip nothing, and a slow probe is a good one.
+    """
+    put(bench)
+    bench.one(report(bench, "s", "b", 1, 10, 0, 10))
+    assert breakers.state_name(read(bench).state) == "CLOSED"
+    fail(bench)
+    fail(bench)
+    given = bench.one(permit(bench, "s", "b"), at=1 << 40).acquire_permit
+
+    command = report(bench, "s", "b", given.generation, 1, 0, 1, given.permit_id)
+
+    assert bench.one(command).report_outcomes.counted
+    assert breakers.state_name(read(bench).state) == "CLOSED"
+
+
+def test_the_end_of_time_is_no_failure(bench: Bench) -> None:
+    """
+    A stamp that is as large as stamps can be: nothing is later, and nothing raises.
+    """
+    end = (1 << 64) - 1
+    put(bench, probes=1)
+    fail(bench, at=end)
+    assert read(bench).open_until_ms == end
+
+    first = bench.one(permit(bench, "s", "b"), at=end)
+    second = bench.one(permit(bench, "s", "b"), at=end)
+
+    assert (reason(first), reason(second)) == ("", "")
+    assert len(read(bench).permits) == 1
 
 
 def test_a_success_on_another_breaker_is_none_here(bench: Bench) -> None:

@@ -86,7 +86,14 @@ class History:
         (keys.projection("p"), (8, b"p", 0)),
         (keys.group("g"), (9, b"g", 0)),
         (keys.validator("v"), (10, b"v", 0)),
+        (keys.effect("a", 4), (11, b"a", 4)),
+        (keys.saga("g"), (12, b"g", 0)),
+        (keys.rollback("r"), (13, b"r", 0)),
+        (keys.breaker("b"), (14, b"b", 0)),
+        (keys.incident("i"), (15, b"i", 0)),
         (keys.tag("a", "t"), None),
+        (keys.item("saga/g", 1), None),
+        (keys.window("b"), None),
         (keys.COUNTERS, None),
     ],
 )
@@ -104,7 +111,13 @@ def test_every_table_with_history_is_a_resource_or_known_not_to_be() -> None:
     A table that gets a history is told of, or is left out here on purpose.
     """
     told = {table.letter for table in changes._TABLES}
-    assert (keys.HISTORIED | keys.TOLD) - told == {keys.tag("", "")[:1]}
+    untold = {
+        keys.tag("", ""),
+        keys.item("", 0),
+        keys.undone_range("", 0),
+        keys.left_behind("", 0),
+    }
+    assert (keys.HISTORIED | keys.TOLD) - told == {each[:1] for each in untold}
 
 
 def test_what_comes_and_goes_at_one_revision_is_nothing() -> None:

@@ -41,10 +41,6 @@ def _something_is_undone(machine: EffectRules) -> bool:
     return any(each.state in ("COMPENSATING", "STUCK") for each in sagas)
 
 
-def _somebody_must_decide(machine: EffectRules) -> bool:
-    return any(each.state == "STUCK" for each in machine.model.sagas.values())
-
-
 class EffectRules(RuleBasedStateMachine):
     """One machine, one model, and a copy of the model after each revision."""
 
@@ -81,7 +77,6 @@ class EffectRules(RuleBasedStateMachine):
         self.bench.open(session)
         self.copies.append(self.model.copy())
 
-    @rule(session=SESSIONS, back=st.sampled_from([True, True, True, False]))
     def end_session(self, session: str, back: bool) -> None:
         """A session ends, and mostly another process takes over what it owned."""
         owned = [agent for agent, owner in self.model.owners.items() if owner[0] == session]
@@ -90,7 +85,6 @@ class EffectRules(RuleBasedStateMachine):
         for agent in owned if back else ():
             self.acquire(agent, "t" if session == "s" else "s")
 
-    @rule(agent=AGENTS, session=SESSIONS)
     def acquire(self, agent: str, session: str) -> None:
         command = self.bench.acquire(session, agent, mode="FORCE")
         self.check(command, lambda revision: self.model.acquire(revision, agent, session))
@@ -129,6 +123,106 @@ class EffectRules(RuleBasedStateMachine):
         ]
         return [*sorted(fit), *sorted(fit), ""][pick % (2 * len(fit) + 1)]
 
+    # --- what happens: few rules, so that each comes often --------------------
+
+    @rule(agent=AGENTS, session=SESSIONS, pick=PICKS)
+    def come_or_go(self, agent: str, session: str, pick: int) -> None:
+        """A session ends, or an agent is taken by one, perhaps the same."""
+        if pick % 3:
+            self.acquire(agent, session)
+        else:
+            self.end_session(session, back=pick > 0)
+
+    @rule(
+        what=st.sampled_from(["prepare", "dispatch", "complete", "reconcile"]),
+        agent=AGENTS,
+        kind=st.sampled_from(KINDS),
+        outcome=OUTCOMES,
+        flag=st.booleans(),
+        pick=PICKS,
+        slip=SLIPS,
+    )
+    def one_effect(
+        self, what: str, agent: str, kind: Kind, outcome: str, flag: bool, pick: int, slip: int
+    ) -> None:
+        """An owner says something of an effect."""
+        if what == "prepare":
+            self.prepare(agent, kind, flag, pick, slip)
+        elif what == "dispatch":
+            self.dispatch(agent, pick, slip)
+        elif what == "complete":
+            self.complete(agent, outcome, pick, slip)
+        else:
+            self.reconcile(agent, "done" if flag else "not_done", pick, slip)
+
+    @rule(
+        what=st.sampled_from(["begin", "end", "abort", "abort"]),
+        agent=AGENTS,
+        own=st.sampled_from([True, True, True, False]),
+        shared=st.booleans(),
+        pick=PICKS,
+        slip=SLIPS,
+    )
+    def one_saga(
+        self, what: str, agent: str, own: bool, shared: bool, pick: int, slip: int
+    ) -> None:
+        """An owner begins or ends a saga, mostly its own."""
+        if what == "begin":
+            self.begin_saga(agent, shared, pick, slip)
+        elif what == "end":
+            self.end_saga("" if own else agent, pick, slip)
+        else:
+            self.abort_saga("" if own else agent, pick, slip)
+
+    @precondition(_something_is_undone)
+    @rule(
+        what=st.sampled_from(["claim", "finish", "ask", "decide"]),
+        session=SESSIONS,
+        outcome=st.sampled_from(["done", "failed", "for_good"]),
+        decision=st.sampled_from(["retry", "by_hand", "proceed", "escalate"]),
+        flag=st.booleans(),
+        pick=PICKS,
+        slip=st.sampled_from([0, 0, 0, 0, -1, 1]),
+    )
+    def one_item(
+        self,
+        what: str,
+        session: str,
+        outcome: str,
+        decision: str,
+        flag: bool,
+        pick: int,
+        slip: int,
+    ) -> None:
+        """A worker, or a person, does one thing about a plan."""
+        if what == "claim":
+            self.claim(pick, session, flag)
+        elif what == "finish":
+            self.finish(pick, slip, int(pick == 7), outcome)
+        elif what == "ask":
+            self.ask_first("done" if flag else "not_done", pick, slip)
+        else:
+            self.decide(pick, pick % 4, decision)
+
+    @precondition(_something_is_undone)
+    @rule(
+        pick=PICKS,
+        session=SESSIONS,
+        outcomes=st.lists(
+            st.sampled_from(["done", "done", "done", "failed", "for_good"]),
+            min_size=1,
+            max_size=4,
+        ),
+    )
+    def work_at_a_plan(self, pick: int, session: str, outcomes: list[str]) -> None:
+        """A worker goes on with a plan for a while."""
+        self.carry_out(pick, session, outcomes)
+
+    @rule(agent=AGENTS, kinds=st.lists(st.sampled_from(KINDS[1:]), min_size=2, max_size=4))
+    def fail_in_the_middle(self, agent: str, kinds: list[Kind]) -> None:
+        """A saga fails at an effect of which nobody knows the end."""
+        self.fail(agent, kinds)
+
     # --- effects -------------------------------------------------------------
 
     @rule(
@@ -149,7 +243,6 @@ class EffectRules(RuleBasedStateMachine):
             if outcome:
                 self.close(agent, name, outcome, 0)
 
-    @rule(agent=AGENTS, kind=st.sampled_from(KINDS), go=st.booleans(), pick=PICKS, slip=SLIPS)
     def prepare(self, agent: str, kind: Kind, go: bool, pick: int, slip: int) -> None:
         """A new effect, or one that is there, perhaps alike, in some saga or none."""
         name, saga = str(len(self.model.effects)), self.joined(agent, pick)
@@ -180,7 +273,6 @@ class EffectRules(RuleBasedStateMachine):
             assert (said.existed, said.number) == (existed, effect.number)
             assert say.state(said.state) == effect.state
 
-    @rule(agent=AGENTS, pick=PICKS, slip=SLIPS)
     def dispatch(self, agent: str, pick: int, slip: int) -> None:
         by, token, fence = self.owner(agent, slip)
         name = self.effect(agent, pick, "PREPARED", "UNKNOWN")
@@ -191,7 +283,6 @@ class EffectRules(RuleBasedStateMachine):
 
         self.check(say.dispatch(self.bench, by, agent, fence, name), change)
 
-    @rule(agent=AGENTS, outcome=OUTCOMES, pick=PICKS, slip=SLIPS)
     def complete(self, agent: str, outcome: str, pick: int, slip: int) -> None:
         self.close(agent, self.effect(agent, pick, "DISPATCHED", "PREPARED"), outcome, slip)
 
@@ -252,7 +343,6 @@ class EffectRules(RuleBasedStateMachine):
 
         self.check(command, change)
 
-    @rule(agent=AGENTS, found=st.sampled_from(["done", "not_done"]), pick=PICKS, slip=SLIPS)
     def reconcile(self, agent: str, found: str, pick: int, slip: int) -> None:
         """Its owner asks the outside about an effect."""
         by, token, fence = self.owner(agent, slip)
@@ -264,8 +354,6 @@ class EffectRules(RuleBasedStateMachine):
 
         self.check(say.reconcile(self.bench, by, agent, fence, name, found), change)
 
-    @precondition(_something_is_undone)
-    @rule(found=st.sampled_from(["done", "not_done"]), pick=PICKS, slip=SLIPS)
     def ask_first(self, found: str, pick: int, slip: int) -> None:
         """Who has claimed a plan asks the outside about an effect, mostly one of it."""
         plan = f"saga/{self.saga(pick, 'COMPENSATING', 'STUCK')}"
@@ -282,7 +370,6 @@ class EffectRules(RuleBasedStateMachine):
 
     # --- sagas ---------------------------------------------------------------
 
-    @rule(agent=AGENTS, shared=st.booleans(), pick=PICKS, slip=SLIPS)
     def begin_saga(self, agent: str, shared: bool, pick: int, slip: int) -> None:
         by, token, fence = self.owner(agent, slip)
         saga = self.saga(pick) if pick == 11 else f"g{len(self.model.sagas)}"
@@ -294,7 +381,6 @@ class EffectRules(RuleBasedStateMachine):
 
         self.check(say.begin_saga(self.bench, by, saga, agent, fence, mode), change)
 
-    @rule(stranger=st.sampled_from(["", "", "", "a", "b"]), pick=PICKS, slip=SLIPS)
     def end_saga(self, stranger: str, pick: int, slip: int) -> None:
         saga = self.saga(pick, "RUNNING")
         agent = stranger or self.model.sagas[saga].agent
@@ -306,7 +392,6 @@ class EffectRules(RuleBasedStateMachine):
 
         self.check(say.end_saga(self.bench, by, saga, agent, fence), change)
 
-    @rule(agent=AGENTS, kinds=st.lists(st.sampled_from(KINDS[1:]), min_size=2, max_size=4))
     def fail(self, agent: str, kinds: list[Kind]) -> None:
         """An agent does something, and at the end is not sure, and gives all up."""
         saga, first = f"g{len(self.model.sagas)}", len(self.model.effects)
@@ -323,7 +408,6 @@ class EffectRules(RuleBasedStateMachine):
 
         self.check(say.abort_saga(self.bench, by, saga, agent, fence), change)
 
-    @rule(stranger=st.sampled_from(["", "", "", "a", "b"]), pick=PICKS, slip=SLIPS)
     def abort_saga(self, stranger: str, pick: int, slip: int) -> None:
         saga = self.saga(pick, "RUNNING")
         agent = stranger or self.model.sagas[saga].agent
@@ -346,8 +430,6 @@ class EffectRules(RuleBasedStateMachine):
         token = max(token + slip, 0)
         return session or "s", token, _token(token)
 
-    @precondition(_something_is_undone)
-    @rule(pick=PICKS, session=SESSIONS, force=st.booleans())
     def claim(self, pick: int, session: str, force: bool) -> None:
         plan = f"saga/{self.saga(pick, 'COMPENSATING', 'STUCK')}"
         outcome, want = self.check(
@@ -358,16 +440,6 @@ class EffectRules(RuleBasedStateMachine):
             said = outcome.claim_compensations
             assert (said.claim.fence.revision, said.item.position) == want
 
-    @precondition(_something_is_undone)
-    @rule(
-        pick=PICKS,
-        session=SESSIONS,
-        outcomes=st.lists(
-            st.sampled_from(["done", "done", "done", "failed", "for_good"]),
-            min_size=1,
-            max_size=4,
-        ),
-    )
     def carry_out(self, pick: int, session: str, outcomes: list[str]) -> None:
         """A worker claims what there is, asks where it must, and goes on while it can."""
         for outcome in outcomes:
@@ -384,13 +456,6 @@ class EffectRules(RuleBasedStateMachine):
                 self.ask_first("done", pick, 0)
             self.finish_item(f"saga/{name}", outcome, 0, 0)
 
-    @precondition(_something_is_undone)
-    @rule(
-        pick=PICKS,
-        slip=SLIPS,
-        late=st.sampled_from([0, 0, 0, 1]),
-        outcome=st.sampled_from(["done", "failed", "for_good"]),
-    )
     def finish(self, pick: int, slip: int, late: int, outcome: str) -> None:
         plan = f"saga/{self.saga(pick, 'COMPENSATING', 'STUCK')}"
         self.finish_item(plan, outcome, slip, late)
@@ -406,12 +471,6 @@ class EffectRules(RuleBasedStateMachine):
         if want is not None:
             assert say.item_state(result.complete_compensation.state) == want
 
-    @precondition(_somebody_must_decide)
-    @rule(
-        pick=PICKS,
-        position=st.sampled_from([0, 0, 1, 2, 3]),
-        decision=st.sampled_from(["retry", "by_hand", "proceed", "escalate"]),
-    )
     def decide(self, pick: int, position: int, decision: str) -> None:
         plan = f"saga/{self.saga(pick, 'STUCK')}"
         known = self.model.plans.get(plan)

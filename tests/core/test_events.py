@@ -42,7 +42,8 @@ def test_the_hash_is_what_its_docstring_says() -> None:
 @pytest.mark.parametrize("field", [each.name for each in Event.DESCRIPTOR.fields])
 def test_each_field_is_covered(field: str) -> None:
     """
-    Another value in any field but the hash itself gives another hash.
+    Another value in any field but the hash itself gives another hash; so does not what a
+    rollback says of an event later on.
     """
     other = Event()
     other.CopyFrom(EVENT)
@@ -57,7 +58,21 @@ def test_each_field_is_covered(field: str) -> None:
 
     covered = event_hash(b"", other) != event_hash(b"", EVENT)
 
-    assert covered == (field != "hash")
+    assert covered == (field not in ("hash", "undone_by"))
+
+
+def test_a_state_hash_is_one_more_part() -> None:
+    """
+    Behind all others, where there is one: events without keep the hash that they had.
+    """
+    other = Event()
+    other.CopyFrom(EVENT)
+    other.state_hash = b"h"
+    data = struct.pack(">QQQQQ", 1, 2, 3, 4, 5)
+    for part in (b"previous", b"a", b"t", b"c", b"d", b"x", b"y", b"z", b"h"):
+        data += struct.pack(">Q", len(part)) + part
+
+    assert event_hash(b"previous", other) == hashlib.blake2b(data, digest_size=32).digest()
 
 
 def test_moving_bytes_between_fields_is_seen() -> None:

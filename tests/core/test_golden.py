@@ -57,7 +57,10 @@ def test_the_stories_that_must_be_told_are() -> None:
 
     assert names >= {"sessions", "ownership", "expiry", "force", "steps", "halting"}
     assert names >= {"checkpoints", "chunks", "retention", "validity", "groups", "forks"}
-    assert names >= {"known_good"}
+    assert names >= {"breakers", "breaker_windows", "breaker_probes", "trips", "incidents"}
+    assert names >= {"known_good", "effects", "sagas", "stuck_sagas", "saga_rollbacks"}
+    assert names >= {"rollbacks", "rollback_targets", "rollback_barriers", "rollback_groups"}
+    assert names >= {"rollback_verdicts", "rollback_again"}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,12 @@ LIGHT = frozenset(
         *("commit_step", "append_events", "save_projection", "delete_projection"),
         *("put_checkpoint", "put_chunk", "tag_checkpoint", "mark_valid", "put_validator"),
         *("put", "delete", "grant"),
+        *("prepare_effect", "dispatch_effect", "complete_effect", "reconcile_effect"),
+        *("begin_saga", "end_saga", "record_value"),
+        *("claim_compensations", "complete_compensation", "decide_compensation"),
+        *("put_breaker", "delete_breaker", "acquire_permit"),
+        *("force_open", "force_close", "reset"),
+        *("report_symptom", "annotate_incident", "resolve_incident", "report_validation"),
     }
 )
 PUT = TxnOp(put=TxnPut(key=b"k"))

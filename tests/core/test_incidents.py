@@ -177,6 +177,37 @@ def test_who_has_no_incident_pays_for_none(
     assert reason(bench.one(bench.step("s", "a", fence))) == ""
 
 
+def test_what_a_person_resolved_stays_as_he_said(bench: Bench) -> None:
+    """
+    The agent goes on after somebody has closed its incident: that is noted, and it is not
+    closed once more.
+    """
+    lose(bench, "a", at=1_000)
+    bench.one(close_incident(bench, "s", 1, "known trouble"), at=2_000)
+
+    fence = bench.granted(bench.acquire("s", "a"))
+    bench.one(bench.step("s", "a", fence), at=3_000)
+
+    found = read(bench, 1)
+    assert (found.resolution, found.resolved_ms) == ("known trouble", 2_000)
+    assert found.resumed_ms == 3_000
+    assert incidents.counts(bench.store) == (1, 1)
+
+
+def test_another_loss_after_it_was_resolved_is_another(bench: Bench) -> None:
+    """
+    Nothing is added to what a person has closed, even if the agent never went on.
+    """
+    lose(bench, "a")
+    bench.one(close_incident(bench, "s", 1))
+
+    lose(bench, "a")
+
+    assert len(read(bench, 1).evidence) == 1
+    assert read(bench, 2).open
+    assert bench.agent("a").incident_id == incident_id(2)
+
+
 def test_a_refused_step_resumes_nothing(bench: Bench) -> None:
     """
     A successor that is wrong about the head has not gone on yet.

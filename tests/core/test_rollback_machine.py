@@ -8,7 +8,7 @@ or of a checkpoint that stayed.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -40,17 +40,23 @@ from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.effect_service_pb2 import Claim, CompensationItem, EffectState
 from raftstate.v1.event_service_pb2 import TruncateBeforeRequest
 from raftstate.v1.recovery_service_pb2 import PutValidatorRequest
-from raftstate.v1.rollback_service_pb2 import (
-    AgentTarget,
-    PlanRollbackRequest,
-    PlanRollbackResponse,
-    Target,
-)
+from raftstate.v1.rollback_service_pb2 import PlanRollbackRequest, PlanRollbackResponse
 from raftstate.v1.store_pb2 import CheckpointBody, ChunkRecord, Command, Outcome, Refusal
 from tests.core import effect_story, rollback_story
-from tests.core.bench import Bench, event, reason, replayed
+from tests.core.bench import EPOCH, Bench, event, expire_session, reason, replayed
 from tests.core.checkpoint_story import numbers
-from tests.core.rollback_model import Agent, Effect, Event, Goal, Saved, resolve, take_back
+from tests.core.rollback_model import (
+    LIFECYCLES,
+    SETTLED,
+    Agent,
+    Effect,
+    Event,
+    Goal,
+    Plan,
+    Saved,
+    find,
+    take_back,
+)
 
 MANY = 1 << 40
 NAMES = st.sampled_from("aaab")
@@ -70,41 +76,6 @@ CLASSES = st.sampled_from(
 )
 FOUND = st.sampled_from(["done", "not_done"])
 SAVES = st.sampled_from(["", "full", "delta", "delta"])
-SETTLED = ("COMPENSATED", "NOT_NEEDED", "WAIVED", "MOVED")
-
-
-class Plan:
-    """A rollback under way or over, as the model sees it."""
-
-    def __init__(self, goals: list[Goal], undo: list[Effect], barrier: str) -> None:
-        self.agents = [goal.agent for goal in goals]
-        self.effects = undo
-        self.states = ["PENDING"] * len(undo)
-        self.reconcile = [
-            each.kind == "RECONCILABLE" and each.state == "UNKNOWN" for each in undo
-        ]
-        self.failures = [0] * len(undo)
-        for at, each in enumerate(undo):
-            if each.kind == "IRREVERSIBLE":
-                self.states[at] = "WAIVED" if barrier == "PROCEED" else "BARRIER"
-        self.votes: dict[str, bool] = {}
-        self.over = ""
-
-    @property
-    def turn(self) -> int:
-        """Whose turn it is; as many as there are: nobody's."""
-        found = (at for at, state in enumerate(self.states) if state not in SETTLED)
-        return next(found, len(self.states))
-
-    @property
-    def state(self) -> str:
-        if self.over:
-            return self.over
-        if self.turn < len(self.states):
-            stuck = self.states[self.turn] in ("STUCK", "BARRIER")
-            return "BLOCKED" if stuck else "COMPENSATING"
-        yes = all(self.votes.get(agent.name) for agent in self.agents)
-        return "READY" if yes else "VALIDATING"
 
 
 class RollbackMachine(RuleBasedStateMachine):
@@ -118,9 +89,8 @@ class RollbackMachine(RuleBasedStateMachine):
         self.plans: dict[int, Plan] = {}
         self.fences: dict[str, tuple[int, int]] = {}
         self.heads: dict[str, tuple[int, int, int]] = {}
-        self.first: dict[str, int] = defaultdict(lambda: 1)
         self.groups: dict[str, dict[str, int]] = {}
-        self.past: dict[int, dict[str, list[str]]] = {}
+        self.past: dict[int, dict[str, dict[int, str]]] = {}
         for session in "svw":
             self.bench.open(session)
         request = PutValidatorRequest(
@@ -200,7 +170,7 @@ class RollbackMachine(RuleBasedStateMachine):
             return
         agent.events += [Event(seq, self.now) for seq in seqs]
         if save:
-            saved = Saved(number, self.now, len(agent.events), state, base)
+            saved = Saved(number, self.now, len(agent.events), state, base, settled=self.now)
             agent.saved[number], agent.head = saved, number
 
     def chain(self, agent: Agent) -> int:
@@ -234,6 +204,8 @@ class RollbackMachine(RuleBasedStateMachine):
         """Some steps, with effects between them and behind the last."""
         for at, save in enumerate(saves):
             self.step(name, at % 3, save, 1)
+            if save == "full" and self.agents[name].lifecycle == "ACTIVE":
+                self.vote(name, 0, True)
             for kind in kinds[at : at + 1]:
                 self.act(name, kind, 1, 2)
         for at, kind in enumerate(kinds[len(saves) :]):
@@ -250,6 +222,15 @@ class RollbackMachine(RuleBasedStateMachine):
         self.done(effect_story.complete(self.bench, "s", name, self.fence(name), closing))
         one.state = effect_story.OUTCOMES[outcome]
         one.settled = self.now
+
+    @rule(session=st.sampled_from("sw"))
+    def die(self, session: str) -> None:
+        """The owner goes, or who was at the compensations, in the middle of whatever it is."""
+        self.done(expire_session(session, self.bench.touched(session)))
+        self.bench.open(session)
+        for agent in self.agents.values():
+            if session == "s" and agent.lifecycle == "ACTIVE":
+                agent.lifecycle = "IDLE"
 
     # --- checkpoints -------------------------------------------------------------
 
@@ -301,7 +282,7 @@ class RollbackMachine(RuleBasedStateMachine):
         )
         needed = agent.live(agent.saved[agent.head].event_seq, before)
         if self.done(Command(truncate_before=request), "NOT_COVERED" if needed else ""):
-            self.first[name] = max(self.first[name], before)
+            agent.first = max(agent.first, before)
 
     @rule(group=st.sampled_from("gh"), backs=st.tuples(BACK, BACK))
     def put_group(self, group: str, backs: tuple[int, int]) -> None:
@@ -331,23 +312,6 @@ class RollbackMachine(RuleBasedStateMachine):
             return max(1, len(self.agents[name].events) + 1 - back)
         return max(1, self.now - back * 3)
 
-    def goal(self, name: str, kind: str, value: int) -> Goal | str:
-        """Where the model says that a target is, or why it is none."""
-        agent = self.agents[name]
-        if agent.lifecycle not in ("IDLE", "ACTIVE", "HALTED"):
-            return "AGENT_STATE"
-        first = self.first[name]
-        if kind == "before_event_seq" and value < first:
-            return "CHECKPOINT_NOT_FOUND"
-        goal = resolve(agent, kind, value)
-        if goal is None:
-            return "CHECKPOINT_NOT_FOUND"
-        if kind == "revision" and goal.kept_seq < first - 1:
-            goal = goal._replace(kept_seq=first - 1)
-        if agent.live(goal.target.event_seq, min(first, goal.kept_seq + 1)):
-            return "CHECKPOINT_NOT_FOUND"
-        return goal
-
     @rule(
         names=st.sampled_from(["a", "a", "b", "ab", "g", "h"]),
         kinds=st.tuples(KINDS, KINDS),
@@ -369,13 +333,11 @@ class RollbackMachine(RuleBasedStateMachine):
             wanted.append((name, "checkpoint_id", number))
         goals, want = [], ""
         for name, kind, value in sorted(wanted):
-            goal = self.goal(name, kind, value)
+            goal = find(self.agents[name], kind, value)
             want = want or (goal if isinstance(goal, str) else "")
             goals += [] if isinstance(goal, str) else [goal]
         targets = [
-            AgentTarget(agent_id=name, target=Target(**{kind: value}))
-            for name, kind, value in wanted
-            if not group
+            rollback_story.to(name, kind, value) for name, kind, value in wanted if not group
         ]
         asked = PlanRollbackRequest(agents=targets, group_id=group)
         plan = rollback_queries.plan_rollback(self.bench.store, asked)
@@ -425,6 +387,8 @@ class RollbackMachine(RuleBasedStateMachine):
         for goal in goals:
             take_back(goal, self.now, name)
             goal.agent.rollback = self.now
+            fence = token_key(self.fence(goal.agent.name))
+            assert fence == (EPOCH, self.now) > self.fences[goal.agent.name]
         for other in self.plans.values():
             for at, effect in enumerate(other.effects):
                 if effect in undo and other.states[at] not in SETTLED:
@@ -437,14 +401,8 @@ class RollbackMachine(RuleBasedStateMachine):
     def follow(self, number: int) -> None:
         """The agents of a rollback are where it is."""
         plan = self.plans[number]
-        lifecycles = {
-            **dict.fromkeys(("COMPENSATING", "BLOCKED"), "RECOVERING"),
-            **dict.fromkeys(("VALIDATING", "READY"), "VALIDATING"),
-            "FINISHED": "IDLE",
-            "ABORTED": "HALTED",
-        }
         for agent in plan.agents:
-            agent.lifecycle = lifecycles[plan.state]
+            agent.lifecycle = LIFECYCLES[plan.state]
             agent.rollback = 0 if plan.over else number
 
     def under_way(self, back: int) -> int:
@@ -454,21 +412,21 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way(0))
     @rule(
         back=st.integers(0, 1),
-        session=st.sampled_from("ww"),
-        times=st.integers(1, 6),
         ends=st.lists(
-            st.sampled_from(["done", "done", "done", "failed", "for_good"]),
-            min_size=6,
+            st.sampled_from(["done", "done", "done", "failed", "for_good", "dies"]),
+            min_size=1,
             max_size=6,
         ),
         found=FOUND,
     )
-    def work(self, back: int, session: str, times: int, ends: list[str], found: str) -> None:
+    def work(self, back: int, ends: list[str], found: str) -> None:
+        """Claim and carry out item after item; one that dies leaves its item to be claimed
+        again."""
         number = self.under_way(back)
         plan = self.plans[number]
         plan_id = f"rollback/{rollback_story.rollback_id(number)}"
-        for end in ends[:times]:
-            command = effect_story.claim(self.bench, session, plan_id)
+        for end in ends:
+            command = effect_story.claim(self.bench, "w", plan_id)
             if plan.state not in ("COMPENSATING", "BLOCKED"):
                 self.done(command, "PLAN_STATE")
                 return
@@ -476,6 +434,9 @@ class RollbackMachine(RuleBasedStateMachine):
             assert said.HasField("item") == (plan.state == "COMPENSATING")
             if plan.state == "BLOCKED":
                 return
+            if end == "dies":
+                self.die("w")
+                continue
             self.undo(plan, plan_id, said.claim, said.item, end, found)
             self.follow(number)
 
@@ -532,7 +493,7 @@ class RollbackMachine(RuleBasedStateMachine):
             if decision == "retry":
                 plan.states[at], plan.failures[at] = "PENDING", 0
             elif decision == "proceed":
-                plan.states[at] = "WAIVED"
+                plan.states[at], effect.waived = "WAIVED", True
             else:
                 plan.states[at], effect.state = "COMPENSATED", "COMPENSATED"
         self.follow(number)
@@ -563,7 +524,7 @@ class RollbackMachine(RuleBasedStateMachine):
         number = self.under_way(back)
         plan = self.plans[number]
         for _ in range(4 * len(plan.effects)):
-            self.work(back, "w", 1, ["failed" if failing else "done"], found)
+            self.work(back, ["failed" if failing else "done"], found)
             self.decide(back, "proceed" if failing else "by_hand")
         self.judge(back, [1, 1])
         self.end(list(self.plans)[::-1].index(number), 1)
@@ -573,9 +534,8 @@ class RollbackMachine(RuleBasedStateMachine):
         names=st.sampled_from(["a", "a", "a", "b", "ab"]),
         kinds=st.lists(CLASSES, min_size=1, max_size=4),
         saves=st.lists(SAVES, min_size=1, max_size=4),
-        to=st.tuples(KINDS, KINDS),
-        far=st.tuples(FAR, FAR),
-        through=st.sampled_from([True, True, False]),
+        ways=st.lists(st.tuples(KINDS, KINDS, FAR, FAR), min_size=1, max_size=3),
+        through=st.sampled_from([True, True, True, False]),
         failing=st.booleans(),
     )
     def mishap(
@@ -583,17 +543,19 @@ class RollbackMachine(RuleBasedStateMachine):
         names: str,
         kinds: list[str],
         saves: list[str],
-        to: tuple[str, str],
-        far: tuple[int, int],
+        ways: list[tuple[str, str, int, int]],
         through: bool,
         failing: bool,
     ) -> None:
-        """Some work, all of which was wrong, and the way back from it."""
-        for name in names:
-            self.toil(name, kinds, saves)
-        self.start(names, to, far, "ASK")
-        if through and self.under_way(0):
-            self.see_it_through(0, failing, "done")
+        """Some work, all of which was wrong, and the way back from it; perhaps more of the
+        same, or only further back."""
+        for at, (*to, near, far) in enumerate(ways):
+            if at != 1:
+                for name in names:
+                    self.toil(name, kinds, saves)
+            self.start(names, (to[0], to[1]), (near, far), "ASK")
+            if through and self.under_way(0):
+                self.see_it_through(0, failing, "done")
 
     @precondition(lambda self: self.plans)
     @rule(back=st.integers(0, 3), give_up=st.integers(0, 5))
@@ -643,15 +605,14 @@ class RollbackMachine(RuleBasedStateMachine):
         """Every event, in its chain, and which rollback undid it; also of the past."""
         shown = {}
         for name, agent in self.agents.items():
-            found = stream_queries.read_events(self.bench.store, name, 0, 1 << 40, MANY)
+            found = stream_queries.read_events(self.bench.store, name, 0, MANY, MANY)
             stream_queries.show_undone(self.bench.store, found)
-            shown[name] = [each.undone_by for each in found]
-            kept = agent.events[self.first[name] - 1 :]
-            assert [each.seq for each in found] == [each.seq for each in kept]
-            assert shown[name] == [each.undone_by for each in kept]
-            first = self.first[name]
-            if first <= len(agent.events):
-                told = stream_queries.verify(self.bench.store, name, first, 1 << 40, MANY)
+            shown[name] = {each.seq: each.undone_by for each in found}
+            kept = agent.events[agent.first - 1 :]
+            assert shown[name] == {each.seq: each.undone_by for each in kept}
+            if agent.first <= len(agent.events):
+                first = agent.first
+                told = stream_queries.verify(self.bench.store, name, first, MANY, MANY)
                 assert told.broken_seq == 0
         self.past[self.now] = shown
 
@@ -707,7 +668,12 @@ class RollbackMachine(RuleBasedStateMachine):
             assert rollback.undoing.open == sum(one not in SETTLED for one in plan.states)
             if plan.over == "FINISHED":
                 # In the order of the list: each was settled at or after the one before.
-                times = [one.settled_revision for one in found]
+                barriers = [one.kind == "IRREVERSIBLE" for one in plan.effects]
+                times = [
+                    one.settled_revision
+                    for one, barrier in zip(found, barriers, strict=True)
+                    if not barrier
+                ]
                 assert all(times) and times == sorted(times)
 
     def teardown(self) -> None:
@@ -718,14 +684,9 @@ class RollbackMachine(RuleBasedStateMachine):
             for revision, was in list(self.past.items())[::7]:
                 reader = PastReader(store, revision)
                 for name, undone in was.items():
-                    found = stream_queries.read_events(reader, name, 0, 1 << 40, MANY)
+                    found = stream_queries.read_events(reader, name, 0, MANY, MANY)
                     stream_queries.show_undone(reader, found)
-                    assert (
-                        [each.undone_by for each in found]
-                        == undone[-len(found) :][: len(found)]
-                        if found
-                        else True
-                    )
+                    assert all(undone[each.seq] == each.undone_by for each in found)
             assert self.bench.machine.state_hash == full_hash(store)
             assert replayed(self.bench.log) == store
             assert replayed(self.bench.log, times=2) == store

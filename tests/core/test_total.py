@@ -18,6 +18,18 @@ from raftstate.v1.breaker_service_pb2 import (
 )
 from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
 from raftstate.v1.common_pb2 import FencingToken, Label, RequestId
+from raftstate.v1.effect_service_pb2 import (
+    AbortSagaRequest,
+    BeginSagaRequest,
+    Compensation,
+    CompleteEffectRequest,
+    DispatchEffectRequest,
+    EffectClosing,
+    EndSagaRequest,
+    NewEffect,
+    PrepareEffectRequest,
+    ReconcileEffectRequest,
+)
 from raftstate.v1.event_service_pb2 import NewEvent
 from raftstate.v1.kv_service_pb2 import (
     CompactRequest,
@@ -34,7 +46,21 @@ from raftstate.v1.kv_service_pb2 import (
     TxnSaveProjection,
 )
 from raftstate.v1.lease_service_pb2 import GrantRequest, RevokeRequest
-from raftstate.v1.recovery_service_pb2 import Evidence, ReportSymptomRequest
+from raftstate.v1.recovery_service_pb2 import (
+    Evidence,
+    ReportSymptomRequest,
+    ReportValidationRequest,
+)
+from raftstate.v1.rollback_service_pb2 import (
+    AbortRollbackRequest,
+    AgentTarget,
+    ClaimCompensationsRequest,
+    CompleteCompensationRequest,
+    DecideCompensationRequest,
+    FinishRollbackRequest,
+    StartRollbackRequest,
+    Target,
+)
 from raftstate.v1.session_service_pb2 import OpenSessionRequest
 from raftstate.v1.step_service_pb2 import CommitStepRequest
 from raftstate.v1.store_pb2 import (
@@ -185,6 +211,113 @@ BODIES |= st.one_of(
         agent_ids=st.lists(AGENT_IDS, max_size=2),
         summary=WORDS,
         evidence=st.lists(st.builds(Evidence, kind=st.just("text"), detail=WORDS), max_size=3),
+    ),
+)
+TARGETS = st.one_of(
+    st.builds(Target, checkpoint_id=NUMBERS),
+    st.builds(Target, known_good=st.booleans()),
+    st.builds(Target, before_event_seq=NUMBERS),
+    st.builds(Target, revision=NUMBERS),
+    st.builds(Target, log_time_ms=NUMBERS),
+    st.just(Target()),
+)
+# The first rollback in any of these logs is soon started; others have no such id.
+ROLLBACK_IDS = st.sampled_from([f"{at:016x}" for at in range(3, 7)] + ["", "0", "f" * 16])
+BODIES |= st.one_of(
+    st.builds(
+        StartRollbackRequest,
+        request_id=REQUEST_IDS,
+        agents=st.lists(st.builds(AgentTarget, agent_id=AGENT_IDS, target=TARGETS), max_size=2),
+        group_id=st.sampled_from(["", "", "g"]),
+        on_barrier=st.sampled_from([0, 1, 2, 3, 4, -1]),
+        validators=st.lists(AGENT_IDS, max_size=1),
+        expected_digest=st.sampled_from([b"", b"", bytes(32), b"x"]),
+    ),
+    st.builds(FinishRollbackRequest, request_id=REQUEST_IDS, rollback_id=ROLLBACK_IDS),
+    st.builds(AbortRollbackRequest, request_id=REQUEST_IDS, rollback_id=ROLLBACK_IDS),
+    st.builds(
+        ReportValidationRequest,
+        request_id=REQUEST_IDS,
+        validator=AGENT_IDS,
+        agent_id=AGENT_IDS,
+        checkpoint_id=NUMBERS,
+        content_hash=st.sampled_from([bytes(32), b""]),
+        rollback_id=ROLLBACK_IDS,
+    ),
+)
+# Mostly those of the agent that is there, so that much is entered, given up and claimed.
+OWN = {
+    "request_id": REQUEST_IDS,
+    "agent_id": st.just("a") | AGENT_IDS,
+    "fence": st.just(FencingToken(epoch=1, revision=2)) | FENCES,
+}
+SAGA_IDS = st.sampled_from(["g", "g", "h", "", "g" * 201])
+PLAN_IDS = st.sampled_from(["saga/g", "saga/g", "saga/h", "saga/", "rollback/1", "", "\0"])
+EFFECT_IDS = st.sampled_from(["1", "2", "2", "3", "", "~", "e" * 129])
+SMALL = st.sampled_from([-1, 0, 1, 1, 2, 3, 4, 5])
+UNDO = st.builds(
+    Compensation,
+    action=WORDS,
+    leaves_tombstone=st.booleans(),
+    attempts=st.sampled_from([0, 1, 1_001]),
+)
+NEW_EFFECTS = st.builds(
+    NewEffect,
+    effect_id=EFFECT_IDS,
+    action=WORDS,
+    effect_class=SMALL,
+    compensation=st.none() | UNDO,
+    reconcile_action=st.sampled_from(["", "q"]),
+    on_unknown=st.just(0) | SMALL,
+    saga_id=SAGA_IDS | st.just(""),
+    dispatch=st.booleans(),
+)
+CLOSINGS = st.builds(EffectClosing, effect_id=EFFECT_IDS, outcome=SMALL, error=WORDS)
+POSITIONS = st.sampled_from([0, 1, 1, 2, (1 << 32) - 1])
+BODIES |= st.one_of(
+    st.builds(PrepareEffectRequest, **OWN, effect=st.none() | NEW_EFFECTS),
+    st.builds(DispatchEffectRequest, **OWN, effect_id=EFFECT_IDS),
+    st.builds(CompleteEffectRequest, **OWN, closing=st.none() | CLOSINGS),
+    st.builds(
+        ReconcileEffectRequest,
+        **OWN,
+        effect_id=EFFECT_IDS,
+        plan_id=st.just("") | PLAN_IDS,
+        found=SMALL,
+    ),
+    st.builds(
+        CommitStepRequest,
+        **OWN,
+        closings=st.lists(CLOSINGS, max_size=2),
+        effects=st.lists(NEW_EFFECTS, max_size=2),
+    ),
+    st.builds(BeginSagaRequest, **OWN, saga_id=SAGA_IDS, mode=SMALL),
+    st.builds(EndSagaRequest, **OWN, saga_id=SAGA_IDS),
+    st.builds(AbortSagaRequest, **OWN, saga_id=SAGA_IDS, reason=WORDS),
+    st.builds(
+        ClaimCompensationsRequest,
+        request_id=REQUEST_IDS,
+        plan_id=PLAN_IDS,
+        holder=WORDS,
+        force=st.booleans(),
+    ),
+    st.builds(
+        CompleteCompensationRequest,
+        request_id=REQUEST_IDS,
+        plan_id=PLAN_IDS,
+        fence=FENCES,
+        position=POSITIONS,
+        outcome=SMALL,
+        error=WORDS,
+    ),
+    st.builds(
+        DecideCompensationRequest,
+        request_id=REQUEST_IDS,
+        plan_id=PLAN_IDS,
+        position=POSITIONS,
+        decision=SMALL,
+        decided_by=WORDS,
+        why=WORDS,
     ),
 )
 KINDS = sorted(each.name for each in Command.DESCRIPTOR.fields)

@@ -13,12 +13,16 @@ from raftstate.core.parts import Violation
 from raftstate.core.validate import _RULES, violations
 from raftstate.v1 import (
     agent_service_pb2,
+    breaker_service_pb2,
     checkpoint_service_pb2,
     cluster_service_pb2,
+    effect_service_pb2,
     event_service_pb2,
     kv_service_pb2,
     lease_service_pb2,
     recovery_service_pb2,
+    replay_service_pb2,
+    rollback_service_pb2,
     session_service_pb2,
     step_service_pb2,
     watch_service_pb2,
@@ -323,6 +327,7 @@ def test_every_request_has_a_rule() -> None:
         *(agent_service_pb2, checkpoint_service_pb2, cluster_service_pb2),
         *(event_service_pb2, kv_service_pb2, lease_service_pb2, recovery_service_pb2),
         *(session_service_pb2, step_service_pb2, watch_service_pb2),
+        *(breaker_service_pb2, effect_service_pb2, replay_service_pb2, rollback_service_pb2),
     )
     requests = {
         name

@@ -215,8 +215,8 @@ TABLE = [
     number("progress_ms", 100, 99, "progress_ms", watch),
     number("progress_ms", 600_000, 600_001, "progress_ms", watch),
     number("progress_ms", 0, 1, "progress_ms", watch),
-    Limit(lambda v: select(types=v), [1, 10], [1, 11], "selector.types[1]"),
-    Limit(lambda v: select(types=v), [1] * 10, [1] * 11, "selector.types"),
+    Limit(lambda v: select(types=v), [1, 15], [1, 16], "selector.types[1]"),
+    Limit(lambda v: select(types=v), [1] * 15, [1] * 16, "selector.types"),
     Limit(lambda v: select(types=v), [], [0], "selector.types[0]"),
     Limit(lambda v: select(prefix=v), LONG, LONG + b"k", "selector.prefix"),
     Limit(

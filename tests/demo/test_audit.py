@@ -24,6 +24,8 @@ EVENTS = st.builds(
     correlation_id=st.text(),
     log_time_ms=NUMBERS,
     hash=st.binary(),
+    event_id=st.text(),
+    state_hash=st.binary(max_size=32),
 )
 
 

@@ -194,7 +194,8 @@ class Forge:
                 "step": self.step,
                 "event_seq": len(self.events),
                 "revision": self.revision,
-                "known_good": self.state.trips == self.plan.known_good,
+                "known_good": self.state.trips == self.plan.known_good
+                and not self.state.called_off,
                 "restored_from": 0,
                 "rollback_id": "",
                 "state": self.state.to_dict(),
@@ -203,6 +204,7 @@ class Forge:
 
     def close_trips(self, name: str) -> None:
         self.event(CALLED_OFF, {"trip": self.state.trips, "why": "the car service is down"})
+        self.save()
         self.note(name, "closed", **self.head(), token=self.token)
         self.note(name, "finished", booked=len(self.state.booked))
         self.end(name, "exit 0")
@@ -299,7 +301,7 @@ class Forge:
             )
         rollback |= {"total": len(todo), "compensated_ms": self.log_ms(), "newest_claim": claim}
         self.tick()
-        self.note(worker, "validated", passed=True, rollback_id=ROLLBACK)
+        self.note(worker, "validated", passed=True, rollback_id=ROLLBACK, differ=[])
         rollback["validated_ms"] = self.log_ms()
         self.revise()
         self.tick()
@@ -411,6 +413,7 @@ class Forge:
         recovery = [("rollback", rollback), *(("item", item) for item in self.items)]
         recovery += [("incident", one) for one in incidents(rollback)]
         recovery += [("breaker", breaker(rollback))]
+        recovery += [("agent", self.agent())]
         recovery += [("checkpoint", one) for one in self.checkpoints]
         self.write("recovery", recovery)
         self.write("ledger", [("effect", one) for one in self.effects])
@@ -419,6 +422,14 @@ class Forge:
         write_json(self.folder / "stream.json", end)
         write_json(self.folder / "plan.json", self.plan.to_dict())
         claim(self.folder)
+
+    def agent(self) -> Line:
+        """The agent, as it was left."""
+        state = {"agent_id": AGENT_ID, "lifecycle": "IDLE", "rollback_id": ""}
+        head = {"step": self.step, "event_seq": len(self.events)}
+        ledger = {"effects": len(self.effects), "open_effects": 0}
+        last = {"checkpoint_id": len(self.checkpoints), "newest_fence": self.token}
+        return {**state, **head, **ledger, **last}
 
     def write(self, name: str, lines: list[tuple[str, Line]]) -> None:
         with Journal(self.folder / f"{name}.jsonl") as journal:
@@ -430,6 +441,7 @@ def incidents(rollback: Line) -> list[Line]:
     """Who lost the agent first, and then the trip."""
     began = rollback["started_ms"]
     common = {"agent_ids": [AGENT_ID], "evidence": [], "open": False, "resolution": "by itself"}
+    common["opened_revision"] = rollback["started_revision"]
     times = {f"{name}_ms": 0 for name in ("compensated", "validated")}
     lost = {
         "incident_id": "0000000000000001",
@@ -462,6 +474,7 @@ def breaker(rollback: Line) -> Line:
     """The breaker of the car service, open."""
     links = {name: rollback[name] for name in ("incident_id", "rollback_id")}
     said = {"name": BREAKER, "state": "OPEN", "generation": 2, "on_trip": "ROLLBACK"}
+    said["changed_revision"] = rollback["started_revision"]
     return {**said, "reason": "5 of 6 calls failed", **links}
 
 

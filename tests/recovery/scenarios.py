@@ -24,7 +24,13 @@ from raftstate.v1.checkpoint_service_pb2 import (
     PutGroupCheckpointRequest,
 )
 from raftstate.v1.recovery_service_pb2 import PutValidatorRequest
-from raftstate.v1.rollback_service_pb2 import AgentTarget, StartRollbackRequest, Target
+from raftstate.v1.rollback_service_pb2 import (
+    AgentTarget,
+    Rollback,
+    RolledBack,
+    StartRollbackRequest,
+    Target,
+)
 from tests.recovery.parties import (
     ASKED,
     FOREVER,
@@ -40,6 +46,7 @@ from tests.recovery.parties import (
 )
 from tests.recovery.stage import IDLE, Action, Party, Run, Script, Store
 from tests.sim.recount import recount
+from tests.sim.recount_undoing import was_done
 
 Told = Generator[Action, Any, None]
 
@@ -311,9 +318,23 @@ def rolled_back(*names: str) -> Callable[[Run], None]:
             assert copy is not None and target is not None
             assert copy.content_hash == target.content_hash
             assert one.fence.revision > one.former_fence.revision
+            _nothing_is_left(run.store, rollback, one)
             assert _last_event(run.store, one.agent_id) == b"resumed"
 
     return ends
+
+
+def _nothing_is_left(store: Store, rollback: Rollback, one: RolledBack) -> None:
+    """What was begun before the rollback, and not kept, is not done, nor done later."""
+    waived = {
+        item.effect_number
+        for item in store.items(f"rollback/{rollback.rollback_id}")
+        if item.agent_id == one.agent_id and item.state == effects.COMPENSATION_STATE_WAIVED
+    }
+    for effect in store.effects(one.agent_id):
+        if one.kept_revision < effect.prepared_revision < rollback.started_revision:
+            left = was_done(effect) and effect.number not in waived
+            assert not left, f"{effect.effect_id} is {effect.state} after the rollback"
 
 
 def _last_event(store: Store, agent_id: str) -> bytes:

@@ -8,7 +8,7 @@ go on when everything is over, or the store starts anew from a snapshot and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,6 +70,7 @@ class Store:
         self.machine = StateMachine(self.map, EPOCH)
         self.log: list[LogEntry] = []
         self.kept: tuple[int, MemoryStore] = (0, MemoryStore())
+        self._read: dict[str, tuple[int, list[Any]]] = {}
 
     def commit(self, command: Command) -> Outcome:
         """One log entry of one command."""
@@ -93,9 +94,14 @@ class Store:
 
     # --- reading ---
 
-    def _rows(self, table: str, record: Any) -> Iterator[Any]:
-        for _, raw in self.map.scan(table.encode(), bytes([ord(table) + 1])):
-            yield record.FromString(raw)
+    def _rows(self, table: str, record: Any) -> list[Any]:
+        """A table's records; they are read again only when there is a new entry."""
+        at, rows = self._read.get(table, (-1, []))
+        if at != len(self.log):
+            span = table.encode(), bytes([ord(table) + 1])
+            rows = [record.FromString(raw) for _, raw in self.map.scan(*span)]
+            self._read[table] = len(self.log), rows
+        return rows
 
     def agent(self, agent_id: str) -> Agent | None:
         """An agent."""
@@ -104,7 +110,7 @@ class Store:
 
     def agents(self) -> list[Agent]:
         """All agents."""
-        return list(self._rows("a", Agent))
+        return self._rows("a", Agent)
 
     def effects(self, agent_id: str = "") -> list[Effect]:
         """All effects, or an agent's, in the order in which they were prepared."""
@@ -116,11 +122,11 @@ class Store:
 
     def sagas(self) -> list[Saga]:
         """All sagas."""
-        return list(self._rows("A", Saga))
+        return self._rows("A", Saga)
 
     def rollbacks(self) -> list[Rollback]:
         """All rollbacks."""
-        return list(self._rows("R", Rollback))
+        return self._rows("R", Rollback)
 
     def items(self, plan_id: str = "") -> list[CompensationItem]:
         """All items, or a plan's, in order."""
@@ -129,7 +135,7 @@ class Store:
 
     def incidents(self) -> list[Incident]:
         """All incidents."""
-        return list(self._rows("I", Incident))
+        return self._rows("I", Incident)
 
     def checkpoint(self, agent_id: str, number: int) -> Checkpoint | None:
         """A checkpoint's record."""

@@ -65,3 +65,4 @@ def test_a_crash_after_every_step(name: str) -> None:
         hit += run.struck
         late += undoing.late(run.books.journal)
     assert hit >= 2 * len(unharmed(scenario).actions)
+    assert late, "no original came too late"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import pytest
@@ -46,7 +46,9 @@ from raftstate.v1.session_service_pb2 import (
     OpenSessionRequest,
 )
 from raftstate.v1.store_pb2 import Command
+from tests.rpc import reads_of_effects
 from tests.rpc.harness import Bench, all_of, bench, refused, rest_of, run, until
+from tests.rpc.reads_of_effects import Paged, nothing, own_again
 from tests.rpc.stories_of_checkpoints import group, save
 from tests.rpc.stories_of_events import append, saved
 from tests.rpc.stories_of_keys import grant, put_key, validator
@@ -93,18 +95,20 @@ READS: dict[str, Callable[[Bench, dict[str, Any]], Awaitable[Any]]] = {
     "GetStream": lambda b, at: b.events.GetStream(GetStreamRequest(stream_id="s", **at)),
     "GetProjection": lambda b, at: b.events.GetProjection(GetProjectionRequest(name="p", **at)),
     "ListProjections": lambda b, at: b.events.ListProjections(ListProjectionsRequest(**at)),
+    **reads_of_effects.READS,
 }
 
 
 async def one_of_each(b: Bench) -> None:
     """Something for every read to find."""
-    await save(b, await b.own("a"), data=b"1")
+    await save(b, await own_again(b), data=b"1")
     await group(b)
     await append(b)
     await saved(b)
     await validator(b)
     await grant(b, 7)
     await put_key(b, b"k", b"1")
+    await reads_of_effects.one_of_each(b)
 
 
 async def change_all(b: Bench) -> None:
@@ -122,6 +126,7 @@ async def change_all(b: Bench) -> None:
     await grant(b, 8)
     await put_key(b, b"k", b"2")
     await b.sessions.OpenSession(OpenSessionRequest(session_id="s2"))
+    await reads_of_effects.change_all(b)
 
 
 def bare(answer: Any) -> list[Any]:
@@ -308,24 +313,8 @@ def test_members_are_no_part_of_the_revisions() -> None:
 # --- pages ---------------------------------------------------------------------------
 
 
-class Paged(NamedTuple):
-    """A list: what makes a row, what removes them, a page of it and the page's rows."""
-
-    make: Callable[[Bench, str], Awaitable[Any]]
-    spoil: Callable[[Bench], Awaitable[Any]]
-    read: Callable[..., Awaitable[Any]]
-    rows: Callable[[Any], list[Any]]
-
-
 async def make_checkpoint(b: Bench, name: str) -> None:
     await save(b, await own_again(b), data=name.encode(), tags=[name])
-
-
-async def own_again(b: Bench) -> Any:
-    """The fence of agent `a`, which this session owns; it is acquired once."""
-    if "fence" not in b.stubs:
-        b.stubs["fence"] = await b.own("a")
-    return b.stubs["fence"]
 
 
 async def make_group(b: Bench, name: str) -> None:
@@ -360,10 +349,6 @@ async def relabel(b: Bench) -> None:
                 request_id=b.request_id(), agent_id=name, labels=[Label(name="new")]
             )
         )
-
-
-async def nothing(_b: Bench) -> None:
-    """New rows alone will do."""
 
 
 LISTS: dict[str, Paged] = {
@@ -421,6 +406,7 @@ LISTS: dict[str, Paged] = {
         lambda b, **page: b.events.ListProjections(ListProjectionsRequest(**page)),
         lambda page: list(page.projections),
     ),
+    **reads_of_effects.LISTS,
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from raftstate.content import EMPTY, MSGPACK, Reducer, canonical, encode, fold, state_hash
 from raftstate.core import limits
 from raftstate.rpc import folds
-from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
+from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint, PruneCheckpointsRequest
 from raftstate.v1.common_pb2 import Consistency, FencingToken
 from raftstate.v1.event_service_pb2 import NewEvent, TruncateBeforeRequest
 from raftstate.v1.replay_service_pb2 import (
@@ -241,7 +241,11 @@ def test_what_a_rollback_has_undone_is_no_part_of_it() -> None:
         await step(b, fence, event({"c": 3}, {"a": 1, "c": 3}))
 
         now = await verify(b)
-        then = await verify(b, consistency=Consistency.CONSISTENCY_AT_REVISION, revision=before)
+        past: dict[str, Any] = {
+            "consistency": Consistency.CONSISTENCY_AT_REVISION,
+            "revision": before,
+        }
+        then, behind = await verify(b, **past), await verify(b, checkpoint_id=2, **past)
         left = await refused(
             b.replays.VerifyReplay(
                 VerifyReplayRequest(agent_id="a", checkpoint_id=2, reducer=MERGE)
@@ -252,7 +256,35 @@ def test_what_a_rollback_has_undone_is_no_part_of_it() -> None:
         assert (now.events, now.hashes_compared, now.checkpoints_compared) == (2, 2, 2)
         assert now.state_hash == (await verify(b, checkpoint_id=3)).state_hash
         assert then.divergence.seq == 2
+        assert (behind.events, behind.state_hash) == (0, state_hash({"odd": 0}))
         assert (left.reason, left.metadata["field"]) == ("INVALID_REQUEST", "checkpoint_id")
+
+    run(story)
+
+
+def test_a_state_that_was_left_behind_may_be_restored() -> None:
+    """
+    A rollback may name a checkpoint that another has left behind: the run goes on from what
+    that holds, though the events that it reflects stay undone.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own()
+        await step(b, fence, event({"a": 1}), checkpoint=saved({"a": 1}))
+        await step(b, fence, event({"b": 2}), checkpoint=saved({"a": 1, "b": 2}))
+        await roll_back(b, 1)
+        await step(b, await b.own(), event({"c": 3}), checkpoint=saved({"a": 1, "c": 3}))
+        await roll_back(b, 2)
+        state = {"a": 1, "b": 2, "d": 4}
+        await step(b, await b.own(), event({"d": 4}, state), checkpoint=saved(state))
+
+        said = await verify(b)
+        made = await reconstruct(b, reducer=MERGE)
+
+        assert not said.HasField("divergence")
+        assert (said.events, said.hashes_compared, said.checkpoints_compared) == (2, 1, 2)
+        assert said.state_hash == made.state_hash == state_hash(state)
+        assert (await reconstruct(b, 1, reducer=MERGE)).state == b'{"a":1}'
 
     run(story)
 
@@ -519,6 +551,32 @@ def test_undone_events_have_a_state_of_their_time() -> None:
         assert gone.metadata["field"] == "event_seq"
         assert (later.event_seq, later.state) == (3, b'{"a":1,"c":3}')
         assert (way.checkpoint_id, [one.seq for one in way.events]) == (2, [3])
+
+    run(story)
+
+
+def test_a_checkpoint_that_was_left_behind_leads_nowhere() -> None:
+    """
+    Also where it is the only one before the event: what was restored is pruned by then.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own()
+        await step(b, fence, event({"a": 1}), checkpoint=saved({"a": 1}))
+        await step(b, fence, event({"b": 2}), checkpoint=saved({"odd": 0}, pinned=True))
+        await roll_back(b, 1)
+        fence = await b.own()
+        await step(b, fence, event({"c": 3}))
+        await step(b, fence, event({"d": 4}), checkpoint=saved({"d": 4}))
+        pruned = await b.checkpoints.PruneCheckpoints(
+            PruneCheckpointsRequest(request_id=b.request_id(), agent_id="a")
+        )
+
+        made = await reconstruct(b, 3, reducer=MERGE)
+
+        assert pruned.pruned == 2
+        assert made.state == b'{"a":1,"c":3}'
+        assert (await reconstruct(b, 3)).checkpoint_id == 0
 
     run(story)
 

@@ -61,20 +61,25 @@ _FIELDS = {
     b"p": "projection",
     b"m": "group",
     b"n": "validator",
+    b"E": "effect",
+    b"A": "saga",
+    b"R": "rollback",
+    b"B": "breaker",
+    b"I": "incident",
 }
 
 
 def everything(reader: Reader) -> Everything:
     """Every resource that there is, by looking."""
     found: Everything = {}
-    for key, raw in reader.scan(b"a", b"z"):
+    for key, raw in reader.scan(b"A", b"z"):
         field = _FIELDS.get(key[:1])
         if field is None:
             continue
         resource = Resource()
         getattr(resource, field).ParseFromString(raw)
         name, number = key[1:], 0
-        if field in ("event", "checkpoint"):
+        if field in ("event", "checkpoint", "effect"):
             name, number = key[1:-9], int.from_bytes(key[-8:], "big")
         elif field == "lease":
             name = f"{int.from_bytes(key[1:], 'big'):016x}".encode()
@@ -137,7 +142,7 @@ def named(selector: Selector, change: Change) -> bool:
 
 def _labels(resource: Resource) -> set[tuple[str, str]]:
     field = resource.WhichOneof("kind")
-    if field not in ("agent", "checkpoint"):
+    if field not in ("agent", "checkpoint", "saga"):
         return set()
     return {(one.name, one.value) for one in getattr(resource, field).labels}
 

@@ -99,8 +99,8 @@ def _sagas(tables: Tables) -> Complaints:
     total = Counter(saga_id for saga_id, _, _ in members)
     opened = Counter(
         saga_id
-        for saga_id, *place in members
-        if tables.effects[place[0], place[1]].state in OPEN_EFFECTS
+        for saga_id, agent_id, number in members
+        if tables.effects[agent_id, number].state in OPEN_EFFECTS
     )
     for saga_id, saga in tables.sagas.items():
         if (saga.effects, saga.open_effects) != (total[saga_id], opened[saga_id]):
@@ -208,18 +208,29 @@ def _rollbacks(tables: Tables) -> Complaints:
             yield f"{rollback_id} is {rollback.state}, {rollback.undoing.open} items are open"
 
 
-def _undone_events(tables: Tables) -> Complaints:
-    """Ranges of undone events are apart from one another, and of events that there were."""
-    last: dict[str, int] = {}
-    for (agent_id, first), span in sorted(tables.by_number("U").items()):
-        agent = tables.agents.get(agent_id)
-        if agent is None or not first <= span.last_seq <= agent.head.event_seq:
-            yield f"{agent_id}: events {first} to {span.last_seq} are undone, and never were"
-        if first <= last.get(agent_id, 0):
-            yield f"{agent_id}: events from {first} on are undone twice"
-        if span.first_seq != first or span.rollback_id not in tables.rollbacks:
-            yield f"{agent_id}: events from {first} on are undone by {span.rollback_id!r}"
-        last[agent_id] = span.last_seq
+def _left_behind(tables: Tables) -> Complaints:
+    """Which events, and which checkpoints, each rollback left behind: the newest that went
+    back behind one of them says so of it."""
+    gone: dict[str, dict[Numbered, str]] = {"U": {}, "L": {}}
+    for rollback_id, rollback in sorted(tables.rollbacks.items()):
+        for one in rollback.agents:
+            last = one.last_undone_seq
+            spans = {
+                "U": range(one.first_undone_seq, last + 1) if last else (),
+                "L": range(one.checkpoint_id + 1, one.restored_checkpoint_id),
+            }
+            for table, span in spans.items():
+                gone[table].update({(one.agent_id, n): rollback_id for n in span})
+    for table, what in (("U", "undone events"), ("L", "checkpoints left behind")):
+        noted: dict[Numbered, str] = {}
+        for (agent_id, first), span in tables.by_number(table).items():
+            for number in range(first, span.last_seq + 1):
+                if (agent_id, number) in noted:
+                    yield f"{agent_id}: {number} of the {what} twice"
+                noted[agent_id, number] = span.rollback_id
+            if span.first_seq != first:
+                yield f"{agent_id}: {what} from {first} say {span.first_seq}"
+        yield from differ(what, set(gone[table].items()), set(noted.items()))
 
 
 def _recordings(tables: Tables) -> Complaints:
@@ -304,7 +315,7 @@ PARTS = (
     _plans,
     _claims,
     _rollbacks,
-    _undone_events,
+    _left_behind,
     _recordings,
     _breakers,
     _incidents,

@@ -18,7 +18,25 @@ import pytest
 
 from raftstate.consensus import adapter, feeding, following, read_index, replica, rules
 from raftstate.consensus.adapter import Engine
-from raftstate.core import history, leases, retention, sessions, streams, sweep, txn
+from raftstate.core import (
+    breakers,
+    compensations,
+    effects,
+    history,
+    items,
+    leases,
+    ledger,
+    retention,
+    rollback_commands,
+    rollbacks,
+    sessions,
+    streams,
+    sweep,
+    trips,
+    txn,
+    undoing,
+    undone,
+)
 from tests.sim import invariants
 from tests.sim.__main__ import main
 from tests.sim.mutants import catalogue, example_outsider, schedules
@@ -54,6 +72,15 @@ PROMISED = {
     "sweep-one-revision-too-much",
     "undo-only-the-first-change",
     "write-although-a-compare-failed",
+    # of effects, sagas, rollbacks and breakers
+    "give-a-later-item-its-turn",
+    "list-what-is-undone-again",
+    "roll-back-without-a-new-token",
+    "show-what-is-undone-as-live",
+    "take-over-and-forget-what-was-dispatched",
+    "take-the-word-of-any-claim",
+    "trip-without-the-rollback",
+    "undo-the-oldest-first",
 }
 # Options of the simulator change, and with them what a seed does: then these are tried.
 ELSEWHERE = 40
@@ -123,7 +150,8 @@ def fail_with(mutant: Mutant) -> None:
 def test_a_bug_is_planted_for_as_long_as_its_run() -> None:
     """After a run, also one that failed, every part is as it was."""
     modules = [rules, read_index, adapter, following, feeding, replica, invariants, sessions]
-    modules += [history, leases, retention, streams, sweep, txn]
+    modules += [history, leases, retention, streams, sweep, txn, breakers, compensations]
+    modules += [effects, items, ledger, rollback_commands, rollbacks, trips, undoing, undone]
     found = [vars(one) for module in modules for one in (module, *classes(module))]
     before = [dict(one) for one in found]
 

@@ -37,7 +37,8 @@ from raftstate.examples.travel.record import AGENT_ID, BREAKER, CLIENT, SERVER, 
 from raftstate.v1.event_service_pb2 import Event
 
 GOOD, LOST = 0, 3
-TTL_S: Final = 2.5
+# Long enough to outlive an election between two renewals, on a busy machine as well.
+TTL_S: Final = 3.0
 # Longer than anybody stands still here: it is the ownership that ends, not the session.
 SESSION_S: Final = 60.0
 # From the last look at the clock to the first byte: the way to a service is long.

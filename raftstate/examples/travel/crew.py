@@ -98,7 +98,7 @@ class Crew:
             "TRAVEL_JOURNAL": str(self._journal(name, WORKER)),
         }
         command = ["raftstate", "worker", "--endpoints", endpoints]
-        command += ["--module", "raftstate.examples.travel.undo"]
+        command += ["--module", "raftstate.examples.travel.undo", "--holder", name]
         return self._start(name, WORKER, command, told)
 
     def _journal(self, name: str, role: str) -> Path:
@@ -162,7 +162,7 @@ class Crew:
 
     def stop(self, member: Member) -> tuple[float, str]:
         """SIGSTOP, and wait until it stands still: when it was sent, the wait status. It
-        is noted by `stopped`, once it is known where it stands."""
+        is noted by `note_stop`, once it is known where it stands."""
         member.stopped = True
         return self._change(member, signal.SIGSTOP, os.WUNTRACED)
 

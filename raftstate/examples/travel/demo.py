@@ -49,7 +49,7 @@ from raftstate.examples.travel.verify import load, verify
 from raftstate.localcluster import LocalCluster, LocalClusterError
 
 GOOD, BAD, USAGE = 0, 1, 2
-RUN_S = 120.0  # a run takes half a minute at most; one that takes this long hangs
+RUN_S = 240.0  # a run takes half a minute at most; one that takes this long hangs
 FAILED = (NotAsPlanned, CrewError, LocalClusterError, RaftStateError, Unanswered, TimeoutError)
 
 
@@ -72,8 +72,9 @@ class Demo:
             with _journals(self.out) as (processes, signals):
                 crew = Crew(self.out, scratch, processes, signals)
                 try:
+                    ready = {leg: crew.service(leg, self.plan.seed) for leg in LEGS}
                     with LocalCluster.create(scratch / "cluster", nodes=3) as cluster:
-                        asyncio.run(self._within(cluster.endpoints, crew))
+                        asyncio.run(self._within(cluster.endpoints, crew, ready))
                 finally:
                     crew.close()
             for leg in LEGS:
@@ -88,9 +89,8 @@ class Demo:
             wrong.append("verify comes to other figures")
         return figures, wrong
 
-    async def _within(self, endpoints: str, crew: Crew) -> None:
+    async def _within(self, endpoints: str, crew: Crew, ready: dict[str, Path]) -> None:
         """The story, and what the store says of it afterwards."""
-        ready = {leg: crew.service(leg, self.plan.seed) for leg in LEGS}
         async with (
             asyncio.timeout(RUN_S),
             raftstate.connect(endpoints, client_name="travel-demo") as store,

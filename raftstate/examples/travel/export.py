@@ -14,6 +14,7 @@ import raftstate
 from raftstate.client.values import decode
 from raftstate.examples.census.evidence import Journal, Line, write_json
 from raftstate.examples.travel.record import AGENT_ID, BREAKER
+from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
 from raftstate.v1.breaker_service_pb2 import Breaker, BreakerState, TripAction
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.common_pb2 import FencingToken
@@ -158,6 +159,7 @@ def incident_fields(incident: Incident) -> Line:
         "validated_ms": incident.validated_ms,
         "resumed_ms": incident.resumed_ms,
         "resolved_ms": incident.resolved_ms,
+        "opened_revision": incident.opened_revision,
         "open": incident.open,
         "resolution": incident.resolution,
     }
@@ -169,10 +171,26 @@ def breaker_fields(breaker: Breaker) -> Line:
         "name": breaker.name,
         "state": short(BreakerState, breaker.state, "BREAKER_STATE_"),
         "generation": breaker.generation,
+        "changed_revision": breaker.changed_revision,
         "reason": breaker.reason,
         "incident_id": breaker.incident_id,
         "rollback_id": breaker.rollback_id,
         "on_trip": short(TripAction, breaker.config.on_trip.action, "TRIP_ACTION_"),
+    }
+
+
+def agent_fields(agent: Agent) -> Line:
+    """The agent, as it was left."""
+    return {
+        "agent_id": agent.agent_id,
+        "lifecycle": short(Lifecycle, agent.lifecycle, "LIFECYCLE_"),
+        "rollback_id": agent.rollback_id,
+        "step": agent.head.step,
+        "event_seq": agent.head.event_seq,
+        "checkpoint_id": agent.head.checkpoint_id,
+        "newest_fence": pair(agent.newest_fence),
+        "effects": agent.effects,
+        "open_effects": agent.open_effects,
     }
 
 
@@ -220,6 +238,7 @@ async def _recovery(store: raftstate.Store, journal: Journal) -> None:
     async for incident in store.list_incidents():
         journal.write("incident", **incident_fields(incident))
     journal.write("breaker", **breaker_fields(await store.get_breaker(BREAKER)))
+    journal.write("agent", **agent_fields(await store.get_agent(AGENT_ID)))
     ids = [one.checkpoint_id async for one in store.list_checkpoints(AGENT_ID)]
     for checkpoint_id in sorted(ids):
         checkpoint = await store.get_checkpoint(AGENT_ID, checkpoint_id)

@@ -181,6 +181,29 @@ def the_ledger_is_settled(record: Record) -> Iterator[str]:
                 yield f"{key}: the ledger does not know it as the {leg} of trip {row['trip']}"
 
 
+def the_agent_was_left_in_order(record: Record) -> Iterator[str]:
+    """Nobody owns it, nothing is open, and all that it has is here; so are all
+    incidents."""
+    agent = record.agent
+    left = (agent["agent_id"], agent["lifecycle"], agent["rollback_id"], agent["open_effects"])
+    if left != (AGENT_ID, "IDLE", "", 0):
+        yield f"the agent was left {left}"
+    if agent["effects"] != len(record.ledger):
+        yield f"the agent has {agent['effects']} effects, the ledger {len(record.ledger)}"
+    head = record.events[-1] if record.events else {"seq": 0, "step": 0}
+    if (agent["event_seq"], agent["step"]) != (head["seq"], head["step"]):
+        yield "the agent's head is not the last event"
+    ids = [line["checkpoint_id"] for line in record.told("checkpoint")]
+    if ids != list(range(1, agent["checkpoint_id"] + 1)):
+        yield f"there are the checkpoints {ids} of {agent['checkpoint_id']}"
+    tokens = [own["token"] for _, own in record.lines("owned")]
+    if tokens[-1:] != [agent["newest_fence"]]:
+        yield "the newest token is not that of the last owner"
+    incidents = [int(line["incident_id"], 16) for line in record.told("incident")]
+    if incidents != list(range(1, len(incidents) + 1)):
+        yield f"there are the incidents {incidents}"
+
+
 # --- the rollback ------------------------------------------------------------------------
 
 
@@ -193,6 +216,10 @@ def the_trip_started_it(record: Record) -> Iterator[str]:
     for name in ("rollback_id", "incident_id"):
         if breaker[name] != rollback[name]:
             yield f"the breaker's {name} is not the rollback's"
+    if {breaker["changed_revision"], incident["opened_revision"]} != {
+        rollback["started_revision"]
+    }:
+        yield "the trip, its incident and its rollback are not one command"
     if (incident["symptom"], incident["breaker"]) != ("BREAKER_TRIPPED", BREAKER):
         yield f"the incident is of {incident['symptom']}, breaker {incident['breaker']!r}"
     if incident["rollback_id"] != rollback["rollback_id"]:
@@ -403,6 +430,10 @@ def stale_writers_left_no_trace(record: Record) -> Iterator[str]:
     for name, line in stale_refusals(record):
         if line["token"] not in old:
             yield f"{name}:{line['n']}: was refused under a token that nobody had"
+    for entry in late_originals(record):
+        effect = record.effects().get(entry["key"])
+        if effect is None or effect["fence"] not in old or effect["state"] != "COMPENSATED":
+            yield f"{entry['key']}: was refused, and was not one that had been undone"
 
 
 # --- what was done to them -----------------------------------------------------------------
@@ -436,10 +467,10 @@ def the_active_was_stopped_in_between(record: Record) -> Iterator[str]:
     undone = record.entries(book.CANCELLED, book.TOMBSTONE)
     if not undone or resume["at"] < undone[-1]["at_ns"] / NS:
         yield f"{stop['target']} was resumed before all was undone"
-    late = [(entry["caller"], entry["key"]) for entry in late_originals(record)]
-    if late != [(stop["target"], calling["key"])]:
-        yield f"the services refused {late}"
-    if any(entry["at_ns"] / NS < resume["at"] for entry in late_originals(record)):
+    late = [entry for entry in late_originals(record) if entry["caller"] == stop["target"]]
+    if [entry["key"] for entry in late] != [calling["key"]]:
+        yield f"of {stop['target']} the services refused {[entry['key'] for entry in late]}"
+    if any(entry["at_ns"] / NS < resume["at"] for entry in late):
         yield "a late original came before its agent was resumed"
     refused = [line for name, line in stale_refusals(record) if name == stop["target"]]
     if not any(line["at"] > resume["at"] for line in refused):
@@ -501,6 +532,7 @@ RULES = (
     events_tell_of_effects,
     events_are_what_was_agreed,
     the_ledger_is_settled,
+    the_agent_was_left_in_order,
     the_trip_started_it,
     the_incident_has_its_times,
     everything_since_is_in_the_plan,

@@ -6,7 +6,7 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TRIPS = 12
+TRIPS = 20
 LEGS = ("flight", "hotel", "car")  # the order in which a trip is booked
 
 
@@ -37,8 +37,8 @@ class Plan:
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     chance = random.Random(f"travel/{seed}")
-    known_good = chance.randint(2, 4)
-    stop_trip = known_good + chance.randint(3, 5)
+    known_good = chance.randint(2, 3)
+    stop_trip = known_good + chance.randint(4, 5)
     return Plan(
         seed=seed,
         trips=TRIPS,

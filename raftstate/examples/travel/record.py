@@ -17,7 +17,7 @@ agents/NAME.jsonl and workers/NAME.jsonl, written by the process itself
     refused    token, error, reason, definite, judge
     lost       error, reason, definite
     finished   booked
-    validated  passed, rollback_id (a worker)
+    validated  passed, rollback_id, differ (keys of which book and state say another thing)
 processes.jsonl, written by the demo
     born       name, role, pid
     ended      name, role, pid, wait_status, lines (how many its journal has)
@@ -75,6 +75,11 @@ class Record:
     def breaker(self) -> Line:
         """The breaker of the car service. Raises ValueError unless there is one."""
         return self._only("breaker")
+
+    @property
+    def agent(self) -> Line:
+        """The agent, as it was left. Raises ValueError unless there is one."""
+        return self._only("agent")
 
     @property
     def items(self) -> list[Line]:

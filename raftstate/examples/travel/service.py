@@ -53,6 +53,11 @@ class Service(ThreadingHTTPServer):
         self.faults = faults
         self.lock = threading.Lock()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that died in the middle is no news here; anything else is."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Handler(BaseHTTPRequestHandler):
     """One request."""

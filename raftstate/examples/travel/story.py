@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,9 @@ from raftstate.examples.travel.outside import live, set_down
 from raftstate.examples.travel.plan import LEGS, Plan
 from raftstate.examples.travel.record import AGENT, AGENT_ID, BREAKER, VALIDATOR, WORKER
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 45.0
 TURN_S: Final = 0.002
+AGENTS: Final = 2  # one active, one standby; and as many workers
 # Six calls count: the failures that a service has every now and then do not trip it, but
 # five in a row do.
 WINDOW: Final = 6
@@ -48,10 +50,11 @@ class Story:
         await self._open()
         await self._vouch()
         stopped = await self._stop_before_the_call()
-        rollback_id = await self._trip()
-        await self._kill_a_worker(rollback_id)
-        await self._until("the rollback is over", lambda: bool(self._said("validated")))
+        second, rollback_id = await self._trip(stopped)
+        await self._kill_a_worker()
+        await self._until("a validator speaks", lambda: bool(self._said("validated")))
         await self._over(rollback_id)
+        await self._until(f"{second.name} was fenced and left", lambda: second.gone)
         await self._resume(stopped)
         await self._call_off()
 
@@ -74,20 +77,20 @@ class Story:
             agents=[AGENT_ID],
             validators=[VALIDATOR],
         )
-        workers = [self.crew.worker(f"worker-{n}", self.endpoints, self.ports) for n in (1, 2)]
-        await self._until(
-            "the workers are there", lambda: all(one.at == "waiting" for one in workers)
-        )
-        first = self._agent("agent-1")
-        await self._until("the first agent books", lambda: bool(first.of("step")))
-        self.tell(f"agent-1 (pid {first.pid}) owns the agent and books")
-        self._agent("agent-2")
+        for number in range(AGENTS):
+            self._hire()
+            self.crew.worker(f"worker-{number + 1}", self.endpoints, self.ports)
+        await self._until("an agent books", lambda: self._steps() > 0)
+        active = self._active()
+        assert active is not None
+        self.tell(f"{active.name} (pid {active.pid}) owns the agent and books")
+        ready = [one for one in self.crew.members.values() if one.role in {AGENT, WORKER}]
+        await self._until("everybody is there", lambda: all(one.at for one in ready))
 
     async def _vouch(self) -> None:
         """A validator looks at a checkpoint, while the agent goes on, and finds it good."""
-        first = self.crew.members["agent-1"]
         wanted = len(LEGS) * self.plan.known_good
-        await self._until("the first trips are booked", lambda: len(first.of("step")) >= wanted)
+        await self._until("the first trips are booked", lambda: self._steps() >= wanted)
         async for found in self.store.list_checkpoints(AGENT_ID):
             checkpoint = await self.store.get_checkpoint(AGENT_ID, found.checkpoint_id)
             state = Itinerary(**raftstate.decode(checkpoint))
@@ -107,9 +110,10 @@ class Story:
     async def _stop_before_the_call(self) -> Member:
         """Stop the active agent between the ledger's entry and the call. A stop that came
         too late is undone at once, well within the time to live, and tried again."""
-        agent = self.crew.members["agent-1"]
         while True:
-            await self._until("a hotel is about to be booked", lambda: self._about_to(agent))
+            await self._until("a hotel is about to be booked", self._about_to)
+            agent = self._active()
+            assert agent is not None
             at, status = self.crew.stop(agent)
             self.crew.poll()
             calling = agent.lines[-1]
@@ -120,39 +124,42 @@ class Story:
                 break
             self.crew.note_stop(agent, at, status, held=False)
             self.crew.resume(agent)
-            self.tell("agent-1 was too fast to be stopped; trying again")
-            seen = len(agent.lines)
-            await self._until("agent-1 went on", lambda: len(agent.lines) > seen)  # noqa: B023
+            self.tell(f"{agent.name} was too fast to be stopped; trying again")
+            await self._until("it went on", partial(_went_on, agent, len(agent.lines)))
         held = {"held": True, "effect_id": calling["effect_id"], "effect_state": state}
         self.crew.note_stop(agent, at, status, **held)
-        self.tell(f"stopped agent-1 before its call: {calling['effect_id']} is DISPATCHED")
+        self.tell(f"stopped {agent.name} before its call: {calling['effect_id']} is {state}")
         return agent
 
-    def _about_to(self, agent: Member) -> bool:
-        if agent.gone:
-            raise NotAsPlanned("agent-1 has left before it could be stopped")
-        line: Line = agent.lines[-1]
-        return bool(
-            line["kind"] == "calling"
-            and line["leg"] == "hotel"
-            and line["trip"] >= self.plan.stop_trip
-        )
+    def _about_to(self) -> bool:
+        """The active agent is before a call that may be the one."""
+        # One that lost the ownership without being struck leaves a place behind.
+        if len([one for one in self.crew.of(AGENT) if not one.gone]) < AGENTS:
+            self._hire()
+        if self._steps() >= len(LEGS) * (self.plan.trips - 1):
+            raise NotAsPlanned("nearly all trips were booked before an agent was stopped")
+        active = self._active()
+        if active is None or active.at != "calling":
+            return False
+        line = active.lines[-1]
+        return bool(line["leg"] == "hotel" and line["trip"] >= self.plan.stop_trip)
 
-    async def _trip(self) -> str:
-        """The car service begins to fail; whoever books cars finds out. The rollback's
-        id."""
+    async def _trip(self, stopped: Member) -> tuple[Member, str]:
+        """The car service begins to fail; whoever takes over finds out. Who that was, and
+        the rollback's id."""
         await asyncio.to_thread(set_down, self.ports[BREAKER], down=True)
         self.crew.change("down", BREAKER)
         self.tell("the car service begins to fail")
-        second = self.crew.members["agent-2"]
-        await self._until("agent-2 takes over", lambda: bool(second.of("owned")))
-        self.tell(f"agent-2 takes over; in doubt: {second.of('owned')[0]['doubts']}")
+        await self._until("a standby takes over", lambda: self._active() not in {None, stopped})
+        second = self._active()
+        assert second is not None
+        self.tell(f"{second.name} takes over; in doubt: {second.of('owned')[0]['doubts']}")
         await self._until("somebody compensates", lambda: bool(self._said("sending")))
         breaker = await self.store.get_breaker(BREAKER)
         self.tell(f"the breaker tripped: {breaker.reason}; rollback {breaker.rollback_id}")
-        return breaker.rollback_id
+        return second, breaker.rollback_id
 
-    async def _kill_a_worker(self, rollback_id: str) -> None:
+    async def _kill_a_worker(self) -> None:
         """Kill whoever compensates, in the middle of one."""
 
         def at_it() -> Member | None:
@@ -183,8 +190,6 @@ class Story:
 
     async def _resume(self, stopped: Member) -> None:
         """Let the stopped agent go on: it makes its call, and is refused twice."""
-        second = self.crew.members["agent-2"]
-        await self._until("agent-2 was refused and left", lambda: second.gone)
         self.crew.resume(stopped)
         self.tell(f"resumed {stopped.name}, which does not know what it missed")
         await self._until(f"{stopped.name} was refused and left", lambda: stopped.gone)
@@ -193,17 +198,27 @@ class Story:
         """Mend the service; a fresh agent finds what was restored, and ends the story."""
         await asyncio.to_thread(set_down, self.ports[BREAKER], down=False)
         self.crew.change("up", BREAKER)
-        third = self._agent("agent-3", "--call-off")
-        await self._until("agent-3 calls the rest off", lambda: third.gone)
-        if not third.of("finished"):
-            raise NotAsPlanned("agent-3 did not finish")
-        self.tell("agent-3 owns the agent again and calls the other trips off")
+        last = self._hire("--call-off")
+        await self._until(f"{last.name} calls the rest off", lambda: last.gone)
+        if not last.of("finished"):
+            raise NotAsPlanned(f"{last.name} did not finish")
+        self.tell(f"{last.name} owns the agent again and calls the other trips off")
 
     # --- pieces ---
 
-    def _agent(self, name: str, *more: str) -> Member:
+    def _hire(self, *more: str) -> Member:
+        """A fresh agent, which waits if there is another."""
+        name = f"agent-{len(self.crew.of(AGENT)) + 1}"
         trips = ("--trips", str(self.plan.trips))
         return self.crew.agent(name, self.endpoints, self.ports, *trips, *more)
+
+    def _active(self) -> Member | None:
+        """Who owned the agent last, as far as was heard, and is there."""
+        owners = [one for one in self.crew.of(AGENT) if one.of("owned") and not one.gone]
+        return max(owners, key=lambda one: list(one.of("owned")[0]["token"]), default=None)
+
+    def _steps(self) -> int:
+        return sum(len(agent.of("step")) for agent in self.crew.of(AGENT))
 
     def _said(self, kind: str) -> list[Line]:
         return [line for worker in self.crew.of(WORKER) for line in worker.of(kind)]
@@ -231,6 +246,10 @@ class Story:
         elif line["kind"] == "validated":
             verdict = "good" if line["passed"] else "not good"
             self.tell(f"{member.name} finds the restored state {verdict}")
+
+
+def _went_on(member: Member, lines: int) -> bool:
+    return member.gone or len(member.lines) > lines
 
 
 async def ports_in(files: dict[str, Path]) -> dict[str, int]:

@@ -14,6 +14,7 @@ import json
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import raftstate
 from raftstate.examples.census.evidence import Journal
@@ -56,10 +57,13 @@ def books_agree(restored: raftstate.Restored) -> bool:
     for event in restored.events:
         state = state.after(event.type, raftstate.decode(event))
     said = {one["key"]: (one["leg"], one["trip"]) for one in state.booked}
-    passed = live(caller().ports) == said
+    found = live(caller().ports)
+    differ = sorted(key for key, _ in said.items() ^ found.items())
     rollback_id = restored.rollback.rollback_id
-    caller().journal.write("validated", passed=passed, rollback_id=rollback_id)
-    return passed
+    told: dict[str, Any] = {"passed": not differ, "rollback_id": rollback_id, "differ": differ}
+    caller().journal.write("validated", **told)
+    assert not differ, f"the books differ: {differ}"
+    return True
 
 
 if "TRAVEL_JOURNAL" in os.environ:

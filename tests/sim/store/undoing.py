@@ -8,6 +8,7 @@ from what is stored. They also speak for validators and for people.
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from raftstate.core import keys, rollback_queries
@@ -143,7 +144,7 @@ class Undoer(Outsider):
             if not claimed.HasField("item"):
                 yield from self.decide(plan_id, claimed.undoing.next_position)
                 return
-            sight = yield from self.look(lambda reader, one=claimed: self.effect(reader, one))
+            sight = yield from self.look(partial(self.effect, claimed))
             if sight is None or sight.value is None:
                 return
             if claimed.item.reconcile_first:
@@ -151,7 +152,7 @@ class Undoer(Outsider):
             else:
                 yield from self.undo(plan_id, claimed.claim.fence, claimed.item, sight.value)
 
-    def effect(self, reader: Reader, claimed: ClaimCompensationsResponse) -> Effect | None:
+    def effect(self, claimed: ClaimCompensationsResponse, reader: Reader) -> Effect | None:
         """The effect of an item."""
         item = claimed.item
         raw = reader.get(keys.effect(item.agent_id, item.effect_number))

@@ -74,6 +74,7 @@ LASTING = (
 
 def judge_group(chronicle: Chronicle, revision: int, group: Group) -> None:
     """Hold what one revision did to effects, plans and breakers against what was before."""
+    store = chronicle.witness.below
     for key, change in group.items():
         table = key[:1]
         if table == _EFFECT:
@@ -84,22 +85,28 @@ def judge_group(chronicle: Chronicle, revision: int, group: Group) -> None:
             claims_rise(*_undoings(table, change))
         elif table == _AGENT and change.after is not None:
             agent = Agent.FromString(change.after)
-            nothing_is_dispatched_before_its_owner(chronicle.witness.below, change, agent)
+            nothing_is_dispatched_before_its_owner(store, change, agent)
         elif table == _BREAKER:
             trip_does_what_it_should(chronicle, revision, group, change)
-        if table == _SAGA and change.after is not None:
-            saga = Saga.FromString(change.after)
-            if saga.state == effects.SAGA_STATE_COMPENSATED:
-                saga_leaves_nothing(chronicle.witness.below, saga)
     for plan_id in _new_plans(group):
-        plan_is_newest_first(chronicle.witness.below, plan_id)
+        plan_is_newest_first(store, plan_id)
+    for saga in _compensated(group):
+        saga_leaves_nothing(store, saga)
     for rollback, before in _rollbacks(group):
         if before is None:
-            rollback_fences(chronicle.witness.below, rollback)
-            rollback_restores(chronicle.witness.below, rollback)
-            nothing_is_forgotten(chronicle.witness.below, rollback)
+            rollback_fences(store, rollback)
+            rollback_restores(store, rollback)
+            nothing_is_forgotten(store, rollback)
         elif _ended(rollback) and not _ended(before):
-            rollback_leaves_nothing(chronicle.witness.below, rollback)
+            rollback_leaves_nothing(store, rollback)
+
+
+def _compensated(group: Group) -> Iterator[Saga]:
+    for key, change in group.items():
+        if key[:1] == _SAGA and change.after is not None:
+            saga = Saga.FromString(change.after)
+            if saga.state == effects.SAGA_STATE_COMPENSATED:
+                yield saga
 
 
 def _rollbacks(group: Group) -> Iterator[tuple[Rollback, Rollback | None]]:
@@ -255,9 +262,10 @@ def saga_leaves_nothing(reader: Reader, saga: Saga) -> None:
         effect = Effect.FromString(reader.get(keys.effect(*place)) or b"")
         waived = place in listed and listed[place].state == effects.COMPENSATION_STATE_WAIVED
         reads = effect.effect_class == effects.EFFECT_CLASS_READ_ONLY
+        elsewhere = effect.plan_id.startswith("rollback/")
         left = was_done(effect) or effect.state in OPEN_EFFECTS
         must(
-            waived or reads or not left,
+            waived or reads or elsewhere or not left,
             f"saga {saga.saga_id} is compensated, and effect {place} is {effect.state}",
         )
 
@@ -330,10 +338,17 @@ def nothing_is_forgotten(reader: Reader, rollback: Rollback) -> None:
     for one in rollback.agents:
         for effect in _since(reader, one, rollback.started_revision):
             must(
-                (one.agent_id, effect.number) in listed,
+                (one.agent_id, effect.number) in listed or _is_waived(reader, effect),
                 f"rollback {rollback.rollback_id} forgets effect {effect.number} of "
                 f"{one.agent_id}, {effect.state} since {effect.settled_revision}",
             )
+
+
+def _is_waived(reader: Reader, effect: Effect) -> bool:
+    """Whether a person has let an effect be before."""
+    raw = reader.get(keys.item(effect.plan_id, effect.plan_position))
+    item = CompensationItem.FromString(raw or b"")
+    return item.state == effects.COMPENSATION_STATE_WAIVED
 
 
 def rollback_leaves_nothing(reader: Reader, rollback: Rollback) -> None:
