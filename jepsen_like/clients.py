@@ -334,20 +334,12 @@ class Shared:
             if not task.cancelled():
                 task.result()  # what it raises is a defect, not an outcome
 
-    async def vanish(self) -> None:
-        """End as a process does that is killed: connections break, and nobody is told.
-        What it owned and claimed ends with its session, when that runs out."""
-        engine, self._engine = self._engine, None
-        if engine is None:
-            return
-        await engine.router.close()
-        holdings, self._holdings = self._holdings, {}
-        tasks = {holding.task for holding in holdings.values()} | self._leaving
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await engine.close()
+    async def vanish(self, user: object) -> None:
+        """As `close`, but as a process ends that is killed: no member is told. What was owned
+        and claimed ends with the session, when that runs out."""
+        if self._engine is not None and (session := self._engine.sessions.current) is not None:
+            self._engine.sessions.expired(session)
+        await self.close(user)
 
     @property
     def engine(self) -> Engine:

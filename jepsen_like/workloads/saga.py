@@ -209,7 +209,7 @@ class SagaClient:
                 case "list":
                     return await self._list()
         except Killed:
-            await self._shared.vanish()
+            await self._shared.vanish(self)
             await self._shared.open(self)
             self._settled = False
             return Done("info", told | {"died": True})

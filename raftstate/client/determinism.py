@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import importlib
 import inspect
 import json
@@ -31,7 +32,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from raftstate.client.practice import PracticeAgent
 
@@ -110,6 +111,7 @@ def check_deterministic(
     *arguments: Any,
     agent: bool | None = None,
     state: Any = None,
+    effects: dict[str, Any] | None = None,
     timeout: float = 60.0,
 ) -> Produced:
     """Run a function twice, and raise UndeclaredNondeterminism unless it does the same both
@@ -117,25 +119,36 @@ def check_deterministic(
 
     `target` is a function or coroutine function, or "module:function". With `agent` it is
     given a `PracticeAgent` before the `arguments`, which keeps what it writes in memory and
-    restores `state`; by default if it takes one argument more than there are. One that can
-    be imported, with arguments that JSON can hold, also runs in two processes with
-    different hashes of texts, `timeout` seconds each: so the order of a set shows. One that
-    cannot (a local function, one of `__main__`) does not. Not to be called in a running
-    event loop.
+    restores `state`; by default if it takes one argument more than there are. `effects`
+    says what each action gives, as nothing is done.
+
+    One that can be imported, with arguments that JSON can hold, also runs in two processes
+    with different hashes of texts, `timeout` seconds each: so the order of a set shows. One
+    that cannot (a local function, one of `__main__`) does not. Not to be called in a
+    running event loop.
 
     Raises what the function raises, and TypeError if its result is no value of JSON."""
     function = _imported(target) if isinstance(target, str) else target
     if agent is None:
         agent = _takes(function) == len(arguments) + 1
-    first = _run(function, arguments, agent, state, {})
-    second = _run(function, arguments, agent, state, first.recordings)
+    given = _Given(list(arguments), agent, state, effects or {})
+    first = _run(function, given, {})
+    second = _run(function, given, first.recordings)
     _compare(first, second, "the second time")
     name = target if isinstance(target, str) else _name(function)
     with contextlib.suppress(_NotPlain):
         if name:
-            task = {"target": name, "arguments": list(arguments), "agent": agent}
-            _apart(task | {"state": state}, timeout)
+            _apart({"target": name, "given": given}, timeout)
     return first
+
+
+class _Given(NamedTuple):
+    """What a function is called with."""
+
+    arguments: list[Any]
+    agent: bool
+    state: Any
+    effects: dict[str, Any]
 
 
 class _NotPlain(Exception):
@@ -145,21 +158,17 @@ class _NotPlain(Exception):
 # --- running -----------------------------------------------------------------
 
 
-def _run(
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    agent: bool,
-    state: Any,
-    recordings: dict[str, Any],
-) -> Produced:
-    practice = PracticeAgent(state, recordings, declared)
-    given = (practice, *arguments) if agent else arguments
+def _run(function: Callable[..., Any], given: _Given, recordings: dict[str, Any]) -> Produced:
+    practice = PracticeAgent(given.state, recordings, declared, given.effects)
+    arguments = copy.deepcopy(given.arguments)  # a function may change what it is given
+    if given.agent:
+        arguments.insert(0, practice)
 
     async def wait(for_what: Any) -> Any:
         return await for_what
 
     with forbidden() as seen:
-        result = function(*given)
+        result = function(*arguments)
         if inspect.isawaitable(result):
             result = asyncio.run(wait(result))
     if seen:
@@ -341,13 +350,7 @@ def child() -> None:
     task = json.loads(sys.stdin.read())
     function = _imported(task["target"])
     try:
-        done = _run(
-            function,
-            tuple(task["arguments"]),
-            task["agent"],
-            task["state"],
-            task.get("recordings", {}),
-        )
+        done = _run(function, _Given(*task["given"]), task.get("recordings", {}))
     except UndeclaredNondeterminism as error:
         said: dict[str, Any] = {"undeclared": [str(error), error.call, error.where]}
     else:

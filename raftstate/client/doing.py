@@ -374,7 +374,12 @@ class Runner:
             fence=self._owner.token,
             effect_id=self._entry.effect_id,
         )
-        answer = await self._owner.write("dispatch_effect", request, self._timeout)
+        try:
+            answer = await self._owner.write("dispatch_effect", request, self._timeout)
+        except (RaftStateError, asyncio.CancelledError) as error:
+            if not again:
+                self._never_begun(error)
+            raise
         return await self._act(sent, answer.idempotency_key, again=again)
 
     # --- acting ---

@@ -21,6 +21,7 @@ from raftstate.client import reading, recordings, values
 from raftstate.client.determinism import UndeclaredNondeterminism, check_deterministic
 from raftstate.client.engine import Engine
 from raftstate.client.history import Diverged, Divergence, History, Reader, differences
+from raftstate.client.practice import PracticeAgent
 from raftstate.client.reading import How
 from raftstate.client.recordings import hashed
 from raftstate.client.replaying import ReplayAgent, fold, run
@@ -45,6 +46,7 @@ from raftstate.v1.replay_service_pb2 import Reducer as ReducerNumber
 
 __all__ = [
     "Divergence",
+    "PracticeAgent",
     "Reconstructed",
     "Replay",
     "ReplayAgent",
@@ -70,8 +72,9 @@ _DETAIL_CHARS: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A replay that was what was written. `state` is that after the last event, of a
-    function only its hash is not known: then both are empty."""
+    """A replay that was what was written. `state` is that after the last event, and
+    `state_hash` what it is recognised by. A member tells only the hash; of an agent's
+    function that did not say `state_from`, neither is known."""
 
     events: int
     hashes_compared: int
@@ -286,7 +289,14 @@ async def replay(
     try:
         if not reduces:
             agent = await run(history, function)
-            return Replay(agent.events, history.hashes_compared, history.checkpoints_compared)
+            hashed_state = b"" if agent.state is None else hashed(agent.state)[0]
+            return Replay(
+                agent.events,
+                history.hashes_compared,
+                history.checkpoints_compared,
+                agent.state,
+                hashed_state,
+            )
         state = copy.deepcopy(default)
         if from_checkpoint:
             state = values.decode(history.checkpoint)

@@ -267,6 +267,11 @@ class ReplayAgent(AgentRecordings):
             )
         )
 
+    @property
+    def state(self) -> Any:
+        """The agent's state now, as `state_from` gives it; None if nobody said where."""
+        return None if self._state is None else self._state()
+
     async def finished(self) -> None:
         """The function has returned. Raises Diverged if the log goes on."""
         if self._found is not None:

@@ -126,9 +126,9 @@ class Rollbacks:
 
         `on_barrier` is "refuse" (the default), "ask" or "proceed": what to do about effects
         that cannot be undone. `validators` have to say yes before it ends, beside those
-        that always have to; with a `plan`, it is those that the plan names. `reason` and
-        `started_by` are for people; `incident_id` is the incident that it belongs to, which
-        otherwise it opens. `expected_digest` is that of a plan, where only that is known.
+        that always have to. `reason` and `started_by` are for people; `incident_id` is the
+        incident that it belongs to, which otherwise it opens. `expected_digest` is that of
+        a plan, where only that is known.
 
         Raises AgentNotFound, CheckpointNotFound, GroupNotFound, ValidatorNotFound,
         IncidentNotFound, AgentState, RollbackBarrier, TooMany (definite); Conflict
@@ -314,14 +314,11 @@ def _started(
     group, plan = start.get("group", ""), start.get("plan")
     said = bool(group or to is not None or isinstance(agents, Mapping))
     policy = start.get("on_barrier", "refuse")
-    validators = list(start.get("validators", ()))
-    if plan is not None and not set(validators) <= set(plan.validators):
-        raise ValueError("a plan names the validators: others make it another plan")
     return StartRollbackRequest(
         agents=list(plan.targets) if plan and not said else targets(agents, to, group),
         group_id=group,
         on_barrier=word(BarrierPolicy, "BARRIER_POLICY_", "on_barrier", policy),
-        validators=validators,
+        validators=start.get("validators", ()),
         reason=start.get("reason", ""),
         started_by=start.get("started_by") or name,
         expected_digest=plan.digest if plan else start.get("expected_digest", b""),

@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from raftstate.core import agents, effects, items, keys, ledger, sagas
+from raftstate.core import agents, effects, items, keys, ledger, rollbacks, sagas
 from raftstate.core.context import Context
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.effect_service_pb2 import CompensationItem, Effect, Saga, Undoing
 from raftstate.v1.rollback_service_pb2 import BarrierPolicy, Rollback, RollbackState
 
-ROLLBACK_PLAN = "rollback/"
 _LIVE_ROLLBACKS = (
     RollbackState.ROLLBACK_STATE_COMPENSATING,
     RollbackState.ROLLBACK_STATE_BLOCKED,
@@ -50,7 +49,7 @@ class Plan(NamedTuple):
         """The state of the record as it is written."""
         if isinstance(self.record, Saga):
             return sagas.state_name(self.record)
-        return RollbackState.Name(self.record.state).removeprefix("ROLLBACK_STATE_")
+        return rollbacks.state_name(self.record)
 
 
 def load_plan(reader: Reader, plan_id: str) -> Plan | None:
@@ -61,17 +60,16 @@ def load_plan(reader: Reader, plan_id: str) -> Plan | None:
         return None if saga is None else Plan(plan_id, saga)
     if kind != "rollback":
         return None
-    raw = reader.get(keys.rollback(name))
-    return None if raw is None else Plan(plan_id, Rollback.FromString(raw))
+    rollback = rollbacks.load(reader, name)
+    return None if rollback is None else Plan(plan_id, rollback)
 
 
 def save_plan(context: Context, plan: Plan) -> None:
     """Write a plan's record back as it is."""
     if isinstance(plan.record, Saga):
         sagas.save(context, plan.record)
-        return
-    key = keys.rollback(plan.record.rollback_id)
-    context.store.put(key, plan.record.SerializeToString(deterministic=True))
+    else:
+        rollbacks.save(context, plan.record)
 
 
 # --- how plans are made -------------------------------------------------------

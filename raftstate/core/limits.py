@@ -214,6 +214,11 @@ TOLD = {
     "checkpoint.chain": CHAIN_LENGTH_MAX,
     "checkpoint.tags": TAGS_MAX,
     "group.members": GROUP_MEMBERS_MAX,
+    "effect.bytes": EFFECT_BYTES_MAX,
+    "step.effects": EFFECTS_PER_STEP_MAX,
+    "agent.effects.open": OPEN_EFFECTS_MAX,
+    "agent.sagas.open": OPEN_SAGAS_MAX,
+    "saga.effects": SAGA_EFFECTS_MAX,
 }
 
 # --- storage -----------------------------------------------------------------

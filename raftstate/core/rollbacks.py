@@ -71,8 +71,9 @@ def advanced(context: Context, rollback: Rollback) -> None:
     if not rollback.undoing.open and not rollback.compensated_log_time_ms:
         rollback.compensated_log_time_ms = context.log_time_ms
         incidents.stamp(context, rollback.incident_id, "compensated_ms")
-    ready = rollback.state == RollbackState.ROLLBACK_STATE_READY
-    if ready and before != rollback.state and rollback.validators:
+    if rollback.state != RollbackState.ROLLBACK_STATE_READY:
+        rollback.validated_log_time_ms = 0
+    elif before != rollback.state and rollback.validators:
         rollback.validated_log_time_ms = context.log_time_ms
         incidents.stamp(context, rollback.incident_id, "validated_ms")
     save(context, rollback)

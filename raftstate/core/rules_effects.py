@@ -7,10 +7,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from raftstate.core import ledger, limits, parts, rules_replay
-from raftstate.core.compensations import ROLLBACK_PLAN
+from raftstate.core import ledger, limits, parts, rollbacks, rules_replay, sagas
 from raftstate.core.parts import Violation
-from raftstate.core.sagas import PLAN as SAGA_PLAN
 from raftstate.v1.effect_service_pb2 import (
     AbortSagaRequest,
     BeginSagaRequest,
@@ -46,8 +44,8 @@ def _effect_id(value: str, field: str = "effect_id") -> Iterator[Violation]:
 
 def _plan_id(value: str) -> Iterator[Violation]:
     kind, _, name = value.partition("/")
-    good = (kind == SAGA_PLAN[:-1] and limits.AGENT_ID.fullmatch(name)) or (
-        kind == ROLLBACK_PLAN[:-1] and limits.NUMBERED_ID.fullmatch(name)
+    good = (kind == sagas.PLAN[:-1] and limits.AGENT_ID.fullmatch(name)) or (
+        kind == rollbacks.PLAN[:-1] and limits.NUMBERED_ID.fullmatch(name)
     )
     if not good:
         words = f"{parts.shown(value)} is no plan id"

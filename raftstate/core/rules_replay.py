@@ -46,9 +46,12 @@ def _recording(new: NewRecording, place: str) -> Iterator[Violation]:
 
 
 def _key(value: str, place: str, least: int) -> Iterator[Violation]:
-    yield from parts.words(place, value, limits.RECORDING_KEY_CHARS_MAX, least)
-    if (size := len(value.encode())) > limits.RECORDING_KEY_BYTES_MAX:
-        yield Violation(place, f"has {size} bytes", f"{limits.RECORDING_KEY_BYTES_MAX} bytes")
+    wrong = [*parts.words(place, value, limits.RECORDING_KEY_CHARS_MAX, least)]
+    if not wrong and (size := len(value.encode())) > limits.RECORDING_KEY_BYTES_MAX:
+        wrong = [
+            Violation(place, f"has {size} bytes", f"{limits.RECORDING_KEY_BYTES_MAX} bytes")
+        ]
+    yield from wrong
 
 
 def _reducer(value: int, least: int) -> Iterator[Violation]:

@@ -17,7 +17,6 @@ from raftstate.core.context import Context
 from raftstate.core.ports import Reader
 from raftstate.v1.store_pb2 import UndoneRange
 
-
 _LAST = (1 << 64) - 1
 
 

@@ -214,6 +214,7 @@ def _of_rollback(
     incident = incidents.load(context.store, rollback.incident_id)
     if incident is None:
         return ReportValidationResponse()
+    incident.validated_ms = 0  # it was not good, whatever they said before
     words = f"says no of {request.agent_id}" + (
         f": {request.evidence}" if request.evidence else ""
     )

@@ -25,7 +25,7 @@ from raftstate.core import checkpoint_queries, limits, stream_queries, undone
 from raftstate.core.ports import Reader
 from raftstate.rpc import apart
 from raftstate.rpc.contents import pieces
-from raftstate.rpc.diffs import PATIENCE_S, SAID_CHARS_MAX, VALUES_MAX
+from raftstate.rpc.diffs import SAID_CHARS_MAX, VALUES_MAX
 from raftstate.rpc.errors import Failure, not_comparable, truncated
 from raftstate.rpc.frontend import Frontend
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
@@ -33,6 +33,9 @@ from raftstate.v1.event_service_pb2 import Event
 
 # What an answer holds of a state: it stays below what clients receive by default.
 STATE_BYTES_MAX: Final = 2 << 20
+# From when it is its turn: a hundred thousand events take some ten seconds, where nobody
+# else has work.
+PATIENCE_S = 60.0
 _FIELD = "agent_id"
 
 
@@ -141,11 +144,15 @@ class Folds:
         stops = await self._stops(route) if route.compare else []
         left = limits.VERIFY_EVENTS_MAX
         async for events in self._slices(route):
+            batch: list[bytes] = []
             for event in events:
                 while stops and stops[-1].seq < event.seq:
+                    yield b"".join(batch)
+                    batch.clear()
                     async for piece in chains.stop(stops.pop()):
                         yield piece
-                yield _event(event)
+                batch.append(_event(event))
+            yield b"".join(batch)
             left -= len(events)
             if not left:
                 stops = [stop for stop in stops if stop.seq <= events[-1].seq]

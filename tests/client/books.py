@@ -10,6 +10,7 @@ from typing import Any
 import raftstate
 from raftstate.client.compensating import Backoff
 from raftstate.client.store import Store
+from raftstate.v1.effect_service_pb2 import EffectState
 from tests.rpc.harness import Bench, bench
 
 # In tests nobody waits long before trying again.
@@ -88,3 +89,15 @@ class Outside:
             self.tombstones.add(call.key)
             raise raftstate.NotDone("no such key")
         return self.done[call.key]
+
+
+class Broken(Exception):
+    """What goes wrong in a test."""
+
+
+async def states(store: Store, agent_id: str = "a") -> dict[str, str]:
+    """Every effect of an agent, and its state."""
+    return {
+        one.effect_id: EffectState.Name(one.state).removeprefix("EFFECT_STATE_")
+        async for one in store.list_effects(agent_id)
+    }

@@ -190,11 +190,14 @@ async def watched(member: Fuse, count: int = 1) -> None:
 
 
 @asynchronous
-async def test_while_it_is_closed_a_call_asks_nobody() -> None:
+async def test_while_it_is_closed_a_call_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     Of two hundred calls the first asks what the breaker is; the others do not, nor is
     any of them reported alone.
     """
+    monkeypatch.setattr(board, "REPORT_S", 1.0)
     async with fused() as (member, _, handle):
         last = first = await handle.call(lambda: "sync")
         await watched(member)
@@ -206,26 +209,26 @@ async def test_while_it_is_closed_a_call_asks_nobody() -> None:
     assert (first, last) == ("sync", "async")
     assert member.asks == 1
     assert member.permits == 0
-    assert soon <= 1
-    assert len(member.reports) <= 4
+    assert soon == 0
+    assert len(member.reports) == 1
     assert {one.generation for one in member.reports} == {1}
 
 
 @asynchronous
-async def test_what_failed_is_reported_at_once_when_it_could_trip() -> None:
+async def test_what_failed_is_reported_at_once_when_it_could_trip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     Not after the time that reports may wait: as soon as the rate is reached here.
     """
+    monkeypatch.setattr(board, "REPORT_S", 60.0)
     async with fused() as (member, _, handle):
         await failing(handle, 2)
         early = len(member.reports)
-        began = asyncio.get_running_loop().time()
         await failing(handle, 1)
         await until(lambda: member.reports, "it is told")
-        took = asyncio.get_running_loop().time() - began
 
     assert early == 0
-    assert took < board.REPORT_S / 2
     [report] = member.reports
     assert (report.calls, report.failures, report.error) == (3, 3, "OSError: down")
 
@@ -235,7 +238,7 @@ async def test_one_report_is_under_way_at_a_time() -> None:
     """
     What is counted while one is, goes with the next, all together.
     """
-    async with fused(attempt=0.4) as (member, _, handle):
+    async with fused(attempt=0.8) as (member, _, handle):
         member.script.append(Silence())
         await failing(handle, 3)
         await until(lambda: member.reports, "the first is under way")
@@ -376,10 +379,13 @@ async def test_half_open_a_probe_has_a_permit_and_reports_under_it() -> None:
 
 
 @asynchronous
-async def test_a_permit_that_is_refused_is_not_asked_for_by_the_next_call() -> None:
+async def test_a_permit_that_is_refused_is_not_asked_for_by_the_next_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     Others are trying it: for a moment nobody here asks.
     """
+    monkeypatch.setattr(circuits, "HOLD_S", 60.0)
     async with fused() as (member, _, handle):
         member.set("b", BREAKER_STATE_HALF_OPEN, 2)
         member.permit = OPEN
@@ -397,9 +403,16 @@ async def test_a_probe_that_is_cancelled_gives_its_permit_back_as_failed() -> No
     """
     async with fused() as (member, _, handle):
         member.set("b", BREAKER_STATE_HALF_OPEN, 2)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await handle.call(asyncio.Event().wait)
+        going = asyncio.Event()
+
+        async def probe() -> None:
+            going.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(handle.call(probe))
+        await going.wait()
+        task.cancel()
+        await asyncio.wait({task})
         await until(lambda: member.reports, "the probe is told")
 
     assert [(one.permit_id, one.failures) for one in member.reports] == [(1, 1)]
@@ -434,13 +447,13 @@ async def test_a_silent_watch_makes_a_call_ask_first(monkeypatch: pytest.MonkeyP
     """
     What nobody has confirmed for too long is not acted on; the answer counts for as long.
     """
-    monkeypatch.setattr(circuits, "TRUSTED_S", 0.2)
+    monkeypatch.setattr(circuits, "TRUSTED_S", 0.6)
     async with fused() as (member, _, handle):
         member.deaf = Silence()
         await handle.call(int)
         await handle.call(int)
         trusted = member.asks
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.65)
         member.breakers["b"].state = BREAKER_STATE_OPEN
         member.breakers["b"].open_until_ms = 900_000
         with pytest.raises(BreakerOpen):

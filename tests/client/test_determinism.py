@@ -92,6 +92,20 @@ def test_the_order_of_a_set_shows_in_other_processes() -> None:
         check_deterministic("tests.client.undeclared:in_any_order", WORDS)
 
 
+def test_what_a_function_changes_of_its_arguments_is_its_own() -> None:
+    """
+    Each run is given the same, also if the one before it has added something.
+    """
+    words = ["one"]
+
+    def target(given: list[str]) -> list[str]:
+        given.append("more")
+        return given
+
+    assert check_deterministic(target, words).result == ["one", "more"]
+    assert words == ["one"]
+
+
 def test_a_local_function_runs_here_only() -> None:
     """
     So that the order of a set cannot show; what differs between two runs does.
@@ -113,10 +127,13 @@ def test_an_agents_function_is_served_what_it_recorded() -> None:
     What it declares is drawn once, in the first run, and given to the others: also to
     those of other processes.
     """
-    done = check_deterministic("tests.client.undeclared:agent", "pens", state={"done": 0})
+    done = check_deterministic(
+        "tests.client.undeclared:agent", "pens", state={"done": 0}, effects={"tell": "told"}
+    )
 
     assert done.result.startswith("pens 0.")
-    assert [event["type"] for event in done.events if "type" in event] == ["answered"]
+    [event] = [one for one in done.events if "type" in one]
+    assert (event["type"], event["data"][2]) == ("answered", "told")
     assert sorted(done.recordings) == [
         *("1 llm/1", "1 random/1", "1 time/1", "1 tool@1", "1 uuid/1"),
     ]

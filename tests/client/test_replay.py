@@ -111,6 +111,8 @@ async def test_a_replay_does_the_same_again_and_acts_on_nothing() -> None:
     assert (done.events, done.hashes_compared, done.checkpoints_compared) == (8, 4, 2)
     assert (from_one.events, from_one.checkpoints_compared) == (4, 1)
     assert part.events == 5
+    assert done.state == from_one.state == {"done": 4, "sum": 20 + 40 + 60 + 80}
+    assert done.state_hash == raftstate.replay.state_hash(done.state)
     assert (again.drawn, again.acted) == (0, [])
     assert head.step == 4
 

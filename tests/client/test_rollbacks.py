@@ -29,7 +29,6 @@ from raftstate.v1.rollback_service_pb2 import (
     ROLLBACK_STATE_BLOCKED,
     ROLLBACK_STATE_FINISHED,
     ROLLBACK_STATE_VALIDATING,
-    PlanRollbackResponse,
 )
 from tests.client.books import SOON, Outside, stores
 from tests.client.scripted import asynchronous, until
@@ -68,10 +67,10 @@ async def test_a_rollback_undoes_validates_and_finishes() -> None:
 
     async with stores(1, out.registry) as (_, (store,)):
         await worked(store, out)
-        await store.put_validator("sane", required_in_rollbacks=True)
+        await store.put_validator("sane")
         target = raftstate.to_checkpoint(1)
         plan = await store.plan_rollback("a", target)
-        done = await store.rollback("a", plan=plan, reason="a test")
+        done = await store.rollback("a", plan=plan, validators=["sane"], reason="a test")
         items = await store.rollback_items(done.rollback_id)
         listed = [one.rollback_id async for one in store.list_rollbacks(["finished"])]
         async with store.own("a") as agent:
@@ -385,9 +384,6 @@ async def test_a_rollback_has_agents_and_targets() -> None:
         for arguments in (("a",), ((), target), ({"a": target}, target)):
             with pytest.raises(ValueError, match=r"target"):
                 await store.plan_rollback(*arguments)
-        with pytest.raises(ValueError, match="names the validators"):
-            plan = PlanRollbackResponse(validators=["sane"])
-            await store.start_rollback(plan=plan, validators=["another"])
         with pytest.raises(ValueError, match="group"):
             await store.start_rollback("a", target, group="g")
         with pytest.raises(InvalidRequest, match="none of refuse, ask, proceed"):

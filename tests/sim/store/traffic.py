@@ -31,6 +31,7 @@ EVENTS = (
     *("changes_followed", "watches_compacted", "pasts_read", "pages"),
     *("effects", "sagas", "outside_calls", "late_originals", "stopped", "reconciled"),
     *("compensated", "decided", "rollbacks", "group_rollbacks", "rollbacks_finished"),
+    "rollbacks_aborted",
     *("trips", "trips_back", "probes", "recorded"),
 )
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from raftstate.core import keys, rollback_queries
 from raftstate.core.ports import Reader
+from raftstate.v1 import agent_service_pb2 as agents
 from raftstate.v1 import breaker_service_pb2 as breakers
 from raftstate.v1 import effect_service_pb2 as effects
 from raftstate.v1 import rollback_service_pb2 as rollbacks
-from raftstate.v1.agent_service_pb2 import Agent
+from raftstate.v1.agent_service_pb2 import Agent, ResumeAgentRequest
 from raftstate.v1.breaker_service_pb2 import (
     AcquirePermitRequest,
     Breaker,
@@ -48,6 +49,7 @@ from raftstate.v1.recovery_service_pb2 import (
     ResolveIncidentRequest,
 )
 from raftstate.v1.rollback_service_pb2 import (
+    AbortRollbackRequest,
     AgentTarget,
     ClaimCompensationsRequest,
     ClaimCompensationsResponse,
@@ -239,9 +241,11 @@ class Medic(StoreClient):
     kind = "medic"
 
     def act(self) -> Script:
-        """Judge, group, or start a rollback."""
+        """Judge, group, start a rollback; give one up now and then."""
         way = self.rng.random()
-        if way < 0.45:
+        if way < 0.07:
+            yield from self.give_up()
+        elif way < 0.45:
             yield from self.judge()
         elif way < 0.6:
             yield from self.group()
@@ -298,6 +302,28 @@ class Medic(StoreClient):
         if sight is not None and sight.value:
             request = ResolveIncidentRequest(incident_id=sight.value, resolution="seen to")
             yield from self.do(Command(resolve_incident=request))
+
+    def give_up(self) -> Script:
+        """Abort a rollback, and let its agents go on, or others that were halted so."""
+
+        def look(reader: Reader) -> tuple[str, list[str]]:
+            rows = [Rollback.FromString(raw) for _, raw in reader.scan(*keys.rollbacks(""))]
+            busy = [one.rollback_id for one in rows if one.state in UNDOING]
+            found = (Agent.FromString(raw) for _, raw in reader.scan(*keys.agents(PREFIX, "")))
+            halted = [a.agent_id for a in found if a.lifecycle == agents.LIFECYCLE_HALTED]
+            return (busy[0] if busy else ""), halted
+
+        sight = yield from self.look(look)
+        if sight is None:
+            return
+        rollback_id, halted = sight.value
+        for agent_id in halted:
+            yield from self.do(Command(resume_agent=ResumeAgentRequest(agent_id=agent_id)))
+        if rollback_id:
+            request = AbortRollbackRequest(rollback_id=rollback_id, reason="no more")
+            outcome, _ = yield from self.do(Command(abort_rollback=request))
+            done = outcome is not None and outcome.HasField("abort_rollback")
+            self.common.counts["rollbacks_aborted"] += done
 
     def start(self) -> Script:
         """A rollback of one agent, or of all; sometimes as it was planned."""
