@@ -48,10 +48,11 @@ from jepsen_like.protocols import (
 from jepsen_like.remote import Crew
 from jepsen_like.resource import Entry, Outside, Resource, Token
 from raftstate.client.calls import deadline_in
+from raftstate.client.doing import LOST
 from raftstate.client.engine import Engine
 from raftstate.client.options import Options
 from raftstate.client.own import Claim, Own
-from raftstate.client.ownership import LOST, AgentHandle
+from raftstate.client.ownership import AgentHandle
 from raftstate.errors import Fenced, NotOwner, RaftStateError
 from raftstate.v1.agent_service_pb2 import (
     ACQUIRE_MODE_IF_FREE,

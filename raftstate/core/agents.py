@@ -28,6 +28,7 @@ from raftstate.v1.agent_service_pb2 import (
     UpdateAgentResponse,
 )
 from raftstate.v1.common_pb2 import StepHead
+from raftstate.v1.effect_service_pb2 import Saga, SagaState
 from raftstate.v1.store_pb2 import Reason, Refusal
 
 # Where an agent may be acquired, and its owner may write.
@@ -124,12 +125,27 @@ def retire_agent(
         return missing(request.agent_id)
     if agent.lifecycle == Lifecycle.LIFECYCLE_RETIRED or agent.rollback_id:
         return refuse_state(agent, "retired")
+    if (saga_id := _running_saga(context.store, agent.agent_id)) is not None:
+        message = f"agent {agent.agent_id} has begun saga {saga_id}, which is running"
+        refusal = refuse_state(agent, "retired")
+        refusal.message, refusal.subject = message, saga_id
+        return refusal
     vacate(context, agent)
     incidents.retired(context, agent)
     agent.lifecycle = Lifecycle.LIFECYCLE_RETIRED
     agent.halt_reason = ""
     save(context, agent)
     return RetireAgentResponse(agent=agent)
+
+
+def _running_saga(reader: Reader, agent_id: str) -> str | None:
+    """A saga that only the agent's owner can end."""
+    for mark, _ in reader.scan(*keys.open_sagas(agent_id)):
+        saga_id = keys.open_saga_id(mark)
+        raw = reader.get(keys.saga(saga_id))
+        if raw is not None and Saga.FromString(raw).state == SagaState.SAGA_STATE_RUNNING:
+            return saga_id
+    return None
 
 
 def halt_agent(context: Context, request: HaltAgentRequest) -> HaltAgentResponse | Refusal:

@@ -50,6 +50,7 @@ UNDO_BY_HAND = "undo by hand"
 # What else has to be so.
 TOMBSTONE = "its compensation leaves a tombstone"
 DONE = "it was found done"
+FIRST = "it was dispatched once, or is READ_ONLY"
 
 
 class Transition(NamedTuple):
@@ -67,7 +68,7 @@ TRANSITIONS = (
     Transition(FAIL, PREPARED, FAILED),
     Transition(GIVE_UP, PREPARED, FAILED),
     Transition(COMMIT, DISPATCHED, COMMITTED),
-    Transition(FAIL, DISPATCHED, FAILED),
+    Transition(FAIL, DISPATCHED, FAILED, condition=FIRST),
     Transition(LOSE, DISPATCHED, UNKNOWN),
     Transition(TAKE_OVER, DISPATCHED, UNKNOWN),
     Transition(GIVE_UP, DISPATCHED, UNKNOWN),
@@ -99,11 +100,19 @@ def allowed(effect: Effect, name: str) -> EffectState | None:
     found = _BY_EVENT.get((name, effect.state))
     if found is None or effect.effect_class not in found.classes:
         return None
+    if found.condition == FIRST and not _is_first(effect):
+        return None
     if found.condition == TOMBSTONE and not effect.compensation.leaves_tombstone:
         return None
     if found.condition == DONE and effect.found != Found.FOUND_DONE:
         return None
     return found.target
+
+
+def _is_first(effect: Effect) -> bool:
+    """Whether what became of the last dispatch is all there is to know. Where one before it
+    was lost, its failure says nothing about that one."""
+    return effect.dispatches <= 1 or effect.effect_class == READ_ONLY
 
 
 def was_done(effect: Effect) -> bool:

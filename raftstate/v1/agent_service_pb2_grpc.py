@@ -139,7 +139,8 @@ class AgentServiceServicer:
         ownership ends, and nobody acquires it again. It needs no fence.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
-        (AGENT_STATE: it is retired already, or is being rolled back).
+        (AGENT_STATE: it is retired already, or is being rolled back, or has a saga that is
+        RUNNING, which nobody could end any more).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,8 @@ class AgentServiceStub:
     ownership ends, and nobody acquires it again. It needs no fence.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
-    (AGENT_STATE: it is retired already, or is being rolled back).
+    (AGENT_STATE: it is retired already, or is being rolled back, or has a saga that is
+    RUNNING, which nobody could end any more).
     """
     AcquireOwnership: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.AcquireOwnershipRequest, _agent_service_pb2.AcquireOwnershipResponse]
     """AcquireOwnership grants the right to act for an agent, with a fencing token
@@ -141,7 +142,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     ownership ends, and nobody acquires it again. It needs no fence.
 
     Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
-    (AGENT_STATE: it is retired already, or is being rolled back).
+    (AGENT_STATE: it is retired already, or is being rolled back, or has a saga that is
+    RUNNING, which nobody could end any more).
     """
     AcquireOwnership: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.AcquireOwnershipRequest, _agent_service_pb2.AcquireOwnershipResponse]  # type: ignore[assignment]
     """AcquireOwnership grants the right to act for an agent, with a fencing token
@@ -255,7 +257,8 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         ownership ends, and nobody acquires it again. It needs no fence.
 
         Definite failures: NOT_FOUND (AGENT_NOT_FOUND), FAILED_PRECONDITION
-        (AGENT_STATE: it is retired already, or is being rolled back).
+        (AGENT_STATE: it is retired already, or is being rolled back, or has a saga that is
+        RUNNING, which nobody could end any more).
         """
 
     @_abc_1.abstractmethod

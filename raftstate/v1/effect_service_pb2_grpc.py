@@ -153,8 +153,9 @@ class EffectServiceServicer:
 
     def CompleteEffect(self, request, context):
         """CompleteEffect says what came of it: DISPATCHED becomes COMMITTED, FAILED_BEFORE_EFFECT
-        or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. Definite failures: NOT_FOUND
-        (EFFECT_NOT_FOUND).
+        or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. What was done again after it was
+        UNKNOWN cannot have failed before its effect, unless it is READ_ONLY: nobody knows that
+        of the first time. Definite failures: NOT_FOUND (EFFECT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

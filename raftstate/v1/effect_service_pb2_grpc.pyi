@@ -68,8 +68,9 @@ class EffectServiceStub:
     """
     CompleteEffect: _grpc.UnaryUnaryMultiCallable[_effect_service_pb2.CompleteEffectRequest, _effect_service_pb2.CompleteEffectResponse]
     """CompleteEffect says what came of it: DISPATCHED becomes COMMITTED, FAILED_BEFORE_EFFECT
-    or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. Definite failures: NOT_FOUND
-    (EFFECT_NOT_FOUND).
+    or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. What was done again after it was
+    UNKNOWN cannot have failed before its effect, unless it is READ_ONLY: nobody knows that
+    of the first time. Definite failures: NOT_FOUND (EFFECT_NOT_FOUND).
     """
     ReconcileEffect: _grpc.UnaryUnaryMultiCallable[_effect_service_pb2.ReconcileEffectRequest, _effect_service_pb2.ReconcileEffectResponse]
     """ReconcileEffect says what the outside answered when it was asked whether an UNKNOWN
@@ -149,8 +150,9 @@ class EffectServiceAsyncStub(EffectServiceStub):
     """
     CompleteEffect: _aio.UnaryUnaryMultiCallable[_effect_service_pb2.CompleteEffectRequest, _effect_service_pb2.CompleteEffectResponse]  # type: ignore[assignment]
     """CompleteEffect says what came of it: DISPATCHED becomes COMMITTED, FAILED_BEFORE_EFFECT
-    or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. Definite failures: NOT_FOUND
-    (EFFECT_NOT_FOUND).
+    or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. What was done again after it was
+    UNKNOWN cannot have failed before its effect, unless it is READ_ONLY: nobody knows that
+    of the first time. Definite failures: NOT_FOUND (EFFECT_NOT_FOUND).
     """
     ReconcileEffect: _aio.UnaryUnaryMultiCallable[_effect_service_pb2.ReconcileEffectRequest, _effect_service_pb2.ReconcileEffectResponse]  # type: ignore[assignment]
     """ReconcileEffect says what the outside answered when it was asked whether an UNKNOWN
@@ -245,8 +247,9 @@ class EffectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_effect_service_pb2.CompleteEffectResponse, _abc.Awaitable[_effect_service_pb2.CompleteEffectResponse]]:
         """CompleteEffect says what came of it: DISPATCHED becomes COMMITTED, FAILED_BEFORE_EFFECT
-        or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. Definite failures: NOT_FOUND
-        (EFFECT_NOT_FOUND).
+        or UNKNOWN; PREPARED may become FAILED_BEFORE_EFFECT. What was done again after it was
+        UNKNOWN cannot have failed before its effect, unless it is READ_ONLY: nobody knows that
+        of the first time. Definite failures: NOT_FOUND (EFFECT_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod

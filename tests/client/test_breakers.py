@@ -464,6 +464,19 @@ async def test_a_silent_watch_makes_a_call_ask_first(monkeypatch: pytest.MonkeyP
 
 
 @asynchronous
+async def test_a_watch_that_is_behind_confirms_nothing() -> None:
+    """
+    It speaks of a time before what an answer has said already.
+    """
+    async with fused() as (member, _, handle):
+        await handle.call(int)
+        await until(lambda: handle._board._heard(handle._circuit) > 0, "it is confirmed")
+        handle._circuit.as_of = member.revision + 1
+
+        assert handle._board._heard(handle._circuit) < 0
+
+
+@asynchronous
 async def test_where_nobody_can_say_the_caller_has_chosen_what_happens() -> None:
     """
     By default the call is not made; with "call" it is, and counts for nothing.

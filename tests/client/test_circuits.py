@@ -181,6 +181,23 @@ def test_a_refused_probe_is_not_asked_for_again_at_once() -> None:
     assert moment.verdict() is Verdict.PASS
 
 
+def test_a_permit_that_was_left_counts_in_its_generation_only() -> None:
+    """
+    It is the next call's; one of an earlier time is nobody's, and holds up nobody.
+    """
+    moment = Moment()
+    moment.told(BREAKER_STATE_HALF_OPEN, 2)
+    moment.circuit.probing = 2
+    moment.circuit.leave_spare(AcquirePermitResponse(generation=2, permit_id=7))
+    moment.circuit.leave_spare(AcquirePermitResponse(generation=1, permit_id=5))
+    found = moment.circuit.take_spare()
+    none = moment.circuit.take_spare()
+
+    assert found is not None
+    assert (found.permit_id, none) == (7, None)
+    assert moment.circuit.probing == 1
+
+
 def test_no_more_probes_are_asked_for_here_than_there_may_be() -> None:
     """
     While one is asked for or under way, the others of this process are refused unasked.

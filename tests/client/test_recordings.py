@@ -2,6 +2,7 @@
 """What steps draw, against the real state machine: who does a step again is given the same."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -141,6 +142,26 @@ async def test_what_an_agent_records_is_there_at_once_and_a_successor_is_given_i
     assert again == [1, 2]
     assert inside == 1
     assert new == 3
+
+
+@asynchronous
+async def test_what_comes_before_a_step_is_drawn_again_with_it() -> None:
+    """
+    Who does a step anew after it failed is given what was recorded before it.
+    """
+    draws = Draws()
+    found = []
+    async with stores(1) as (_, (store,)), store.own("a") as agent:
+        for odd in (True, False):
+            found.append(await agent.record("llm", draws))
+            with contextlib.suppress(ValueError):
+                async with agent.step() as step:
+                    step.event("e")
+                    if odd:
+                        raise ValueError("odd")
+        found.append(await agent.record("llm", draws))
+
+    assert found == [1, 1, 2]
 
 
 @asynchronous

@@ -48,7 +48,8 @@ class Job:
                 answer = await step.record("llm", self.ask)
                 if self.odd == "draws more":
                     await step.record("llm", self.ask)
-                said = await step.effect("tell", item, do=self.act, kind="irreversible")
+                told = item + 100 * (self.odd == "asks for other" and item == 2)
+                said = await step.effect("tell", told, do=self.act, kind="irreversible")
                 at = step.time()
                 if self.odd != "leaves one out" or item != 2:
                     step.event(
@@ -140,6 +141,7 @@ async def test_an_owned_agent_replays_itself() -> None:
         ("stops short", 6, "no clocked was made"),
         ("data", 7, "a clocked was made"),
         ("state", 6, "the state after it"),
+        ("asks for other", 5, "was asked for with other arguments"),
         ("draws more", 1, "'llm/2', which was not recorded"),
     ],
 )
@@ -390,6 +392,36 @@ async def test_steps_without_events_do_not_confuse_a_replay() -> None:
 
     assert written == [2, 4, 6]
     assert done.events == 3
+
+
+@asynchronous
+async def test_an_effect_that_was_done_anew_gives_what_it_gave_then() -> None:
+    """
+    Where it was not done the first time, and the step was done again.
+    """
+    tried: list[str] = []
+
+    async def act(call: Any) -> str:
+        tried.append(call.effect_id)
+        if len(tried) == 1:
+            raise raftstate.NotDone("not yet")
+        return "done"
+
+    async def run(agent: Any) -> None:
+        async with agent.step() as step:
+            step.event("said", await step.effect("tell", do=act, kind="irreversible"))
+
+    async with stores(1) as (_, (store,)):
+        async with store.own("a") as agent:
+            with pytest.raises(raftstate.NotDone):
+                await run(agent)
+            await run(agent)
+        done = await store.replay("a", run)
+        written = [raftstate.decode(event) async for event in store.read_events("a")]
+
+    assert tried == ["1/tell/1", "1/tell/1~2"]
+    assert written == ["done"]
+    assert done.events == 1
 
 
 @asynchronous

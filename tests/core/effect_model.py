@@ -54,6 +54,7 @@ class ModelEffect:
     saga: str
     state: str = "PREPARED"
     dispatched: int = 0
+    again: bool = False
     settled: int = 0
     found: str = ""
     plan: str = ""
@@ -186,12 +187,15 @@ class EffectModel:
             raise Refused("CONFLICT")
         if self.item_of((agent, name)):
             raise Refused("CONFLICT")
+        effect.again = again and effect.kind.cls != "READ_ONLY"
         effect.state, effect.dispatched, effect.settled = "DISPATCHED", revision, 0
 
     def check_close(self, agent: str, name: str, outcome: str) -> ModelEffect:
         effect = self.get(agent, name)
         early = effect.state == "PREPARED" and outcome == "FAILED_BEFORE_EFFECT"
         if effect.state != "DISPATCHED" and not early:
+            raise Refused("CONFLICT")
+        if outcome == "FAILED_BEFORE_EFFECT" and effect.again:
             raise Refused("CONFLICT")
         return effect
 

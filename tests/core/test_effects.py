@@ -147,6 +147,18 @@ def test_what_else_has_to_be_so(kind: EffectClass) -> None:
         assert ledger.allowed(absent, name) is None
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_failure_of_the_second_time_says_nothing_of_the_first(kind: EffectClass) -> None:
+    """
+    Who did an effect again that was lost, and failed, knows of that attempt only.
+    """
+    again = Effect(state=ledger.DISPATCHED, effect_class=kind, dispatches=2)
+
+    assert (ledger.allowed(again, ledger.FAIL) is not None) == (kind == ledger.READ_ONLY)
+    assert ledger.allowed(again, ledger.COMMIT) == ledger.COMMITTED
+    assert ledger.allowed(again, ledger.LOSE) == ledger.UNKNOWN
+
+
 def test_nothing_leads_out_of_where_an_effect_ends() -> None:
     """
     What did not happen, and what was undone, stays so.
