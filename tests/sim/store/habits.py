@@ -66,6 +66,6 @@ def draw_store(rng: random.Random) -> StoreHabits:
         drawn,
         travellers=rng.choice((1, 2, 3, 4)),
         undoers=rng.choice((1, 2, 3)),
-        medics=rng.choice((0, 1, 1)),
+        medics=rng.choice((0, 1, 1, 2)),
         callers=rng.choice((0, 1, 2)),
     )

@@ -138,7 +138,7 @@ class Undoer(Outsider):
             if self.fleet.closing or self.session_over:
                 return
             request = ClaimCompensationsRequest(
-                plan_id=plan_id, holder=self.name, force=self.rng.random() < 0.1
+                plan_id=plan_id, holder=self.name, force=self.rng.random() < 0.3
             )
             outcome = yield from self.say(Command(claim_compensations=request))
             claimed = outcome.claim_compensations
@@ -266,7 +266,8 @@ class Medic(StoreClient):
         sight = yield from self.glance(look)
         if sight is None or sight.value is None:
             return
-        if self.rng.random() < 0.5:
+        if self.made == 0 or self.rng.random() < 0.2:
+            self.made += 1
             put = PutValidatorRequest(
                 name=VALIDATOR,
                 agent_prefix=PREFIX,
