@@ -28,7 +28,7 @@ from raftstate import config as configuration
 from raftstate.breaker_cli import breaker, replay
 from raftstate.cluster_cli import cluster
 from raftstate.member_cli import member, transfer_leadership
-from raftstate.recovery_cli import incidents, rollback, sagas
+from raftstate.recovery_cli import effects, incidents, rollback, sagas
 from raftstate.store_cli import audit, checkpoints, kv
 from raftstate.worker_cli import worker
 
@@ -174,6 +174,7 @@ cli.add_command(checkpoints)
 cli.add_command(breaker)
 cli.add_command(replay)
 cli.add_command(rollback)
+cli.add_command(effects)
 cli.add_command(sagas)
 cli.add_command(incidents)
 cli.add_command(worker)

@@ -1,4 +1,4 @@
-"""`raftstate rollback`, `raftstate sagas`, `raftstate incidents`: recovery, from a shell.
+"""`raftstate rollback`, `effects`, `sagas`, `incidents`: recovery, from a shell.
 
 These talk to a running cluster like any other client. Exit statuses are those of
 `raftstate`: 0 done, 1 refused or failed and nothing happened, 2 the command line was wrong,
@@ -18,7 +18,12 @@ from google.protobuf.message import Message
 from rich.table import Table
 
 from raftstate.asking import Asker, connected, show
-from raftstate.v1.effect_service_pb2 import CompensationItem
+from raftstate.v1.effect_service_pb2 import (
+    FOUND_DONE,
+    FOUND_NOT_DONE,
+    CompensationItem,
+    ReconcileEffectRequest,
+)
 from raftstate.v1.rollback_service_pb2 import Target
 
 if TYPE_CHECKING:
@@ -349,6 +354,88 @@ def abort(ask: Asker, rollback_id: str, reason: str) -> None:
     """Give a rollback up: its agents are halted, and what was not undone stays."""
     ask(lambda store: store.abort_rollback(rollback_id, reason=reason))
     click.echo(_plain(f"{rollback_id}: given up"))
+
+
+# --- effects -----------------------------------------------------------------
+
+
+@click.group(name="effects")
+def effects() -> None:
+    """Look at what agents did outside, and say what nobody knows of it."""
+
+
+@effects.command("list")
+@click.argument("agent")
+@click.option("--state", "states", multiple=True, help="Only those in it.")
+@click.option("--saga", default="", help="Only those of it.")
+@_limit
+@_output
+@connected
+def list_effects(
+    ask: Asker, agent: str, states: tuple[str, ...], saga: str, limit: int, output: str
+) -> None:
+    """Show the effects of AGENT, in the order in which they were entered."""
+    found = ask(
+        lambda store: _some(store.list_effects(agent, states=states, saga_id=saga), limit)
+    )
+    if output == "json":
+        _json([_told(one) for one in found])
+        return
+    _table(
+        ("id", "state", "action", "class", "key", "undone by", "saga", "what was said"),
+        (
+            (
+                one.effect_id,
+                _word(one, "state"),
+                one.action,
+                _word(one, "effect_class"),
+                one.idempotency_key,
+                one.compensation.action,
+                one.saga_id,
+                one.error[:_WORDS],
+            )
+            for one in found
+        ),
+    )
+
+
+@effects.command("reconcile")
+@click.argument("agent")
+@click.argument("effect")
+@click.argument("found", type=click.Choice(["done", "not-done"]))
+@click.option("--why", default="", help="How that is known, for people.")
+@click.option(
+    "--result", default="", metavar="JSON", help="What it gave: its step is given that."
+)
+@connected
+def reconcile(ask: Asker, agent: str, effect: str, found: str, why: str, result: str) -> None:
+    """Say whether EFFECT of AGENT happened, of which nobody knows.
+
+    Nobody may own AGENT meanwhile. After "not-done" its step does it anew: see to it first
+    that it cannot happen any more.
+    """
+    from raftstate.client import values
+
+    try:
+        kept, content_type = values.encode(json.loads(result)) if result else (b"", "")
+    except ValueError as error:
+        raise click.UsageError(f"--result is not JSON: {error}") from None
+
+    async def said(store: Store) -> Any:
+        await store.get_effect(agent, effect)
+        async with store.own(agent, create=False) as owned:
+            request = ReconcileEffectRequest(
+                agent_id=agent,
+                effect_id=effect,
+                fence=owned.token,
+                found=FOUND_DONE if found == "done" else FOUND_NOT_DONE,
+                content_type=content_type,
+                result=kept,
+                error=why,
+            )
+            return await owned.write("reconcile_effect", request)
+
+    click.echo(_plain(f"{effect} of {agent}: {_word(ask(said), 'state')}, {found}"))
 
 
 # --- sagas -------------------------------------------------------------------

@@ -217,6 +217,25 @@ async def heal(store: Store, example: Callable[..., Any]) -> None:
     assert len(bank_of(example).refunded) == 1
 
 
+async def recover(store: Store, example: Callable[..., Any]) -> None:
+    """The validator was asked, and the incident has its times; one that says no keeps the
+    agent where it is."""
+    await printed_of(example, "charge")(store, "pens")
+    await printed_of(example, "charge")(store, "ink")
+    resolution, took_ms = await example(store, 2)
+    [done] = [one async for one in store.list_rollbacks()]
+    assert resolution == f"rollback {done.rollback_id} is finished"
+    assert took_ms >= 0
+    assert [one.passed for one in done.validators] == [True]
+    assert len(bank_of(example).refunded) == 1
+    async with store.own("billing/orders") as agent:
+        await agent.checkpoint({"nothing": "good"})
+    newest = await store.get_checkpoint("billing/orders")
+    target = raftstate.to_checkpoint(newest.checkpoint_id)
+    bad = await store.rollback("billing/orders", target)
+    assert RollbackState.Name(bad.state) == "ROLLBACK_STATE_VALIDATING"
+
+
 async def rates(store: Store, example: Callable[..., Any]) -> None:
     """What cannot be asked is done without once it is known to be broken."""
     asked: list[str] = []
@@ -250,7 +269,7 @@ SCENES: dict[str, Scene] = {
     scene.__name__: scene
     for scene in (
         *(configure, follow, announce, sell, work, keep),
-        *(charge, travel, take_back, heal, rates, quote),
+        *(charge, travel, take_back, heal, recover, rates, quote),
     )
 }
 

@@ -1,4 +1,4 @@
-"""`raftstate rollback`, `sagas`, `incidents` and `worker`: what they say, how they end."""
+"""`raftstate rollback`, `effects`, `sagas`, `incidents`, `worker`: what they say, how they end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 import raftstate
 from raftstate.client import Store
+from raftstate.errors import EffectUnknown
 from tests.client.books import Outside
 from tests.test_store_cli import Served, serving
 
@@ -114,6 +115,8 @@ def test_a_rollback_is_planned_started_decided_and_given_up(served: Served) -> N
         ("rollback", "start", "a", "--known-good", "--digest", "zz"),
         ("rollback", "list", "--state", "sleeping"),
         ("rollback", "decide", "rollback/x", "1", "perhaps"),
+        ("effects", "reconcile", "a", "1/mail/1", "perhaps"),
+        ("effects", "reconcile", "a", "1/mail/1", "done", "--result", "{"),
         ("worker",),
         ("worker", "--module", "there_is_no_such_module"),
         ("worker", "--module", "json"),
@@ -134,11 +137,54 @@ def test_what_is_not_there_is_status_1(served: Served) -> None:
         ("rollback", "show", "0" * 16),
         ("rollback", "plan", "nobody", "--known-good"),
         ("sagas", "show", "nobody"),
+        ("effects", "list", "nobody"),
+        ("effects", "reconcile", "nobody", "1/mail/1", "done"),
         ("incidents", "show", "0" * 16),
     ):
         result = served.run(*arguments)
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 1
+
+
+class Lost(Exception):
+    """The answer of a service."""
+
+
+@pytest.mark.parametrize("found", ["done", "not-done"])
+def test_a_person_says_what_became_of_an_effect(served: Served, found: str) -> None:
+    """
+    Its step, which waited for that, is given the result, or does it anew; and then there
+    is nothing to be said any more.
+    """
+    out = Outside()
+
+    async def lost(call: raftstate.EffectCall) -> None:
+        raise Lost
+
+    async def mails(store: Store, do: Any) -> Any:
+        async with store.own("a") as agent, agent.step() as step:
+            return await step.effect("mail", do=do, kind="irreversible")
+
+    with pytest.raises(Lost):
+        served.do(lambda store: mails(store, lost))
+    with pytest.raises(EffectUnknown):
+        served.do(lambda store: mails(store, out.do))
+    unknown = served.run("effects", "list", "a", "--state", "unknown")
+    shown = json.loads(served.run("effects", "list", "a", "-o", "json").stdout)
+    command = ("effects", "reconcile", "a", "1/mail/1", found, "--why", "ann has asked")
+    said = served.run(*command, *(("--result", '{"n": 7}') if found == "done" else ()))
+    again = served.run(*command)
+    result = served.do(lambda store: mails(store, out.do))
+    after = json.loads(served.run("effects", "list", "a", "-o", "json").stdout)
+
+    assert "1/mail/1" in unknown.stdout
+    assert [one["effect_class"] for one in shown] == ["irreversible"]
+    assert said.exit_code == 0
+    assert f"1/mail/1 of a: reconciled, {found}" in said.stdout
+    assert again.exit_code == 1
+    assert result == ({"n": 7} if found == "done" else {"n": 1})
+    assert len(out.asked) == (found == "not-done")
+    assert (after[0]["state"], after[0]["error"]) == ("reconciled", "ann has asked")
 
 
 def test_sagas_and_incidents_from_a_shell(served: Served) -> None:

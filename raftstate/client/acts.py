@@ -35,6 +35,10 @@ from raftstate.v1.effect_service_pb2 import Effect
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.rollback_service_pb2 import Rollback
 
+# How much of a text for people the store keeps.
+PEOPLE_CHARS: Final = 255
+RESULT_BYTES: Final = 64 << 10
+UNKEPT: Final = "its result cannot be kept"
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9._/:~-]")
 
 
@@ -132,6 +136,18 @@ def call_of(effect: Effect, begin_by: float = float("inf")) -> EffectCall:
     )
 
 
+def kept(result: Any) -> tuple[bytes, str, str]:
+    """What the ledger keeps of a function's result: data and content type; and why it keeps
+    none of it, if that cannot be."""
+    try:
+        data, content_type = values.encode(result)
+    except (TypeError, ValueError) as error:
+        return b"", "", f"{UNKEPT}: {error}"
+    if len(data) > RESULT_BYTES:
+        return b"", "", f"{UNKEPT}: {len(data)} bytes, of {RESULT_BYTES} that may be"
+    return data, content_type, ""
+
+
 def fit_for_id(text: str) -> str:
     """A text as an effect's id may hold it."""
     return _NOT_IN_IDS.sub("-", text)
@@ -140,7 +156,13 @@ def fit_for_id(text: str) -> str:
 def labelled(error: BaseException) -> str:
     """An error for people, as short as the ledger keeps it."""
     said = str(error) or "no message"
-    return f"{type(error).__name__}: {said}"[:255]
+    return short(f"{type(error).__name__}: {said}")
+
+
+def short(text: str) -> str:
+    """A text for people as the store takes it: not too long, and UTF-8, which what an
+    operating system says need not be."""
+    return text[:PEOPLE_CHARS].encode("utf-8", "replace").decode()
 
 
 async def run(

@@ -2,8 +2,10 @@
 
 The watch is begun with the first breaker that is used, over all that the names in use have
 in common, and goes on by itself where it broke. Reports leave every `REPORT_S`, or at once
-when what failed here could trip the breaker; one at a time for each of them. When the
-store is closed, what was counted and not yet told is told first.
+when what failed here could trip the breaker, but that not more often than every `REPORT_S`
+either; one at a time for each of them. While one is not answered by anybody, the watch is
+not believed: it may be at a member that is cut off from the others. When the store is
+closed, what was counted and not yet told is told first.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any, Final
 
 from raftstate.client import reading
 from raftstate.client.calls import deadline_in
-from raftstate.client.circuits import Circuit, LogClock, Ticket, Verdict
+from raftstate.client.circuits import TRUSTED_S, Circuit, LogClock, Ticket, Verdict
 from raftstate.client.engine import Engine
 from raftstate.client.options import CLOSE_S
 from raftstate.client.watch import Watch, WatchBatch
@@ -43,7 +45,7 @@ from raftstate.v1.watch_service_pb2 import (
 # How long what was counted may wait.
 REPORT_S: Final = 0.2
 # How long a report may take. What surely was not taken is counted again.
-_REPORTING_S: Final = 5.0
+_REPORTING_S: Final = TRUSTED_S
 _PROGRESS_MS: Final = 1_000
 
 
@@ -55,8 +57,10 @@ class Board:
         self._clock = clock
         self._log = LogClock(clock)
         self._circuits: dict[str, Circuit] = {}
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        # By breaker, and by how long whoever asks is ready to wait.
+        self._asking: dict[tuple[str, float | None], asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._hurried: dict[str, float] = {}  # when a report left at once
         self._reporting: dict[str, asyncio.Task[None]] = {}
         self._permits: set[asyncio.Task[AcquirePermitResponse]] = set()
         self._probes: set[asyncio.Task[RaftStateError | None]] = set()
@@ -65,6 +69,7 @@ class Board:
         self._selected = Selector()
         self._heard_at = -math.inf
         self._heard_revision = 0
+        self._in_doubt = False  # nobody answered the newest report
         engine.partings.append(self.flush)
 
     def circuit(self, name: str) -> Circuit:
@@ -84,6 +89,8 @@ class Board:
         if verdict is Verdict.ASK:
             await self._ask(circuit, timeout)
             verdict = circuit.verdict(heard=self._heard(circuit), asked=True)
+            if verdict is Verdict.ASK:  # the watch told of its end before we came to it
+                raise circuit.gone()
         if verdict is Verdict.PASS:
             return circuit.ticket()
         if verdict is Verdict.PERMIT:
@@ -91,11 +98,13 @@ class Board:
         raise circuit.refusal()
 
     async def _ask(self, circuit: Circuit, timeout: float | None) -> None:
-        """Read what the breaker is; callers that come meanwhile wait for the same."""
-        task = self._asking.get(circuit.name)
+        """Read what the breaker is; callers that come meanwhile, and are as patient, wait
+        for the same."""
+        asked = (circuit.name, timeout)
+        task = self._asking.get(asked)
         if task is None or task.done():
             task = asyncio.create_task(self._read(circuit, timeout))
-            self._asking[circuit.name] = task
+            self._asking[asked] = task
             task.add_done_callback(_seen)
         await asyncio.shield(task)
 
@@ -111,6 +120,7 @@ class Board:
         except BreakerNotFound:
             circuit.told(None, circuit.as_of)
             raise
+        self._in_doubt = False
         circuit.answered(answer.breaker, answer.header.revision, answer.log_time_ms, sent)
         self._follow(circuit)
 
@@ -158,22 +168,30 @@ class Board:
             self._probes.add(task)
             task.add_done_callback(self._probes.discard)
         elif seen is not None:
-            at_once = circuit.count(ticket, seen)
+            urgent = circuit.count(ticket, seen)
             if circuit.counted:
-                self._later(circuit, 0.0 if at_once else REPORT_S)
+                self._later(circuit, urgent=urgent)
 
-    def _later(self, circuit: Circuit, seconds: float) -> None:
-        """Report in so long; what is under way is waited for."""
+    def _later(self, circuit: Circuit, *, urgent: bool) -> None:
+        """Report after a while, or at once; what is under way is waited for.
+
+        That it could trip may go on being so: what is known here is not all there is. So
+        only the first of several reports that are urgent does not wait."""
         name = circuit.name
         if self._engine.closed or name in self._reporting:
             return
+        since = self._clock() - self._hurried.get(name, -math.inf)
+        hurry = urgent and since >= REPORT_S
         timer = self._timers.get(name)
         if timer is not None:
-            if seconds:
+            if not hurry:
                 return
             timer.cancel()
         loop = asyncio.get_running_loop()
+        seconds = 0.0 if hurry else REPORT_S
         self._timers[name] = loop.call_later(seconds, self._report_soon, circuit)
+        if hurry:
+            self._hurried[name] = self._clock()
 
     def _report_soon(self, circuit: Circuit) -> None:
         del self._timers[circuit.name]
@@ -184,7 +202,7 @@ class Board:
     def _reported(self, circuit: Circuit) -> None:
         del self._reporting[circuit.name]
         if circuit.counted:
-            self._later(circuit, 0.0 if circuit.due else REPORT_S)
+            self._later(circuit, urgent=circuit.due)
 
     async def _report(self, circuit: Circuit) -> None:
         tally, generation = circuit.take()
@@ -211,7 +229,9 @@ class Board:
             circuit.told(None, circuit.as_of)
             return error
         except RaftStateError as error:
+            self._in_doubt = error.retryable or not error.definite
             return error
+        self._in_doubt = False
         circuit.reported(answer)
         return None
 
@@ -237,7 +257,7 @@ class Board:
 
     def _heard(self, circuit: Circuit) -> float:
         """When the watch last confirmed what is known of a breaker."""
-        behind = self._heard_revision < circuit.as_of
+        behind = self._in_doubt or self._heard_revision < circuit.as_of
         return -math.inf if behind or not self._covers(circuit.name) else self._heard_at
 
     def _covers(self, name: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from raftstate.errors import BreakerOpen
+from raftstate.errors import BreakerNotFound, BreakerOpen
 from raftstate.v1.breaker_service_pb2 import (
     BREAKER_STATE_CLOSED,
     BREAKER_STATE_FORCED_CLOSED,
@@ -237,6 +237,11 @@ class Circuit:
         elif self.record.state == BREAKER_STATE_HALF_OPEN:
             message += "; others are trying it"
         return BreakerOpen(message, definite=True, details=details)
+
+    def gone(self) -> BreakerNotFound:
+        """The error for a call through a breaker that was removed."""
+        message = f"there is no breaker {self.name}"
+        return BreakerNotFound(message, definite=True, details={"breaker": self.name})
 
     def ticket(self, permit: AcquirePermitResponse | None = None) -> Ticket:
         """For a call that begins now."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from raftstate.client import acts, reading, values
+from raftstate.client import acts, reading
 from raftstate.client.acts import FailedForGood, NotDone, UndoCall
-from raftstate.client.calls import too_late
+from raftstate.client.calls import remaining, too_late
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine
 from raftstate.client.registry import Registry
@@ -30,6 +30,7 @@ from raftstate.errors import (
     NotOwner,
     OutcomeUnknown,
     Overloaded,
+    Owned,
     PlanState,
     SessionExpired,
 )
@@ -65,8 +66,8 @@ _AGAIN: Final = (
     *(NoQuorum, NotLeader, OutcomeUnknown, Overloaded, DiskFull),
     *(Conflict, NotOwner, SessionExpired),
 )
-# How much of a result is kept; one that is larger is not.
-_RESULT_BYTES: Final = 64 << 10
+# An attempt whose time is over has so long to end before it is left behind.
+_LET_GO_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,7 @@ class Plan:
 
     @property
     def next(self) -> CompensationItem | None:
-        """The item whose turn it is. None: there is none, or it is too far down to be
-        shown."""
+        """The item whose turn it is, if it was shown when the plan was read."""
         return self.items.get(self.undoing.next_position)
 
 
@@ -134,6 +134,7 @@ class Carrier:
         self._backoff = backoff or Backoff()
         self._stopped = asyncio.Event()
         self._heard = now()  # from the store
+        self._left: set[asyncio.Task[Any]] = set()  # attempts that nobody waits for
 
     def stop(self) -> None:
         """Begin with nothing new: what is under way is ended in order."""
@@ -159,7 +160,7 @@ class Carrier:
         set; Fenced (definite): another has taken it over; PlanNotFound (definite);
         NoQuorum (definite) and OutcomeUnknown (indefinite) at the deadline, or when the
         patience is over. Whatever is raised, the store knows what was undone."""
-        async with self._alone(plan_id):
+        async with self._alone(plan_id, deadline):
             self._heard, failures = now(), 0
             while True:
                 try:
@@ -198,8 +199,6 @@ class Carrier:
             if missing := self._missing(answer.effect, reconcile=item.reconcile_first):
                 return Carried(answer.undoing, missing=missing)
             undoing = await self._one(session, answer)
-            if plan.items.keys() and undoing.next_position > max(plan.items):
-                plan = await self.read(plan_id)
         return Carried(undoing)
 
     # --- reading ---
@@ -271,34 +270,54 @@ class Carrier:
         undo = self._registry.find("compensation", effect.compensation.action)
         call = _call(item, effect)
         result = await self._tried(effect, done, lambda: acts.run(_found(undo), call))
-        with contextlib.suppress(TypeError, ValueError):  # it is undone all the same
-            data, content_type = values.encode(result)
-            if len(data) <= _RESULT_BYTES:
-                done.result, done.content_type = data, content_type
+        # It is undone also where that cannot be kept.
+        done.result, done.content_type, _ = acts.kept(result)
         return await self._complete(session, answer, done)
 
     async def _tried(
         self,
         effect: Effect,
         done: CompleteCompensationRequest,
-        act: Callable[[], Awaitable[Any]],
+        act: Callable[[], Coroutine[Any, Any, Any]],
     ) -> Any:
         """What user code gives, within the time of one attempt; how it fails is noted in
-        `done`."""
+        `done`. It runs in a task of its own, so that code which does not let itself be
+        cancelled is left behind."""
         seconds = effect.compensation.timeout_ms / 1000
-        limit = asyncio.timeout(seconds)
+        attempt = asyncio.create_task(act())
+        late = True
         try:
-            async with limit:
-                return await act()
+            late = not (await asyncio.wait({attempt}, timeout=seconds))[0]
+        finally:
+            if late:
+                await self._let_go(attempt)
+        done.outcome, done.error = COMPENSATION_OUTCOME_FAILED, f"no answer in {seconds:g} s"
+        if not attempt.done():
+            return None
+        try:
+            result = attempt.result()
         except FailedForGood as error:
             done.outcome = COMPENSATION_OUTCOME_FAILED_FOR_GOOD
             done.error = acts.labelled(error)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is noted in the store
-            done.outcome = COMPENSATION_OUTCOME_FAILED
-            done.error = acts.labelled(error)
-            if limit.expired():
-                done.error = f"no answer in {seconds:g} s"
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # it is noted
+            if not late:
+                done.error = acts.labelled(error)
+        else:
+            done.outcome, done.error = COMPENSATION_OUTCOME_DONE, ""
+            return result
         return None
+
+    async def _let_go(self, attempt: asyncio.Task[Any]) -> None:
+        """Cancel an attempt, and wait for its end, but not for long."""
+        attempt.cancel()
+        self._left.add(attempt)
+        attempt.add_done_callback(self._ended)
+        await asyncio.wait({attempt}, timeout=_LET_GO_S)
+
+    def _ended(self, attempt: asyncio.Task[Any]) -> None:
+        self._left.discard(attempt)
+        if not attempt.cancelled():
+            attempt.exception()  # how it failed is of no interest any more
 
     async def _complete(
         self,
@@ -336,15 +355,16 @@ class Carrier:
             try:
                 return await acts.run(_found(reconcile), call)
             except NotDone as error:
-                request.found, request.error = FOUND_NOT_DONE, str(error)[:255]
+                request.found, request.error = FOUND_NOT_DONE, acts.short(str(error))
                 return None
 
         failed = CompleteCompensationRequest(outcome=COMPENSATION_OUTCOME_DONE)
         result = await self._tried(effect, failed, ask)
         if failed.outcome != COMPENSATION_OUTCOME_DONE:
             return await self._complete(session, answer, failed)
-        with contextlib.suppress(TypeError, ValueError):  # it happened all the same
-            request.result, request.content_type = values.encode(result)
+        if request.found == FOUND_DONE:
+            request.result, request.content_type, wrong = acts.kept(result)
+            request.error = acts.short(wrong)
         await self._engine.mutate_in(
             session, "reconcile_effect", request, self._engine.deadline(None)
         )
@@ -361,11 +381,17 @@ class Carrier:
             raise _Stopped
 
     @contextlib.asynccontextmanager
-    async def _alone(self, plan_id: str) -> AsyncIterator[None]:
+    async def _alone(self, plan_id: str, deadline: float) -> AsyncIterator[None]:
         """One task of this client carries a plan out: to the store they are all one, and
-        both would be given the same item."""
+        both would be given the same item. Raises Owned (definite) at the deadline."""
         while (other := self._engine.carried.get(plan_id)) is not None:
-            await asyncio.wait({other})
+            seconds = None if deadline == float("inf") else max(remaining(deadline), 0.0)
+            if not (await asyncio.wait({other}, timeout=seconds))[0]:
+                raise Owned(
+                    f"another task of this client carries {plan_id} out",
+                    definite=True,
+                    details={"current_holder": self._holder},
+                )
         done = asyncio.get_running_loop().create_future()
         self._engine.carried[plan_id] = done
         try:

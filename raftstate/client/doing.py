@@ -64,8 +64,6 @@ from raftstate.v1.recovery_service_pb2 import (
 NOTE_S: Final = 2.0
 # What a server says to a writer that owns nothing any more.
 LOST: Final = (Fenced, NotOwner, SessionExpired, AgentState)
-RESULT_BYTES: Final = 64 << 10
-_UNKEPT: Final = "its result cannot be kept"
 
 Function = Callable[[Any], Any]
 
@@ -249,11 +247,13 @@ class _Attempt:
         self._effect_id = effect_id
         self.begun = False
         self._given_up = False
+        acting.add(effect_id)  # before its thread has begun
 
     def __enter__(self) -> None:
         # Here and in `give_up` the order matters: one of the two sees the other.
         self.begun = True
         if self._given_up:
+            self._acting.discard(self._effect_id)
             raise NotDone("it was cancelled before it began")
         self._acting.add(self._effect_id)
 
@@ -305,8 +305,7 @@ class Runner:
                 self._entry.effect_id = f"{self._effect_id}~{tries}"
                 if self._asked.key:
                     self._entry.idempotency_key = f"{self._asked.key}~{tries}"
-            if self._entry.effect_id in self._owner.acting:
-                raise self._in_doubt("an attempt of this process still does it")
+            self._check_alone()
             found = await self._once()
             if not isinstance(found, _Over):
                 return found
@@ -331,6 +330,7 @@ class Runner:
             self.entered = True
             return await self._act(sent, answer.idempotency_key)
         effect = await self._read()
+        self._check_alone()  # two tasks may have asked for it at the same time
         if effect.state == EFFECT_STATE_DISPATCHED:
             effect = await self._closed(effect)
         self._owner.closings.pop(effect.effect_id, None)
@@ -344,6 +344,11 @@ class Runner:
             case EffectState.EFFECT_STATE_RECONCILED if effect.found == FOUND_DONE:
                 return _result(effect)
         return _Over()
+
+    def _check_alone(self) -> None:
+        """Raise EffectUnknown if it is being done."""
+        if self._entry.effect_id in self._owner.acting:
+            raise self._in_doubt("an attempt of this process still does it")
 
     def _never_begun(self, error: BaseException) -> None:
         """It may have been entered as dispatched. Whoever finds it so is to know that it was
@@ -416,17 +421,8 @@ class Runner:
         closing = EffectClosing(
             effect_id=self._entry.effect_id, outcome=EFFECT_OUTCOME_COMMITTED
         )
-        wrong = ""
-        try:
-            data, content_type = values.encode(result)
-        except (TypeError, ValueError) as error:
-            wrong = f"{_UNKEPT}: {error}"
-        else:
-            if len(data) > RESULT_BYTES:
-                wrong = f"{_UNKEPT}: {len(data)} bytes, of {RESULT_BYTES} that may be"
-            else:
-                closing.result, closing.content_type = data, content_type
-        closing.error = wrong[:255]
+        closing.result, closing.content_type, wrong = acts.kept(result)
+        closing.error = acts.short(wrong)
         if not self._keep(closing):
             await self._noted(closing)
         if wrong:
@@ -509,17 +505,20 @@ class Runner:
             fence=self._owner.token,
             found=FOUND_DONE,
         )
-        result: Any = _Over()
+        wrong = ""
         try:
             result = await acts.run(reconciler, acts.call_of(effect))
-            request.result, request.content_type = values.encode(result)
+            request.result, request.content_type, wrong = acts.kept(result)
+            request.error = acts.short(wrong)
         except NotDone as error:
-            request.found, request.error = FOUND_NOT_DONE, str(error)[:255]
+            request.found, request.error = FOUND_NOT_DONE, acts.short(str(error))
         except Exception as error:
             raise self._in_doubt(f"the reconciler {name!r} does not know: {error}") from error
         await self._owner.write("reconcile_effect", request, self._timeout)
-        if isinstance(result, _Over):
-            return result
+        if request.found == FOUND_NOT_DONE:
+            return _Over()
+        if wrong:
+            raise TypeError(wrong)
         return acts.json_or_bytes(request.result, request.content_type)
 
     async def _escalate(self, effect: Effect) -> str:
@@ -561,6 +560,6 @@ def _ref(effect: Effect) -> str:
 
 def _result(effect: Effect) -> Any:
     """What an effect gave when it was done."""
-    if effect.error.startswith(_UNKEPT):
+    if effect.error.startswith(acts.UNKEPT):
         raise TypeError(effect.error)
     return acts.json_or_bytes(effect.result, effect.result_content_type)

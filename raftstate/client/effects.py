@@ -111,15 +111,18 @@ class AgentEffects:
         for effect_id in list(self.closings):
             if self.lost or (left := deadline - now()) <= 0:
                 return
+            if (closing := self.closings.get(effect_id)) is None:
+                continue  # another task has meanwhile
             request = CompleteEffectRequest(
-                agent_id=self.agent_id, fence=self.token, closing=self.closings[effect_id]
+                agent_id=self.agent_id, fence=self.token, closing=closing
             )
             try:
                 await self.write("complete_effect", request, left)
             except RaftStateError as error:
                 if not error.definite or error.retryable:
                     continue  # whoever does the step again finds it here
-            self.closings.pop(effect_id, None)
+            if self.closings.get(effect_id) is closing:
+                del self.closings[effect_id]
 
 
 def _nothing(call: EffectCall) -> None:

@@ -24,6 +24,7 @@ from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.effect_service_pb2 import Effect, GetEffectRequest
 from raftstate.v1.event_service_pb2 import Event, NewEvent
 from raftstate.v1.recording_pb2 import Recording
+from raftstate.v1.rollback_service_pb2 import GetRollbackRequest
 
 # What a divergence shows at most, as the servers do.
 _DIFFERENCES: Final = 100
@@ -92,8 +93,9 @@ class History:
         self._saved: dict[int, list[int]] = {}
         self._events: AsyncIterator[Event] | None = None
         self._next: Event | None = None
-        # Steps that a rollback has undone, as far as it was read: the last of each run.
-        self._undone: dict[int, int] = {}
+        # Steps that rollbacks have undone, as far as it was read: from one to another, by
+        # rollback. There may be some without an event, so that events do not tell.
+        self._undone: dict[str, tuple[int, int]] = {}
         self._recordings: AsyncIterator[Recording] | None = None
         self._recording: Recording | None = None
 
@@ -111,6 +113,8 @@ class History:
         if checkpoint_id:
             self.checkpoint = await self._reader.get_checkpoint(self.agent_id, checkpoint_id)
         async for one in self._reader.list_checkpoints(self.agent_id):
+            if one.rollback_id:
+                await self._note_undone(one.rollback_id)
             if self.checkpoint.event_seq < one.event_seq <= self.to_seq:
                 self._saved.setdefault(one.event_seq, []).append(one.checkpoint_id)
         if self.checkpoint.event_seq < self.to_seq:
@@ -129,7 +133,7 @@ class History:
             if event is None:
                 self._events = None
             elif event.undone_by:
-                self._undone[event.step] = event.step
+                await self._note_undone(event.undone_by)
             else:
                 self._next = event
         return self._next
@@ -152,9 +156,26 @@ class History:
     def after(self, step: int) -> int:
         """The step that came after one: no rollback has undone it."""
         step += 1
-        while step in self._undone:
-            step += 1
+        for first, last in sorted(self._undone.values()):
+            if first <= step <= last:
+                step = last + 1
         return step
+
+    async def _note_undone(self, rollback_id: str) -> None:
+        """Note which steps a rollback has undone."""
+        if rollback_id in self._undone:
+            return
+        answer = await reading.read(
+            self.engine,
+            lambda peer: peer.rollbacks.GetRollback,
+            GetRollbackRequest(rollback_id=rollback_id),
+            timeout=None,
+        )
+        self._undone[rollback_id] = next(
+            (one.first_undone_step, one.last_undone_step)
+            for one in answer.rollback.agents
+            if one.agent_id == self.agent_id
+        )
 
     # --- what else was written ---
 

@@ -51,7 +51,6 @@ ENDED: Final = (ROLLBACK_STATE_FINISHED, ROLLBACK_STATE_ABORTED)
 # How often what another worker does is looked at, should nothing be heard of it.
 _LOOK_S: Final = 5.0
 _PROGRESS_MS: Final = 1_000
-_EVIDENCE_CHARS: Final = 255
 
 
 class Recovery:
@@ -82,12 +81,12 @@ class Recovery:
                         raise
                     await _look(watch, seconds)
 
-    async def go_on(self, rollback: Rollback, deadline: float, *, force: bool = False) -> bool:
+    async def go_on(self, rollback: Rollback, deadline: float) -> bool:
         """Do what a rollback needs next: whether that was done. Raises Owned, Fenced
         (definite) if somebody else is at it."""
         if rollback.state == ROLLBACK_STATE_COMPENSATING:
             plan_id = ROLLBACK_PLAN + rollback.rollback_id
-            carried = await self._carrier.carry(plan_id, force=force, deadline=deadline)
+            carried = await self._carrier.carry(plan_id, deadline=deadline)
             return carried.done
         if rollback.state == ROLLBACK_STATE_VALIDATING:
             return await self.validate(rollback)
@@ -108,6 +107,15 @@ class Recovery:
         return rollback
 
     # --- validators ---
+
+    def missing(self, rollback: Rollback) -> str:
+        """The name of a validator that has not spoken, and is not registered here; empty:
+        there is none."""
+        for report in rollback.validators:
+            known = self._registry.find("validator", report.validator)
+            if not report.HasField("passed") and known is None:
+                return report.validator
+        return ""
 
     async def validate(self, rollback: Rollback) -> bool:
         """Let the validators speak that have not, and are registered here: whether one
@@ -133,7 +141,7 @@ class Recovery:
             agent_id=report.agent_id,
             rollback_id=rollback.rollback_id,
             passed=passed,
-            evidence=evidence[:_EVIDENCE_CHARS],
+            evidence=acts.short(evidence),
         )
         with contextlib.suppress(PlanState):  # it has ended meanwhile
             await self._engine.mutate("report_validation", request, None)

@@ -226,8 +226,8 @@ class Rollbacks:
     async def rollback_items(
         self, rollback_id: str, **how: Unpack[How]
     ) -> list[CompensationItem]:
-        """What a rollback undoes, in order; the first 1,000. Raises RollbackNotFound
-        (definite)."""
+        """What a rollback undoes, in order; the first 1,000, and the one whose turn it
+        is. Raises RollbackNotFound (definite)."""
         return (await self._rollback(rollback_id, how))[1]
 
     async def _rollback(

@@ -238,8 +238,8 @@ class Sagas:
         return await get_saga(self._engine, saga_id, how)
 
     async def saga_items(self, saga_id: str, **how: Unpack[How]) -> list[CompensationItem]:
-        """What is to be undone of a saga, in order; the first 1,000. Raises SagaNotFound
-        (definite)."""
+        """What is to be undone of a saga, in order; the first 1,000, and the one whose turn
+        it is. Raises SagaNotFound (definite)."""
         answer = await _read(self._engine, saga_id, how)
         return list(answer.items)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,10 +29,19 @@ from raftstate.client.compensating import (
 )
 from raftstate.client.recovering import Recovery
 from raftstate.client.registry import Registry
-from raftstate.errors import Closed, Fenced, Owned, PlanNotFound, RaftStateError
+from raftstate.errors import (
+    Closed,
+    Fenced,
+    Owned,
+    PlanNotFound,
+    RaftStateError,
+    RollbackNotFound,
+    SagaNotFound,
+)
 from raftstate.v1.effect_service_pb2 import (
     COMPENSATION_STATE_PENDING,
     SAGA_STATE_COMPENSATING,
+    CompensationItem,
     Saga,
 )
 from raftstate.v1.rollback_service_pb2 import (
@@ -43,7 +52,6 @@ from raftstate.v1.rollback_service_pb2 import (
 )
 
 if TYPE_CHECKING:
-    from raftstate.client.engine import Engine
     from raftstate.client.store import Store
 
 logger = logging.getLogger("raftstate.worker")
@@ -97,8 +105,12 @@ class Worker:
         self._carrier: Carrier | None = None
         self._working: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        # Of plans under way only: what is over is forgotten.
         self._failures: dict[str, int] = {}
         self._seen: dict[str, _Seen] = {}
+        self._said: dict[str, str] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._begin: Callable[[str], None] = lambda _: None
         # How many plans it has finished, for those who watch it.
         self.finished = 0
 
@@ -123,26 +135,32 @@ class Worker:
             return
         try:
             async with asyncio.TaskGroup() as group:
+                self._begin = lambda plan_id: self._take(group, recovery, plan_id)
                 lookers = [
-                    group.create_task(self._looking(group, recovery, self._told)),
-                    group.create_task(self._looking(group, recovery, self._polled)),
+                    group.create_task(self._looking(self._told)),
+                    group.create_task(self._looking(self._polled)),
                 ]
                 await self._stop.wait()
                 for looker in lookers:
                     looker.cancel()
         except* Closed as closed:
             raise closed.exceptions[0] from None
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
 
     # --- finding work ---
 
-    async def _looking(self, group: asyncio.TaskGroup, recovery: Recovery, look: Any) -> None:
+    async def _looking(self, look: Callable[[], AsyncIterator[str]]) -> None:
         """Take on what one way of looking for work finds, for as long as it runs."""
         failures = 0
         while True:
             try:
                 async for plan_id in look():
                     failures = 0
-                    self._take(group, recovery, plan_id)
+                    self._begin(plan_id)
+                failures = 0
             except Closed:
                 raise
             except RaftStateError as error:
@@ -178,25 +196,35 @@ class Worker:
             return
         work = self._work(recovery, plan_id)
         self._working[plan_id] = task = group.create_task(work)
-        task.add_done_callback(lambda ended: self._done(group, recovery, plan_id, ended))
+        task.add_done_callback(lambda ended: self._done(plan_id, ended))
 
-    def _done(
-        self,
-        group: asyncio.TaskGroup,
-        recovery: Recovery,
-        plan_id: str,
-        ended: asyncio.Task[None],
-    ) -> None:
+    def _done(self, plan_id: str, ended: asyncio.Task[None]) -> None:
         del self._working[plan_id]
         if plan_id in self._again and not ended.cancelled() and ended.exception() is None:
             self._again.discard(plan_id)
-            self._take(group, recovery, plan_id)
+            self._begin(plan_id)
+
+    def _later(self, plan_id: str, seconds: float) -> None:
+        """Look at a plan again, should nothing be told of it before."""
+        if (timer := self._timers.pop(plan_id, None)) is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[plan_id] = loop.call_later(seconds, self._begin, plan_id)
+
+    def _forget(self, plan_id: str) -> None:
+        """There is nothing to do about a plan any more."""
+        for known in (self._failures, self._seen, self._said):
+            known.pop(plan_id, None)
+        if (timer := self._timers.pop(plan_id, None)) is not None:
+            timer.cancel()
 
     # --- doing it ---
 
     async def _work(self, recovery: Recovery, plan_id: str) -> None:
         """Do what can be done about one plan now."""
         async with self._slots:
+            if self._stop.is_set():
+                return
             try:
                 if plan_id.startswith(SAGA_PLAN):
                     await self._saga(plan_id)
@@ -204,8 +232,12 @@ class Worker:
                     await self._rollback(recovery, plan_id.removeprefix(ROLLBACK_PLAN))
                 self._failures.pop(plan_id, None)
                 return
-            except (Owned, Fenced, PlanNotFound):
+            except (Owned, Fenced):
+                self._failures.pop(plan_id, None)
                 return  # somebody else is at it
+            except (SagaNotFound, RollbackNotFound, PlanNotFound):
+                self._forget(plan_id)
+                return
             except Closed:
                 raise
             except Exception:  # what user code raises, too: others must not suffer from it
@@ -219,33 +251,40 @@ class Worker:
     async def _saga(self, plan_id: str) -> None:
         saga = await self._store.get_saga(plan_id.removeprefix(SAGA_PLAN))
         if saga.state != SAGA_STATE_COMPENSATING:
-            return
-        force = await self._may_force(plan_id, saga)
-        if force is None:
-            return
-        assert self._carrier is not None
-        carried = await self._carrier.carry(plan_id, force=force)
-        self._tell(plan_id, carried.missing)
-        self.finished += carried.done
+            self._forget(plan_id)
+        elif await self._carry(plan_id, saga):
+            self._forget(plan_id)
+            self.finished += 1
 
     async def _rollback(self, recovery: Recovery, rollback_id: str) -> None:
         while not self._stop.is_set():
-            rollback = await recovery.read(rollback_id)
+            plan_id, rollback = ROLLBACK_PLAN + rollback_id, await recovery.read(rollback_id)
             if rollback.state not in _ROLLBACK_WORK:
+                self._forget(plan_id)
                 return
-            force: bool | None = False
             if rollback.state == ROLLBACK_STATE_COMPENSATING:
-                force = await self._may_force(ROLLBACK_PLAN + rollback_id, rollback)
-            if force is None:
+                if not await self._carry(plan_id, rollback):
+                    return
+            elif not await recovery.go_on(rollback, float("inf")):
+                self._tell(plan_id, recovery.missing(rollback))
                 return
-            ready = rollback.state == ROLLBACK_STATE_READY
-            if not await recovery.go_on(rollback, float("inf"), force=force):
-                return
-            self.finished += ready
+            self.finished += rollback.state == ROLLBACK_STATE_READY
+
+    async def _carry(self, plan_id: str, record: Saga | Rollback) -> bool:
+        """Undo what there is to undo, unless somebody else is at it: whether all is."""
+        force = await self._may_force(plan_id, record)
+        if force is None:
+            return False
+        assert self._carrier is not None
+        carried = await self._carrier.carry(plan_id, force=force)
+        self._tell(plan_id, carried.missing)
+        return carried.done
 
     def _tell(self, plan_id: str, missing: str) -> None:
-        if missing:
-            logger.info("%s: nothing is registered here as %r", plan_id, missing)
+        """Say, once, what it lacks for a plan."""
+        if missing and self._said.get(plan_id) != missing:
+            self._said[plan_id] = missing
+            logger.warning("%s: nothing is registered here as %r", plan_id, missing)
 
     # --- what others have claimed ---
 
@@ -260,20 +299,24 @@ class Worker:
             return False
         assert self._carrier is not None
         item = (await self._carrier.read(plan_id)).next
-        if item is None or item.state in WAITING or await self._carrier.missing(item):
+        if item is None or item.state in WAITING:
+            return None
+        if missing := await self._carrier.missing(item):
+            self._tell(plan_id, missing)
             return None
         mark = (item.position, item.state, item.failures, undoing.newest_claim.revision)
         seen = self._seen.get(plan_id)
         if seen is None or seen.mark != mark:
-            self._seen[plan_id] = _Seen(mark, now())
-            return None
-        if now() - seen.since < await self._patience(engine, item):
+            seen = self._seen[plan_id] = _Seen(mark, now())
+        left = seen.since + await self._patience(item) - now()
+        if left > 0:
+            self._later(plan_id, left)
             return None
         del self._seen[plan_id]
         logger.warning("%s: the claim of %s lies idle", plan_id, undoing.claim.holder)
         return True
 
-    async def _patience(self, engine: Engine, item: Any) -> float:
+    async def _patience(self, item: CompensationItem) -> float:
         """How long a holder may take over an item before it is left behind."""
         if item.state == COMPENSATION_STATE_PENDING and item.failures == 0:
             return self._idle

@@ -145,6 +145,10 @@ def _take_over(context: Context, wanted: Iterable[Effect], plan_id: str) -> None
         else:
             # A rollback that was given up: its agents are rolled back again.
             assert not other.is_live, f"{other.plan_id} and {plan_id} undo the same"
+            if not other.undoing.open:
+                for each in other.record.agents:
+                    mark = keys.given_up(each.agent_id, other.record.rollback_id)
+                    context.store.delete(mark)
             save_plan(context, other)
 
 
@@ -158,11 +162,14 @@ def open_item(reader: Reader, effect: Effect) -> CompensationItem | None:
 
 
 def is_waived(reader: Reader, effect: Effect) -> bool:
-    """Whether it was decided, in the plan that an effect was last in, that it stays."""
+    """Whether it was decided, in the plan that an effect was last in, that it stays. What
+    was done anew since then, nobody has decided about."""
     if not effect.plan_id:
         return False
     item = items.load(reader, effect.plan_id, effect.plan_position)
-    return item is not None and item.state == items.WAIVED
+    if item is None or item.state != items.WAIVED:
+        return False
+    return effect.dispatched_revision <= item.settled_revision
 
 
 def to_be_undone(reader: Reader, effect: Effect) -> bool:

@@ -24,6 +24,7 @@ _OPEN_SAGA = b"T"
 _UNDONE = b"U"
 _RECORDING = b"V"
 _WINDOW = b"W"
+_GIVEN_UP = b"X"
 
 # Tables whose past is kept.
 HISTORIED = frozenset(
@@ -158,6 +159,22 @@ def rollback(rollback_id: str) -> bytes:
 def rollbacks(after: str) -> Span:
     """Rollbacks whose id sorts behind `after`."""
     return Span(behind(_ROLLBACK, after), _ROLLBACK + TOP)
+
+
+def given_up(agent_id: str, rollback_id: str) -> bytes:
+    """The mark that a rollback of an agent was given up, and has items that are open."""
+    return _GIVEN_UP + agent_id.encode() + b"\0" + rollback_id.encode()
+
+
+def given_up_of(agent_id: str) -> Span:
+    """The marks of all rollbacks of an agent that were given up like that."""
+    owner = _GIVEN_UP + agent_id.encode()
+    return Span(owner + b"\0", owner + b"\x01")
+
+
+def given_up_id(mark: bytes) -> str:
+    """The rollback that a mark is about."""
+    return mark[mark.index(b"\0") + 1 :].decode()
 
 
 def undone_range(agent_id: str, first_seq: int) -> bytes:

@@ -107,10 +107,11 @@ def list_sagas(
 
 
 def items(
-    reader: Reader, plan_id: str, limit: int = limits.ITEMS_SHOWN_MAX
+    reader: Reader, plan_id: str, limit: int = limits.ITEMS_SHOWN_MAX, turn: int = 0
 ) -> list[CompensationItem]:
-    """The first items of a plan, up to `limit`, and to about `ITEMS_BYTES_MAX`. Their
-    results are left out once those have had `pages.PAGE_BYTES`."""
+    """The first items of a plan, up to `limit`, and to about `ITEMS_BYTES_MAX`; and the one
+    whose `turn` it is, wherever it is. Their results are left out once those have had
+    `pages.PAGE_BYTES`."""
     if len(plan_id) > limits.PLAN_ID_CHARS_MAX:
         return []
     found: list[CompensationItem] = []
@@ -124,6 +125,10 @@ def items(
             item.ClearField("result")
         size += item.ByteSize()
         found.append(item)
+    if found and turn > found[-1].position:
+        raw_item = reader.get(keys.item(plan_id, turn))
+        assert raw_item is not None, f"{plan_id} points nowhere"
+        found.append(CompensationItem.FromString(raw_item))
     return found
 
 

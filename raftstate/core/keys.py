@@ -31,6 +31,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     U agent_id 0 first_seq        UndoneRange                                  H
     V agent_id 0 step key         Recording; under no key of step 0 what a step has in all
     W name                        BreakerWindow
+    X agent_id 0 rollback_id      empty: that rollback was given up, with items that are open
     a agent_id                    Agent                                        H
     b space 0 chunk_hash          a chunk's data
     c agent_id 0 checkpoint_id    Checkpoint, without data                     H

@@ -10,7 +10,7 @@ A target that lies on such a branch is none, unless it is a checkpoint that is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
 from typing import NamedTuple
@@ -22,9 +22,12 @@ from raftstate.core import (
     compensations,
     effects,
     events,
+    items,
     keys,
+    ledger,
     limits,
     rollbacks,
+    sagas,
     undone,
 )
 from raftstate.core.context import refuse, refuse_many, refuse_state, refuse_subject
@@ -38,6 +41,7 @@ from raftstate.v1.rollback_service_pb2 import (
     AgentTarget,
     PlannedEffect,
     PlanRollbackResponse,
+    Rollback,
     RolledBack,
     Target,
     ValidatorReport,
@@ -110,9 +114,12 @@ def plan(
     reports = _reports(reader, [goal.agent.agent_id for goal in goals], list(validators))
     if isinstance(reports, Refusal):
         return reports
+    undo = effects_of(reader, goals)
+    if len(undo) > limits.PLAN_ITEMS_MAX:
+        return _refuse_effects()
     required = {each.name for each, _ in reports if each.required_in_rollbacks}
     said = [report for _, report in reports]
-    return Plan(goals, effects_of(reader, goals), said, sorted(required))
+    return Plan(goals, undo, said, sorted(required))
 
 
 def refuse_agent(reader: Reader, wanted: AgentTarget) -> Refusal | None:
@@ -125,13 +132,47 @@ def effects_of(reader: Reader, goals: Iterable[Goal]) -> list[Effect]:
     """The effects to be undone of all agents together, newest first: before all others
     those of which it is not known whether they happened. What somebody has decided to leave
     as it is, in an earlier plan, is not asked about again."""
-    found = [
-        effect
-        for goal in goals
-        for effect in effects.to_undo(reader, goal.agent, goal.kept_revision)
-        if not compensations.is_waived(reader, effect)
-    ]
-    return sorted(found, key=effects.undo_order)
+    found: dict[tuple[str, int], Effect] = {}
+    for goal in goals:
+        agent = goal.agent
+        for effect in effects.to_undo(reader, agent, goal.kept_revision):
+            found[agent.agent_id, effect.number] = effect
+        for effect in _left_over(reader, goal):
+            found.setdefault((agent.agent_id, effect.number), effect)
+    wanted = (each for each in found.values() if not compensations.is_waived(reader, each))
+    return sorted(wanted, key=effects.undo_order)
+
+
+def _left_over(reader: Reader, goal: Goal) -> Iterator[Effect]:
+    """What rollbacks of an agent that were given up have not undone, however old it is:
+    the state that they restored, and all that came of it, knows nothing of that."""
+    agent_id, target = goal.agent.agent_id, goal.checkpoint
+    is_live = undone.branch(reader, agent_id, target.checkpoint_id) is None
+    for rollback in _given_up(reader, agent_id):
+        is_later = is_live or target.revision >= rollback.started_revision
+        for item in items.open_of(reader, rollback.undoing):
+            if item.agent_id != agent_id:
+                continue
+            effect = effects.named(reader, agent_id, item.effect_number)
+            # What its owner has done, or found out, since then is the owner's.
+            known = max(effect.dispatched_revision, effect.settled_revision)
+            if known > rollback.ended_revision or not ledger.may_be_done(effect):
+                continue
+            if is_later or _was_aborted(reader, effect.saga_id):
+                yield effect
+
+
+def _given_up(reader: Reader, agent_id: str) -> Iterator[Rollback]:
+    """The rollbacks of an agent that were given up, and have items that are open."""
+    for mark, _ in reader.scan(*keys.given_up_of(agent_id)):
+        rollback = rollbacks.load(reader, keys.given_up_id(mark))
+        assert rollback is not None, f"a mark of no rollback: {mark!r}"
+        yield rollback
+
+
+def _was_aborted(reader: Reader, saga_id: str) -> bool:
+    saga = sagas.load(reader, saga_id) if saga_id else None
+    return saga is not None and saga.state not in (sagas.RUNNING, sagas.COMPLETED)
 
 
 def rolled_back(plan: Plan) -> list[RolledBack]:
@@ -198,6 +239,17 @@ def count_undone(reader: Reader, goal: Goal) -> int:
         return 0
     live = undone.live(reader, goal.agent.agent_id, gone.first, gone.last)
     return sum(each.last - each.first + 1 for each in live)
+
+
+def kept_step(reader: Reader, goal: Goal) -> int:
+    """The last step that stays: that of the last event that does, or of the target."""
+    agent, first = goal.agent, goal.checkpoint.event_seq + 1
+    step = goal.checkpoint.step
+    for kept in undone.live(reader, agent.agent_id, first, goal.kept_seq):
+        newest = _event(reader, agent, kept.last)
+        assert newest is not None, f"{agent.agent_id}: event {kept.last} is missing"
+        step = max(step, newest.step)
+    return step
 
 
 # --- who and where to --------------------------------------------------------
@@ -406,17 +458,38 @@ def _settled_by(reader: Reader, agent: Agent, at_ms: int) -> int:
 
 
 def _refuse_size(reader: Reader, goals: list[Goal]) -> Refusal | None:
-    """Why this would be too much for one command; None if it would not."""
+    """Why this would be too much to look through for one command; None if it would not."""
     most = limits.PLAN_ITEMS_MAX
-    left = most
+    left, other = most, 0
     for goal in goals:
         marks = reader.scan(*keys.done_effects(goal.agent.agent_id, goal.kept_revision))
         left -= sum(1 for _ in islice(marks, left + 1))
         left -= goal.agent.open_effects
-        if left < 0:
-            return refuse_many(f"more than {most} effects are to be undone", most, "agents")
+        other += _in_other_plans(reader, goal)
+        if left < 0 or other > most:
+            return _refuse_effects()
     named, most = sum(goal.checkpoint.chunk_count for goal in goals), limits.COPIED_CHUNKS_MAX
     return refuse_many(f"there are {named} chunks", most, "agents") if named > most else None
+
+
+def _refuse_effects() -> Refusal:
+    most = limits.PLAN_ITEMS_MAX
+    return refuse_many(f"more than {most} effects are to be undone", most, "agents")
+
+
+def _in_other_plans(reader: Reader, goal: Goal) -> int:
+    """How many effects may have to be taken over from sagas and rollbacks that were given
+    up, and how many there are in sagas that this gives up."""
+    agent_id = goal.agent.agent_id
+    count = sum(each.undoing.open for each in _given_up(reader, agent_id))
+    for mark, _ in reader.scan(*keys.open_sagas(agent_id)):
+        saga = sagas.load(reader, keys.open_saga_id(mark))
+        assert saga is not None, f"a mark of no saga: {mark!r}"
+        if saga.state != sagas.RUNNING:
+            count += saga.undoing.open
+        elif saga.begun_revision > goal.kept_revision:
+            count += saga.effects
+    return count
 
 
 def _reports(

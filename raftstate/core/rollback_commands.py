@@ -14,6 +14,7 @@ from raftstate.core import (
     effects,
     incidents,
     items,
+    keys,
     planning,
     recordings,
     restoring,
@@ -149,6 +150,8 @@ def abort_rollback(
     for agent in rollbacks.agents_of(context.store, rollback):
         agent.halt_reason = words
         _leave(context, agent, Lifecycle.LIFECYCLE_HALTED)
+        if rollback.undoing.open:
+            context.store.put(keys.given_up(agent.agent_id, rollback.rollback_id), b"")
     rollback.ended_reason = request.reason
     _end(context, rollback, RollbackState.ROLLBACK_STATE_ABORTED)
     incident = incidents.load(context.store, rollback.incident_id)
@@ -187,6 +190,9 @@ def _take_back(context: Context, goal: Goal, said: RolledBack, rollback_id: str)
     agent = goal.agent
     token = FencingToken(epoch=context.epoch, revision=context.revision)
     assert token_key(token) > token_key(agent.newest_fence), "grants must grow"
+    kept_step = planning.kept_step(context.store, goal)
+    if kept_step < agent.head.step:
+        said.first_undone_step, said.last_undone_step = kept_step + 1, agent.head.step
     agents.vacate(context, agent)
     agent.newest_fence.CopyFrom(token)
     agent.lifecycle = Lifecycle.LIFECYCLE_RECOVERING

@@ -103,7 +103,8 @@ class Effects(EffectServiceServicer):
             saga = effect_queries.get_saga(reader, request.saga_id)
             if saga is None:
                 raise not_found("saga", request.saga_id)
-            items = effect_queries.items(reader, f"saga/{request.saga_id}")
+            turn = saga.undoing.next_position
+            items = effect_queries.items(reader, f"saga/{request.saga_id}", turn=turn)
         return GetSagaResponse(header=header, saga=saga, items=items)
 
     async def ListSagas(self, request: ListSagasRequest, context: Any) -> ListSagasResponse:

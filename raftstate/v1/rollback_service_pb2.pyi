@@ -84,7 +84,7 @@ class AgentTarget(_message.Message):
     def __init__(self, agent_id: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ...) -> None: ...
 
 class RolledBack(_message.Message):
-    __slots__ = ("agent_id", "checkpoint_id", "restored_checkpoint_id", "first_undone_seq", "last_undone_seq", "kept_revision", "former_fence", "former_holder", "fence", "effects", "barriers")
+    __slots__ = ("agent_id", "checkpoint_id", "restored_checkpoint_id", "first_undone_seq", "last_undone_seq", "kept_revision", "former_fence", "former_holder", "fence", "effects", "barriers", "first_undone_step", "last_undone_step")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
     RESTORED_CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,8 @@ class RolledBack(_message.Message):
     FENCE_FIELD_NUMBER: _ClassVar[int]
     EFFECTS_FIELD_NUMBER: _ClassVar[int]
     BARRIERS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_UNDONE_STEP_FIELD_NUMBER: _ClassVar[int]
+    LAST_UNDONE_STEP_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     checkpoint_id: int
     restored_checkpoint_id: int
@@ -107,7 +109,9 @@ class RolledBack(_message.Message):
     fence: _common_pb2.FencingToken
     effects: int
     barriers: int
-    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., restored_checkpoint_id: _Optional[int] = ..., first_undone_seq: _Optional[int] = ..., last_undone_seq: _Optional[int] = ..., kept_revision: _Optional[int] = ..., former_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., former_holder: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., effects: _Optional[int] = ..., barriers: _Optional[int] = ...) -> None: ...
+    first_undone_step: int
+    last_undone_step: int
+    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., restored_checkpoint_id: _Optional[int] = ..., first_undone_seq: _Optional[int] = ..., last_undone_seq: _Optional[int] = ..., kept_revision: _Optional[int] = ..., former_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., former_holder: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., effects: _Optional[int] = ..., barriers: _Optional[int] = ..., first_undone_step: _Optional[int] = ..., last_undone_step: _Optional[int] = ...) -> None: ...
 
 class ValidatorReport(_message.Message):
     __slots__ = ("validator", "passed", "evidence", "revision", "agent_id")

@@ -196,6 +196,13 @@ def _rollbacks(tables: Tables) -> Complaints:
     }
     named = {agent_id: a.rollback_id for agent_id, a in tables.agents.items() if a.rollback_id}
     yield from differ("agents in rollbacks", set(under_way.items()), set(named.items()))
+    given_up = {
+        (one.agent_id, rollback_id.encode())
+        for rollback_id, rollback in tables.rollbacks.items()
+        if rollback.state == rollbacks.ROLLBACK_STATE_ABORTED and rollback.undoing.open
+        for one in rollback.agents
+    }
+    yield from differ("rollbacks given up", given_up, set(tables.by_two("X")))
     busy = (agents.LIFECYCLE_RECOVERING, agents.LIFECYCLE_VALIDATING)
     for agent_id, agent in tables.agents.items():
         if (agent.lifecycle in busy) != bool(agent.rollback_id):

@@ -57,7 +57,7 @@ _RECORDS: dict[str, Any] = {
     "t": SessionTouch,
     "z": GarbageJob,
 }
-_PLAIN = frozenset("CDFGJNOPSTVbgijouvwxy")
+_PLAIN = frozenset("CDFGJNOPSTVXbgijouvwxy")
 Numbered = tuple[str, int]
 Complaints = Iterator[str]
 

@@ -13,11 +13,18 @@ from raftstate.core import keys
 from raftstate.core.memory import MemoryStore
 from raftstate.v1 import breaker_service_pb2 as breakers
 from raftstate.v1 import effect_service_pb2 as effects
-from raftstate.v1.agent_service_pb2 import Agent, TakeoverBundle
+from raftstate.v1.agent_service_pb2 import LIFECYCLE_IDLE, Agent, TakeoverBundle
 from raftstate.v1.breaker_service_pb2 import Breaker
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.common_pb2 import FencingToken
-from raftstate.v1.effect_service_pb2 import CompensationItem, Effect, Saga, Undoing
+from raftstate.v1.effect_service_pb2 import (
+    CompensationItem,
+    Effect,
+    EffectClass,
+    EffectState,
+    Saga,
+    Undoing,
+)
 from raftstate.v1.event_service_pb2 import Event
 from raftstate.v1.rollback_service_pb2 import Rollback, RolledBack
 from raftstate.v1.store_pb2 import Command, Outcome
@@ -60,7 +67,7 @@ def test_a_busy_world_has_something_to_count() -> None:
     tables = {key[:1].decode("latin-1") for key, _ in busy().items()}
 
     assert recount(busy()) == []
-    assert tables >= set("ABDEFIJKLNRUVW")
+    assert tables >= set("ABDEFIJKLNRUV")
     for name in ("effects", "sagas", "compensated", "rollbacks_finished", "trips_back"):
         assert counts[name], f"{name} did not happen"
     assert counts["late_originals"] and counts["stopped"], "nobody came late"
@@ -74,7 +81,7 @@ def test_a_row_that_is_missing_is_missed(letter: str) -> None:
     found = [bool(without(store, key)) for key in rows]
 
     assert any(found)
-    assert letter == "A" or all(found), f"some rows of {letter} are not missed"
+    assert letter in "AR" or all(found), f"some rows of {letter} are not missed"
 
 
 def without(store: MemoryStore, key: bytes) -> list[str]:
@@ -149,10 +156,11 @@ def test_a_wrong_count_is_found(table: str, record: Any, field: str) -> None:
 PREPARED, DISPATCHED = effects.EFFECT_STATE_PREPARED, effects.EFFECT_STATE_DISPATCHED
 COMMITTED, UNKNOWN = effects.EFFECT_STATE_COMMITTED, effects.EFFECT_STATE_UNKNOWN
 COMPENSATED = effects.EFFECT_STATE_COMPENSATED
+CLAIMED = effects.COMPENSATION_STATE_CLAIMED
 KEYED, ASKED = effects.EFFECT_CLASS_IDEMPOTENT, effects.EFFECT_CLASS_RECONCILABLE
 
 
-def effect(state: int, kind: int = KEYED, **more: Any) -> Effect:
+def effect(state: EffectState, kind: EffectClass = KEYED, **more: Any) -> Effect:
     """An effect of an agent."""
     made = Effect(agent_id="a", number=1, effect_id="e", effect_class=kind, state=state, **more)
     made.compensation.leaves_tombstone = kind == KEYED
@@ -165,14 +173,14 @@ def moved(before: Effect, after: Effect) -> None:
     )
 
 
-def in_turn(*states: int) -> None:
+def in_turn(*states: effects.CompensationState) -> None:
     """The first of some items was open, and is compensated."""
     chronicle = Chronicle()
     for place, state in enumerate(states, 1):
         item = CompensationItem(plan_id="saga/s", position=place, state=state)
         chronicle.witness.below.put(keys.item("saga/s", place), item.SerializeToString())
     last = CompensationItem(plan_id="saga/s", position=len(states), state=states[-1])
-    before = CompensationItem(plan_id="saga/s", position=len(states), state=2)
+    before = CompensationItem(plan_id="saga/s", position=len(states), state=CLAIMED)
     change = Change(before.SerializeToString(), last.SerializeToString())
     judging.item_has_its_turn(chronicle, change)
 
@@ -253,7 +261,7 @@ def planned(*, listed: bool) -> None:
     judging.nothing_is_forgotten(store, rolled())
 
 
-def finished(state: int, *, passed: bool = True) -> None:
+def finished(state: EffectState, *, passed: bool = True) -> None:
     store = MemoryStore()
     store.put(keys.effect("a", 1), effect(state).SerializeToString())
     item = CompensationItem(
@@ -265,7 +273,7 @@ def finished(state: int, *, passed: bool = True) -> None:
     judging.rollback_leaves_nothing(store, rollback)
 
 
-def saga_over(state: int) -> None:
+def saga_over(state: EffectState) -> None:
     store = MemoryStore()
     store.put(keys.effect("a", 1), effect(state).SerializeToString())
     store.put(keys.saga_effect("s", "a", 1), b"")
@@ -274,7 +282,7 @@ def saga_over(state: int) -> None:
 
 def tripped(*, incident: bool = True, started: bool = True) -> None:
     chronicle = Chronicle()
-    agent = Agent(agent_id="a", lifecycle=1, newest_known_good=1)
+    agent = Agent(agent_id="a", lifecycle=LIFECYCLE_IDLE, newest_known_good=1)
     chronicle.witness.below.put(keys.agent("a"), agent.SerializeToString())
     breaker = Breaker(name="b", state=breakers.BREAKER_STATE_OPEN, incident_id="i")
     breaker.config.on_trip.action = breakers.TRIP_ACTION_ROLLBACK
@@ -285,11 +293,14 @@ def tripped(*, incident: bool = True, started: bool = True) -> None:
     if started:
         breaker.rollback_id = "r"
         group[keys.rollback("r")] = Change(None, rolled().SerializeToString())
-    change = Change(Breaker(name="b", state=1).SerializeToString(), breaker.SerializeToString())
+    change = Change(
+        Breaker(name="b", state=breakers.BREAKER_STATE_CLOSED).SerializeToString(),
+        breaker.SerializeToString(),
+    )
     judging.trip_does_what_it_should(chronicle, 9, group, change)
 
 
-def granted(state: int) -> None:
+def granted(state: EffectState) -> None:
     store = MemoryStore()
     store.put(keys.effect("a", 1), effect(state).SerializeToString())
     agent = Agent(agent_id="a", newest_fence=FencingToken(revision=7))

@@ -80,7 +80,7 @@ def give_a_later_item_its_turn(patch: Patch) -> None:
     patch.replace(items, "_next_open", from_the_first)
 
 
-@mutant(expects="completion_is_claimed", known=17, store=True)
+@mutant(expects="completion_is_claimed", known=13, store=True)
 def take_the_word_of_any_claim(patch: Patch) -> None:
     """Whoever has claimed a plan once may say what came of its items, also when another
     has claimed it since."""
@@ -91,7 +91,7 @@ def take_the_word_of_any_claim(patch: Patch) -> None:
     patch.replace(undoing, "_check_claim", check_claim)
 
 
-@mutant(expects="plan_is_newest_first tables_agree", known=3, store=True)
+@mutant(expects="plan_is_newest_first tables_agree", known=4, store=True)
 def list_what_is_undone_again(patch: Patch) -> None:
     """An effect that is compensated still counts as done: the next rollback undoes it
     again."""
@@ -122,7 +122,7 @@ def undo_under_another_key_each_time(patch: Patch) -> None:
     patch.replace(compensations, "freeze", freeze)
 
 
-@mutant(expects="nothing_is_forgotten", known=3, store=True)
+@mutant(expects="nothing_is_forgotten", known=4, store=True)
 def undo_only_what_is_known_to_be_done(patch: Patch) -> None:
     """A rollback leaves out what may have been done and is not known to be."""
     real = effects.to_undo
@@ -134,7 +134,7 @@ def undo_only_what_is_known_to_be_done(patch: Patch) -> None:
     patch.replace(effects, "to_undo", to_undo)
 
 
-@mutant(expects="rollback_fences rollback_takes_the_token", known=3, store=True)
+@mutant(expects="rollback_fences rollback_takes_the_token", known=4, store=True)
 def roll_back_without_a_new_token(patch: Patch) -> None:
     """The start of a rollback ends the ownership, and leaves its token the newest."""
     real = rollback_commands._take_back
@@ -152,7 +152,7 @@ def roll_back_without_a_new_token(patch: Patch) -> None:
     patch.replace(rollback_commands, "_take_back", take_back)
 
 
-@mutant(expects="bundle_is_live", known=15, store=True)
+@mutant(expects="bundle_is_live", known=4, store=True)
 def show_what_is_undone_as_live(patch: Patch) -> None:
     """A successor is given the events that a rollback has undone with the others."""
 
@@ -163,7 +163,7 @@ def show_what_is_undone_as_live(patch: Patch) -> None:
     patch.replace(undone, "live", live)
 
 
-@mutant(expects="rollback_leaves_nothing tables_agree", known=3, store=True)
+@mutant(expects="rollback_leaves_nothing tables_agree", known=4, store=True)
 def finish_before_all_is_undone(patch: Patch) -> None:
     """A rollback is finished whenever somebody says so."""
 
@@ -173,7 +173,7 @@ def finish_before_all_is_undone(patch: Patch) -> None:
     patch.replace(rollbacks, "_state", state_of)
 
 
-@mutant(expects="trip_does_what_it_should", known=17, store=True)
+@mutant(expects="trip_does_what_it_should", known=13, store=True)
 def trip_without_the_rollback(patch: Patch) -> None:
     """A breaker trips, opens its incident, and leaves the rollback to somebody else."""
 
@@ -183,7 +183,7 @@ def trip_without_the_rollback(patch: Patch) -> None:
     patch.replace(trips, "_roll_back", roll_back)
 
 
-@mutant(expects="tables_agree", known=3, store=True)
+@mutant(expects="tables_agree", known=8, store=True)
 def keep_a_claim_beyond_its_session(patch: Patch) -> None:
     """The claim of a session that has ended stays: nobody else finishes the plan."""
 
@@ -193,7 +193,7 @@ def keep_a_claim_beyond_its_session(patch: Patch) -> None:
     patch.replace(compensations, "end_claims_of", end_claims_of)
 
 
-@mutant(expects="tables_agree", known=20, store=True)
+@mutant(expects="tables_agree", known=27, store=True)
 def keep_a_permit_beyond_its_session(patch: Patch) -> None:
     """The permit of a session that has ended stays, and takes a probe's place."""
 

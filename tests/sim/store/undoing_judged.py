@@ -56,6 +56,7 @@ MOVES = frozenset(
         (RECONCILED, COMPENSATED),
     }
 )
+AT_ANY_TIME = (effects.COMPENSATION_STATE_MOVED, effects.COMPENSATION_STATE_NOT_NEEDED)
 REPEATABLE = (effects.EFFECT_CLASS_READ_ONLY, effects.EFFECT_CLASS_IDEMPOTENT)
 # What an effect is never another of.
 LASTING = (
@@ -169,7 +170,8 @@ def nothing_is_dispatched_before_its_owner(
 
 def item_has_its_turn(chronicle: Chronicle, change: Change) -> None:
     """Compensations: items are settled in the order of their plan and once, but for those
-    that a rollback takes over."""
+    that a rollback takes over, and those of which somebody finds out that there is nothing
+    to undo."""
     must(change.after is not None, "an item is gone")
     item = CompensationItem.FromString(change.after or b"")
     who = f"item {item.position} of {item.plan_id}"
@@ -177,7 +179,7 @@ def item_has_its_turn(chronicle: Chronicle, change: Change) -> None:
     if before is not None and before.state not in OPEN_ITEMS:
         must(item.state == before.state, f"{who} was {before.state}, and is {item.state}")
     now = before is not None and before.state in OPEN_ITEMS and item.state not in OPEN_ITEMS
-    if not now or item.state == effects.COMPENSATION_STATE_MOVED:
+    if not now or item.state in AT_ANY_TIME:
         return
     earlier = [
         CompensationItem.FromString(raw)
