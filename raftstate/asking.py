@@ -38,10 +38,12 @@ class Asker:
     timeout: float
     tls: tuple[Path, Path, Path] | None
 
-    def __call__(self, question: Callable[[Store], Coroutine[Any, Any, _T]]) -> _T:
+    def __call__(
+        self, question: Callable[[Store], Coroutine[Any, Any, _T]], **connecting: Any
+    ) -> _T:
         """The answer; a failure is told in one line, and ends the process."""
         try:
-            return asyncio.run(self._ask(question))
+            return asyncio.run(self._ask(question, connecting))
         except (RaftStateError, OSError) as error:
             click.echo(f"raftstate: {error}", err=True)
             sys.exit(_exit_status(error))
@@ -52,11 +54,14 @@ class Asker:
             click.echo("raftstate: interrupted: it may have happened", err=True)
             sys.exit(EXIT_UNKNOWN)
 
-    async def _ask(self, question: Callable[[Store], Coroutine[Any, Any, _T]]) -> _T:
+    async def _ask(
+        self, question: Callable[[Store], Coroutine[Any, Any, _T]], connecting: dict[str, Any]
+    ) -> _T:
         from raftstate.client import Tls, connect
 
         tls = Tls(*self.tls) if self.tls else None
-        async with connect(self.endpoints, timeout=self.timeout, tls=tls) as store:
+        connected = connect(self.endpoints, timeout=self.timeout, tls=tls, **connecting)
+        async with connected as store:
             return await question(store)
 
 

@@ -407,8 +407,11 @@ def list_effects(
 @click.option(
     "--result", default="", metavar="JSON", help="What it gave: its step is given that."
 )
+@click.option("--force", is_flag=True, help="Take AGENT from who owns it.")
 @connected
-def reconcile(ask: Asker, agent: str, effect: str, found: str, why: str, result: str) -> None:
+def reconcile(
+    ask: Asker, agent: str, effect: str, found: str, why: str, result: str, force: bool
+) -> None:
     """Say whether EFFECT of AGENT happened, of which nobody knows.
 
     Nobody may own AGENT meanwhile. After "not-done" its step does it anew: see to it first
@@ -423,7 +426,7 @@ def reconcile(ask: Asker, agent: str, effect: str, found: str, why: str, result:
 
     async def said(store: Store) -> Any:
         await store.get_effect(agent, effect)
-        async with store.own(agent, create=False) as owned:
+        async with store.own(agent, create=False, force=force) as owned:
             request = ReconcileEffectRequest(
                 agent_id=agent,
                 effect_id=effect,

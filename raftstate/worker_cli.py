@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("raftstate.worker")
 
+# What a worker has claimed is free for another so long after its last word, should the
+# leader die with it: a leader that lives notices sooner that its connection broke.
+_SESSION_TTL_S = 3.0
+
 
 @click.command("worker")
 @click.option(
@@ -58,7 +62,7 @@ def worker(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    ask(lambda store: _run(store, parallel, poll, holder))
+    ask(lambda store: _run(store, parallel, poll, holder), session_ttl=_SESSION_TTL_S)
 
 
 def _load(modules: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
-"""`raftstate rollback`, `effects`, `sagas`, `incidents`, `worker`: what they say, how they end."""
+# ruff: noqa: PT012  # what is raised by the end of a block needs the whole block
+"""Recovery from a shell: `raftstate rollback`, `effects`, `sagas`, `incidents`, `worker`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ import pytest
 
 import raftstate
 from raftstate.client import Store
-from raftstate.errors import EffectUnknown
+from raftstate.errors import EffectUnknown, OwnershipLost
 from tests.client.books import Outside
 from tests.test_store_cli import Served, serving
 
@@ -185,6 +187,31 @@ def test_a_person_says_what_became_of_an_effect(served: Served, found: str) -> N
     assert result == ({"n": 7} if found == "done" else {"n": 1})
     assert len(out.asked) == (found == "not-done")
     assert (after[0]["state"], after[0]["error"]) == ("reconciled", "ann has asked")
+
+
+def test_who_owns_the_agent_is_in_the_way(served: Served) -> None:
+    """
+    Nothing is said of an effect while its agent is owned, unless it is taken from its owner.
+    """
+
+    async def lost(call: raftstate.EffectCall) -> None:
+        raise Lost
+
+    async def owned(store: Store) -> tuple[Any, Any]:
+        command = ("effects", "reconcile", "a", "1/mail/1", "done")
+        with pytest.raises(OwnershipLost):
+            async with store.own("a") as agent:
+                with pytest.raises(Lost):
+                    async with agent.step() as step:
+                        await step.effect("mail", do=lost, kind="irreversible")
+                refused = await asyncio.to_thread(served.run, *command)
+                forced = asyncio.create_task(asyncio.to_thread(served.run, *command, "--force"))
+                await asyncio.Event().wait()
+        return refused, await forced
+
+    refused, forced = served.do(owned)
+
+    assert (refused.exit_code, forced.exit_code) == (1, 0)
 
 
 def test_sagas_and_incidents_from_a_shell(served: Served) -> None:

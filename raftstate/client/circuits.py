@@ -217,8 +217,17 @@ class Circuit:
             # Without log time, nobody knows how long that is.
             unknown = math.isinf(self._log.now_ms) and not asked
             return Verdict.ASK if unknown else Verdict.REFUSE
-        full = self.probing - len(self._spare) >= max(record.config.probes, 1)
-        return Verdict.REFUSE if full else Verdict.PERMIT
+        probes = max(record.config.probes, 1)
+        full = self.probing - len(self._spare) >= probes
+        return Verdict.REFUSE if full or self._all_out(record, probes) else Verdict.PERMIT
+
+    def _all_out(self, record: Breaker, probes: int) -> bool:
+        """Whether others have all permits, as the watch tells: then asking is in vain, and
+        each question would be a command."""
+        if self._spare or len(record.permits) < probes:
+            return False
+        over_ms = record.permits[0].given_log_time_ms + record.config.probe_timeout_ms
+        return -math.inf < self._log.now_ms < over_ms
 
     def refusal(self) -> BreakerOpen:
         """The error for a call that is not let through."""

@@ -198,7 +198,10 @@ class Carrier:
             item = answer.item
             if missing := self._missing(answer.effect, reconcile=item.reconcile_first):
                 return Carried(answer.undoing, missing=missing)
-            undoing = await self._one(session, answer)
+            try:
+                undoing = await self._one(session, answer)
+            except PlanState:  # another has ended it meanwhile
+                return Carried((await self.read(plan_id)).undoing)
         return Carried(undoing)
 
     # --- reading ---

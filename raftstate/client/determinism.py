@@ -251,14 +251,14 @@ def forbidden() -> Iterator[list[UndeclaredNondeterminism]]:
         if call and (asked := _asker(frame, call)) is not None:
             raise drew(*asked)
 
-    before = sys.getprofile()
+    before, threads_before = sys.getprofile(), threading.getprofile()
     with contextlib.ExitStack() as stack:
         for module, name in _PATCHED:
             stack.enter_context(_patched(module, name, drew))
         threading.setprofile(watch)
         sys.setprofile(watch)
         stack.callback(sys.setprofile, before)
-        stack.callback(threading.setprofile, None)
+        stack.callback(threading.setprofile, threads_before)
         yield seen
 
 

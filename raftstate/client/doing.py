@@ -107,6 +107,7 @@ class Owner(Protocol):
     token: FencingToken
     acting: set[str]
     closings: dict[str, EffectClosing]
+    over: dict[str, int]
 
     @property
     def time_left(self) -> float: ...
@@ -300,7 +301,8 @@ class Runner:
 
     async def run(self) -> Any:
         """Its result. See `Step.effect`."""
-        for tries in itertools.count(1):
+        over = self._owner.over
+        for tries in itertools.count(over.get(self._effect_id, 0) + 1):
             if tries > 1:
                 self._entry.effect_id = f"{self._effect_id}~{tries}"
                 if self._asked.key:
@@ -309,6 +311,7 @@ class Runner:
             found = await self._once()
             if not isinstance(found, _Over):
                 return found
+            over[self._effect_id] = tries
         raise AssertionError("unreachable")
 
     async def _once(self) -> Any:

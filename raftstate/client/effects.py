@@ -50,6 +50,8 @@ class AgentEffects:
     # Effects that are being done, and what came of others that could not be noted yet.
     acting: set[str]
     closings: dict[str, EffectClosing]
+    # How many attempts at an effect are known to be over, and not to count.
+    over: dict[str, int]
 
     @property
     def time_left(self) -> float:

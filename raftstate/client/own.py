@@ -22,7 +22,7 @@ from raftstate.client.reading import Way
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
 from raftstate.client.turns import Turn
-from raftstate.errors import NoQuorum, Owned, OwnershipLost, RaftStateError
+from raftstate.errors import EffectTooLate, NoQuorum, Owned, OwnershipLost, RaftStateError
 from raftstate.v1.agent_service_pb2 import (
     ACQUIRE_MODE_WAIT,
     AcquireMode,
@@ -102,7 +102,7 @@ class Own:
         assert turn is not None
         try:
             if not handle.lost:
-                await self._release(handle)
+                await self._leave(handle)
                 return
             handle.release()
         finally:
@@ -113,7 +113,7 @@ class Own:
         if isinstance(error, OwnershipLost) and not handle.in_doubt:
             return  # it says all that there is to say
         by_us = ours and (error is None or isinstance(error, asyncio.CancelledError))
-        if by_us or isinstance(error, (*LOST, OwnershipLost)):
+        if by_us or isinstance(error, (*LOST, OwnershipLost, EffectTooLate)):
             lost = await handle.loss()
             raise lost from lost.__cause__ or error
 
@@ -296,6 +296,14 @@ class Own:
             handle.bundle.open_effects.extend(page.effects)
 
     # --- letting go ---
+
+    async def _leave(self, handle: AgentHandle) -> None:
+        """The block has ended: a successor is told what came of its effects, and owns."""
+        try:
+            if not handle.in_doubt:
+                await handle.note_closings()
+        finally:
+            await self._release(handle)
 
     async def _release(self, handle: AgentHandle) -> None:
         """Give the ownership back: best effort, within a bounded time. What is not

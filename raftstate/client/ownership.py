@@ -121,6 +121,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self._state: Callable[[], Any] | None = None
         self.acting: set[str] = set()
         self.closings: dict[str, EffectClosing] = {}
+        self.over: dict[str, int] = {}
         self.recorded = Recorded(self.head.step + 1, self.bundle.recordings)
         self._hashes = StateHashes()
 
@@ -467,6 +468,9 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         except asyncio.CancelledError:
             self._in_doubt = True
             raise
+        if kind == "commit_step":  # none that was sent before can be committed any more
+            self._in_doubt = False
+            self.over.clear()
         self.head = answer.head
         return answer
 

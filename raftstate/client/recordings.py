@@ -53,7 +53,7 @@ _KINDS: Final[dict[str, RecordingKind]] = {
 }
 # A state is hashed after each step as long as that costs much less than a step does; of a
 # larger one, so many times this, only every so many steps.
-HASHED_BYTES: Final = 8 << 10
+HASHED_BYTES: Final = 4 << 10
 
 _SYSTEM = random.SystemRandom()
 
@@ -216,7 +216,8 @@ class StepRecordings:
         yours). The function takes nothing and may be a coroutine function; it gives bytes,
         or what JSON can hold, and everybody is given it as read again (tuples are lists).
         `key` names the value within the step; without one it is the kind's first, second
-        and so on. Where calls run at the same time, name them.
+        and so on. Where calls run at the same time, name them. An error is not kept: of one
+        that the step is to go on with, have the function give a value that says so.
 
         Raises what the function raises, TypeError or ValueError for what cannot be kept."""
         key = self._recording_key(kind, key)

@@ -16,7 +16,7 @@ from raftstate.client import acts, values
 from raftstate.client.doing import EffectOptions
 from raftstate.client.history import Diverged, Divergence, History, event_hash
 from raftstate.client.ownership import Step
-from raftstate.client.recordings import AgentRecordings, Recorded, StateHashes
+from raftstate.client.recordings import AgentRecordings, Recorded, hashed
 from raftstate.client.saving import Draft
 from raftstate.errors import EffectTooLate, EffectUnknown
 from raftstate.v1.agent_service_pb2 import Agent, TakeoverBundle
@@ -84,7 +84,6 @@ class ReplayAgent(AgentRecordings):
         self.open_sagas: list[Saga] = []
         self.recorded = _Served(self)
         self.steps = self.events = 0
-        self._hashes = StateHashes()
         self._state: Callable[[], Any] | None = None
         self._step_open = False
         self._ready = 0
@@ -217,7 +216,6 @@ class ReplayAgent(AgentRecordings):
             self._ready = step
 
     async def _compare(self, request: CommitStepRequest, draft: Draft | None) -> None:
-        self._hashes.add(request, self._state)
         made = list(request.events)
         first = await self._history.peek()
         if not made:
@@ -226,6 +224,7 @@ class ReplayAgent(AgentRecordings):
             self.head.step += 1
             return
         written = await self._history.group()
+        self._say_state(written, made)
         for event, new in zip(written, made, strict=False):
             self._history.compare_event(event, new)
         last = written[-1]
@@ -238,6 +237,14 @@ class ReplayAgent(AgentRecordings):
         self.head.step, self.head.event_seq = last.step, last.seq
         if len(made) <= len(written):
             await self._compare_state(last, draft)
+
+    def _say_state(self, written: list[Event], made: list[NewEvent]) -> None:
+        """Have the hash of the state after the step wherever one was written: large states
+        have one only now and then, and when depends on where one began."""
+        if self._state is None or len(written) != len(made) or made[-1].state_hash:
+            return
+        if written[-1].state_hash:
+            made[-1].state_hash, _ = hashed(self._state())
 
     async def _compare_state(self, last: Event, draft: Draft | None) -> None:
         if draft is not None:

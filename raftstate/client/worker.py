@@ -81,7 +81,11 @@ class Worker:
     `registry` is what it knows how to undo and to validate, by default all that is
     registered in this process. It does up to `parallel` plans at once. Beside what it is
     told by a watch, it looks at everything every `poll` seconds. `claim_idle` is how long
-    somebody else's claim may lie idle before it is taken over."""
+    somebody else's claim may lie idle before it is taken over.
+
+    When a worker dies, the leader sees its connection break, and another goes on at once.
+    When the leader dies at the same moment, another goes on when the session of the dead
+    one has ended: the `session_ttl` of its store after a new leader is there."""
 
     def __init__(
         self,
@@ -174,9 +178,11 @@ class Worker:
         async with self._store.watch(types=_WORK, snapshot=True) as watch:
             async for batch in watch:
                 for change in batch.changes:
-                    if change.HasField("resource"):
-                        for plan_id in _wanted(change.resource):
-                            yield plan_id
+                    plan_id, wanted = _plan(change.resource)
+                    if wanted:
+                        yield plan_id
+                    elif plan_id not in self._working:
+                        self._forget(plan_id)
 
     async def _polled(self) -> AsyncIterator[str]:
         """All plans, every now and then."""
@@ -325,10 +331,11 @@ class Worker:
         return self._idle + attempt + self._backoff.longest_s
 
 
-def _wanted(resource: Any) -> list[str]:
-    """The plan that a saga or rollback has, if there is something to do about it."""
-    if resource.HasField("saga") and resource.saga.state == SAGA_STATE_COMPENSATING:
-        return [SAGA_PLAN + resource.saga.saga_id]
-    if resource.HasField("rollback") and resource.rollback.state in _ROLLBACK_WORK:
-        return [ROLLBACK_PLAN + resource.rollback.rollback_id]
-    return []
+def _plan(resource: Any) -> tuple[str, bool]:
+    """The plan that a saga or rollback has, and whether there is something to do about
+    it."""
+    if resource.HasField("saga"):
+        saga = resource.saga
+        return SAGA_PLAN + saga.saga_id, saga.state == SAGA_STATE_COMPENSATING
+    rollback = resource.rollback
+    return ROLLBACK_PLAN + rollback.rollback_id, rollback.state in _ROLLBACK_WORK

@@ -476,7 +476,7 @@ class Replica:
                 self._append(batch)
                 batch, size = [], command.ByteSize()
             batch.append((command, ticket))
-            if is_heavy(command):
+            if is_heavy(command, self._state.store):
                 self._append(batch)
                 batch, size = [], 0
         if batch:
@@ -540,6 +540,7 @@ class Replica:
                 # Of a later version. Passing over it would be to hold another state.
                 raise ValueError(f"entries of kind {entry.data[:1]!r} are not known")
             decoded = LogEntry.FromString(entry.data[1:])
+            heavy = any(is_heavy(one, self._state.store) for one in decoded.commands[-1:])
             applied = self._machine.apply(entry.index, entry.term, decoded)
         except StorageError:
             raise
@@ -548,7 +549,7 @@ class Replica:
         self._applied.append(applied)
         self._note_stamp(decoded.log_time_ms)
         self._answer(entry, applied)
-        return any(is_heavy(command) for command in decoded.commands[-1:])
+        return heavy
 
     def _answer(self, entry: Entry, applied: Applied) -> None:
         proposed = self._proposed.pop(entry.index, None)

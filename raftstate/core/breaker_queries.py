@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftstate.core import breakers, incidents, keys, limits, pages
+from raftstate.core import breakers, incidents, keys, limits, pages, windows
+from raftstate.core.history import PastReader
 from raftstate.core.ports import Reader
 from raftstate.v1.breaker_service_pb2 import Breaker
 from raftstate.v1.recovery_service_pb2 import Incident, ListIncidentsRequest
@@ -26,7 +27,17 @@ class IncidentPage(NamedTuple):
 
 def get_breaker(reader: Reader, name: str) -> Breaker | None:
     """One breaker."""
-    return breakers.load(reader, name) if limits.AGENT_ID.fullmatch(name) else None
+    found = breakers.load(reader, name) if limits.AGENT_ID.fullmatch(name) else None
+    return None if found is None else _counted(reader, found)
+
+
+def _counted(reader: Reader, breaker: Breaker) -> Breaker:
+    """A breaker with its newest counts, which its record need not have. Windows have no
+    past, so that a reader of it is shown what the record had."""
+    if not isinstance(reader, PastReader):
+        window = windows.load(reader, breaker.name)
+        breaker.counts.CopyFrom(windows.counts(window.buckets))
+    return breaker
 
 
 def list_breakers(
@@ -37,7 +48,8 @@ def list_breakers(
     if len(prefix) > limits.AGENT_ID_CHARS_MAX:
         return []
     found = reader.scan(*keys.breakers(prefix, after))
-    return [Breaker.FromString(raw) for raw in pages.looked_at(found, limit, bytes_max)]
+    rows = pages.looked_at(found, limit, bytes_max)
+    return [_counted(reader, Breaker.FromString(raw)) for raw in rows]
 
 
 # --- incidents ---------------------------------------------------------------

@@ -78,7 +78,9 @@ def put_breaker(context: Context, request: PutBreakerRequest) -> PutBreakerRespo
     config = _chosen(request.config)
     breaker = load(context.store, request.name)
     if breaker is None:
-        breaker = Breaker(name=request.name, state=_CLOSED)
+        # What was begun with one of that name that was removed counts for nothing, too.
+        removed = _newest_removed(context.store)
+        breaker = Breaker(name=request.name, state=_CLOSED, generation=removed)
         reason = "made"
     elif breaker.config == config:
         return PutBreakerResponse()
@@ -127,7 +129,14 @@ def delete_breaker(
     _end_permits(context, breaker)
     windows.forget(context, breaker.name)
     context.store.delete(keys.breaker(breaker.name))
+    newest = max(breaker.generation, _newest_removed(context.store))
+    context.store.put(keys.BREAKERS_REMOVED, keys.number(newest))
     return DeleteBreakerResponse()
+
+
+def _newest_removed(reader: Reader) -> int:
+    """The largest generation that a breaker had when it was removed."""
+    return keys.to_number(reader.get(keys.BREAKERS_REMOVED) or keys.number(0))
 
 
 # --- calls -------------------------------------------------------------------
@@ -188,12 +197,11 @@ def report_outcomes(
     before = breaker.incident_id
     counted = request.generation == breaker.generation
     if counted and request.permit_id:
-        counted = _end_probe(context, breaker, request)
-    elif counted:
-        counted = breaker.state in _PASSING
-        if counted:
-            _count(context, breaker, request)
-    if counted:
+        counted = changed = _end_probe(context, breaker, request)
+    else:
+        counted = counted and breaker.state in _PASSING
+        changed = counted and _count(context, breaker, request)
+    if changed:
         _save(context, breaker)
     response = ReportOutcomesResponse(
         state=breaker.state, generation=breaker.generation, counted=counted
@@ -204,15 +212,36 @@ def report_outcomes(
     return response
 
 
-def _count(context: Context, breaker: Breaker, request: ReportOutcomesRequest) -> None:
-    """Put a report into the window, and trip if that makes it too much."""
+def may_roll_back(reader: Reader, request: ReportOutcomesRequest) -> bool:
+    """Whether a report may start a rollback. With fewer bad calls than this it cannot."""
+    breaker = load(reader, request.name)
+    if breaker is None or breaker.state != _CLOSED:
+        return False
+    config = breaker.config
+    if config.on_trip.action != TripAction.TRIP_ACTION_ROLLBACK:
+        return False
+    counts = windows.counts(windows.load(reader, breaker.name).buckets)
+    return any(
+        rate > 0 and bad >= rate * config.minimum_calls
+        for rate, bad in (
+            (config.failure_rate, counts.failures + request.failures),
+            (config.slow_rate, counts.slow + request.slow),
+        )
+    )
+
+
+def _count(context: Context, breaker: Breaker, request: ReportOutcomesRequest) -> bool:
+    """Put a report into the window, and trip if that makes it too much; whether the record
+    is another one then."""
     reporter = request.request_id.session_id
     report = Report(request.calls, request.failures, request.slow, reporter)
-    counts = windows.take(context, breaker.name, breaker.config, report)
+    counts, changed = windows.take(context, breaker.name, breaker.config, report)
     breaker.counts.CopyFrom(counts)
     if breaker.state == _CLOSED and (why := _too_much(breaker.config, counts)):
         _open(context, breaker, why)
         trips.tripped(context, breaker, request.error)
+        changed = True
+    return changed
 
 
 def _too_much(config: BreakerConfig, counts: BreakerCounts) -> str:

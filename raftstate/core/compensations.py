@@ -92,10 +92,14 @@ def freeze(
     to_undo: Iterable[Effect],
     on_barrier: BarrierPolicy = BarrierPolicy.BARRIER_POLICY_ASK,
 ) -> Undoing:
-    """Make a plan of effects in the order in which they are given. They are read anew: what
-    was dispatched may have been given up since."""
-    store = context.store
-    wanted = [effects.named(store, each.agent_id, each.number) for each in to_undo]
+    """Make a plan of effects in the order in which they are given. Those are read anew that
+    were dispatched, and given up since."""
+    wanted = [
+        effects.named(context.store, each.agent_id, each.number)
+        if each.state == ledger.DISPATCHED
+        else each
+        for each in to_undo
+    ]
     _take_over(context, wanted, plan_id)
     undoing = Undoing(plan_id=plan_id, total=len(wanted))
     for position, effect in enumerate(wanted, 1):

@@ -136,16 +136,16 @@ def items(
 
 
 def open_effects(reader: Reader, agent_id: str, bytes_max: int) -> tuple[list[Effect], bool]:
-    """An agent's effects that are PREPARED or UNKNOWN, in order of number, up to about
-    `bytes_max` of them, and whether there are more. Of the past it does not tell."""
+    """An agent's effects that are PREPARED or UNKNOWN, in order of number, those that fit
+    into `bytes_max`, and whether there are more. Of the past it does not tell."""
     found: list[Effect] = []
     size = 0
     for effect in effects.open_of(reader, agent_id):
         if effect.state == ledger.DISPATCHED:
             continue
+        size += effect.ByteSize()
         if size > bytes_max:
             return found, True
-        size += effect.ByteSize()
         found.append(effect)
     return found, False
 

@@ -184,7 +184,8 @@ def to_undo(reader: Reader, agent: Agent, kept_revision: int) -> list[Effect]:
         effect = named(reader, agent_id, keys.to_number(mark))
         found[effect.number] = effect
     for number in _in_aborted_sagas(reader, agent_id):
-        found.setdefault(number, named(reader, agent_id, number))
+        if number not in found:
+            found[number] = named(reader, agent_id, number)
     return sorted(found.values(), key=undo_order)
 
 

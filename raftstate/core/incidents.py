@@ -81,8 +81,9 @@ def open_incident(
     rollback_id: str = "",
     saga_id: str = "",
     breaker: str = "",
+    fenced: bool = False,
 ) -> Incident:
-    """Open an incident, and save it."""
+    """Open an incident, and save it. `fenced`: who it is about writes no more."""
     before = counts(context.store)
     incident = Incident(
         incident_id=f"{before.opened + 1:016x}",
@@ -100,6 +101,8 @@ def open_incident(
     )
     for each in evidence:
         _add(incident, each)
+    if fenced:
+        _stamp(context, incident, "fenced_ms")
     _count(context, before._replace(opened=before.opened + 1))
     save(context, incident)
     return incident
@@ -175,9 +178,8 @@ def owner_lost(context: Context, agent: Agent) -> None:
         agent_ids=[agent.agent_id],
         summary=f"the owner of agent {agent.agent_id} went away",
         evidence=[Evidence(kind="agent", ref=agent.agent_id, detail=detail)],
+        fenced=True,
     )
-    _stamp(context, incident, "fenced_ms")
-    save(context, incident)
     agent.incident_id = incident.incident_id
 
 

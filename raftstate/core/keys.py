@@ -11,6 +11,7 @@ sorts before every character of an id, so "a" with all its rows comes before
     !counters                     revision, times, last position
     !history                      HistoryMark
     !incidents                    how many were opened, and how many resolved
+    !breakers                     the largest generation of a breaker that was removed
     A saga_id                     Saga                                         H
     B name                        Breaker                                      H
     C session_id 0 plan_id        empty: this session has claimed that plan
@@ -82,6 +83,7 @@ COUNTERS = b"!counters"
 MEMBERS = b"!members"
 HISTORY = b"!history"
 INCIDENTS = b"!incidents"
+BREAKERS_REMOVED = b"!breakers"
 # What log entries without commands change, at no revision: not in the state hash.
 UNHASHED = frozenset({APPLIED, MEMBERS})
 

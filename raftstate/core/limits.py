@@ -53,6 +53,9 @@ PAGE_SIZE_DEFAULT = 100
 # What a list with filters looks at for one page.
 SCANNED_PER_PAGE_MAX = 2_000
 BUNDLE_EVENT_BYTES_MAX = 1 << 20
+# All of a bundle. With it an answer, and one more of a stream, stay below what clients
+# receive by default (4 MiB).
+BUNDLE_BYTES_MAX = 13 << 18
 VERIFY_EVENTS_MAX = 100_000
 DIFFERENCES_MAX = 1_000
 DIFF_BYTES_MAX = 16 << 20
@@ -123,6 +126,7 @@ SAGA_EFFECTS_MAX = 1_024
 SAGAS_PER_BUNDLE_MAX = 100
 PLAN_ID_CHARS_MAX = 209  # "rollback/" or "saga/" and an id
 PLAN_ITEMS_MAX = 10_000
+CLAIMS_PER_SESSION_MAX = 4_096
 ITEMS_SHOWN_MAX = 1_000
 ROLLBACK_AGENTS_MAX = 32
 ROLLBACK_VALIDATORS_MAX = 16
@@ -157,6 +161,8 @@ BREAKER_IGNORED_MAX = 64
 BREAKER_REPORTED_MAX = 1_000_000
 # A window by count keeps so many reports; older ones are put together.
 BREAKER_BUCKETS_MAX = 64
+# The record of a breaker, of which every watcher is told, has the newest counts so often.
+BREAKER_SHOWN_MS = 200
 
 # --- incidents ---------------------------------------------------------------------
 

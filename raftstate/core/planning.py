@@ -132,31 +132,30 @@ def effects_of(reader: Reader, goals: Iterable[Goal]) -> list[Effect]:
     """The effects to be undone of all agents together, newest first: before all others
     those of which it is not known whether they happened. What somebody has decided to leave
     as it is, in an earlier plan, is not asked about again."""
-    found: dict[tuple[str, int], Effect] = {}
+    wanted: list[Effect] = []
     for goal in goals:
-        agent = goal.agent
-        for effect in effects.to_undo(reader, agent, goal.kept_revision):
-            found[agent.agent_id, effect.number] = effect
-        for effect in _left_over(reader, goal):
-            found.setdefault((agent.agent_id, effect.number), effect)
-    wanted = (each for each in found.values() if not compensations.is_waived(reader, each))
-    return sorted(wanted, key=effects.undo_order)
+        found = effects.to_undo(reader, goal.agent, goal.kept_revision)
+        wanted += found
+        wanted += _left_over(reader, goal, {each.number for each in found})
+    asked = (each for each in wanted if not compensations.is_waived(reader, each))
+    return sorted(asked, key=effects.undo_order)
 
 
-def _left_over(reader: Reader, goal: Goal) -> Iterator[Effect]:
-    """What rollbacks of an agent that were given up have not undone, however old it is:
-    the state that they restored, and all that came of it, knows nothing of that."""
+def _left_over(reader: Reader, goal: Goal, known: set[int]) -> Iterator[Effect]:
+    """What rollbacks of an agent that were given up have not undone, however old it is, but
+    for effects that are known: the state that they restored, and all that came of it, knows
+    nothing of them."""
     agent_id, target = goal.agent.agent_id, goal.checkpoint
     is_live = undone.branch(reader, agent_id, target.checkpoint_id) is None
     for rollback in _given_up(reader, agent_id):
         is_later = is_live or target.revision >= rollback.started_revision
         for item in items.open_of(reader, rollback.undoing):
-            if item.agent_id != agent_id:
+            if item.agent_id != agent_id or item.effect_number in known:
                 continue
             effect = effects.named(reader, agent_id, item.effect_number)
             # What its owner has done, or found out, since then is the owner's.
-            known = max(effect.dispatched_revision, effect.settled_revision)
-            if known > rollback.ended_revision or not ledger.may_be_done(effect):
+            newest = max(effect.dispatched_revision, effect.settled_revision)
+            if newest > rollback.ended_revision or not ledger.may_be_done(effect):
                 continue
             if is_later or _was_aborted(reader, effect.saga_id):
                 yield effect

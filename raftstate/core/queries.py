@@ -173,14 +173,19 @@ def takeover_bundle(
 
 def _add_what_is_open(reader: Reader, bundle: TakeoverBundle, bytes_max: int) -> None:
     """Add the effects and sagas that a successor has to see to, and what was recorded of
-    the step that was not committed. So much of them that with
-    all the rest the bundle is no more than clients receive by default (4 MiB)."""
+    the step that was not committed. A checkpoint, an event or a value may each be a large
+    one, so it is so much of them that with all the rest the bundle is no more than clients
+    receive by default."""
+
+    def most() -> int:
+        return min(bytes_max, limits.BUNDLE_BYTES_MAX - bundle.ByteSize())
+
     agent_id = bundle.agent.agent_id
-    found, bundle.more_effects = effect_queries.open_effects(reader, agent_id, bytes_max)
-    bundle.open_effects.extend(found)
     bundle.open_sagas.extend(effect_queries.open_sagas(reader, agent_id))
+    found, bundle.more_effects = effect_queries.open_effects(reader, agent_id, most())
+    bundle.open_effects.extend(found)
     step = bundle.agent.head.step + 1
-    left, bundle.more_recordings = recording_queries.of_step(reader, agent_id, step, bytes_max)
+    left, bundle.more_recordings = recording_queries.of_step(reader, agent_id, step, most())
     bundle.recordings.extend(left)
 
 

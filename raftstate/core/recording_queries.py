@@ -70,14 +70,14 @@ def _span(wanted: GetRecordedRequest, after: bytes) -> keys.Span:
 def of_step(
     reader: Reader, agent_id: str, step: int, bytes_max: int
 ) -> tuple[list[Recording], bool]:
-    """What was recorded in a step, in order of key, up to about `bytes_max`; and whether
-    there is more."""
+    """What was recorded in a step, in order of key, as far as it fits into `bytes_max`; and
+    whether there is more."""
     found: list[Recording] = []
     size = 0
     for _, raw in reader.scan(*keys.recordings(agent_id, step, step)):
+        size += len(raw)
         if size > bytes_max:
             return found, True
-        size += len(raw)
         recording = Recording.FromString(raw)
         if _was_there(reader, recording):
             found.append(recording)

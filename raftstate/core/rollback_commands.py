@@ -103,10 +103,9 @@ def start(context: Context, spec: Spec) -> Rollback | Refusal:
     )
     for goal, said in zip(plan.goals, rollback.agents, strict=True):
         _take_back(context, goal, said, rollback.rollback_id)
-    # In the order of the plan, but what was dispatched is UNKNOWN now.
-    undo = planning.effects_of(context.store, plan.goals)
     plan_id = rollbacks.PLAN + rollback.rollback_id
-    rollback.undoing.CopyFrom(compensations.freeze(context, plan_id, undo, spec.on_barrier))
+    undoing = compensations.freeze(context, plan_id, plan.effects, spec.on_barrier)
+    rollback.undoing.CopyFrom(undoing)
     rollbacks.save(context, rollback)
     for goal in plan.goals:
         compensations.roll_back_sagas(

@@ -15,6 +15,7 @@ from raftstate.core import agents, incidents, items, keys
 from raftstate.core.context import Context, refuse
 from raftstate.core.ports import Reader
 from raftstate.v1.agent_service_pb2 import Agent, Lifecycle
+from raftstate.v1.recovery_service_pb2 import Classification, Evidence, Symptom
 from raftstate.v1.rollback_service_pb2 import Rollback, RollbackState
 from raftstate.v1.store_pb2 import Reason, Refusal
 
@@ -96,6 +97,33 @@ def agents_of(reader: Reader, rollback: Rollback) -> list[Agent]:
         assert agent is not None, f"a rollback of nobody: {each.agent_id}"
         found.append(agent)
     return found
+
+
+def went_wrong(
+    context: Context,
+    rollback: Rollback,
+    symptom: Symptom,
+    classification: Classification,
+    evidence: Evidence,
+) -> str:
+    """Note in a rollback's incident what went wrong with it. If somebody has resolved that
+    one, nobody would look there: then it has another. The caller saves the rollback."""
+    incident = incidents.load(context.store, rollback.incident_id)
+    if incident is not None and incident.open:
+        said = (evidence.kind, evidence.ref, evidence.detail)
+        incidents.add_evidence(context, incident, *said)
+        return incident.incident_id
+    incident = incidents.open_incident(
+        context,
+        symptom,
+        classification=classification,
+        agent_ids=[each.agent_id for each in rollback.agents],
+        summary=f"rollback {rollback.rollback_id} cannot go on",
+        evidence=[evidence],
+        rollback_id=rollback.rollback_id,
+    )
+    rollback.incident_id = incident.incident_id
+    return incident.incident_id
 
 
 def _set_lifecycles(context: Context, rollback: Rollback) -> None:

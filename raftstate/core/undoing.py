@@ -14,6 +14,8 @@ every newer claim's exceeds, and ends with its session.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from raftstate.core import (
     agents,
     compensations,
@@ -44,7 +46,7 @@ from raftstate.v1.effect_service_pb2 import (
     Saga,
     Undoing,
 )
-from raftstate.v1.recovery_service_pb2 import IncidentNote
+from raftstate.v1.recovery_service_pb2 import Classification, IncidentNote, Symptom
 from raftstate.v1.rollback_service_pb2 import (
     ClaimCompensationsRequest,
     ClaimCompensationsResponse,
@@ -69,12 +71,14 @@ def claim_compensations(
     if isinstance(plan, Refusal):
         return plan
     undoing, session_id = plan.undoing, request.request_id.session_id
-    if undoing.HasField("claim") and undoing.claim.session_id != session_id:
-        if not request.force:
+    if undoing.claim.session_id != session_id:
+        if undoing.HasField("claim") and not request.force:
             message = f"another session has claimed {plan.plan_id}"
             return _refuse_claim(Reason.REASON_OWNED, message, undoing)
+        refusal = _refuse_another(context.store, session_id)
+        if refusal is not None:
+            return refusal
         items.end_claim(context, undoing)
-    if not undoing.HasField("claim"):
         token = FencingToken(epoch=context.epoch, revision=context.revision)
         assert token_key(token) > token_key(undoing.newest_claim), "claims must grow"
         undoing.claim.CopyFrom(Claim(fence=token, session_id=session_id, holder=request.holder))
@@ -90,6 +94,15 @@ def claim_compensations(
         said.item.ClearField("decided_by")
         said.item.ClearField("decision")
     return said
+
+
+def _refuse_another(reader: Reader, session_id: str) -> Refusal | None:
+    """Why a session may not claim one plan more: all end with it, in one command."""
+    most = limits.CLAIMS_PER_SESSION_MAX
+    marks = reader.scan(*keys.claimed_by(session_id))
+    if sum(1 for _ in islice(marks, most)) < most:
+        return None
+    return refuse_many(f"session {session_id} would have more claims", most, "plan_id")
 
 
 def _claim_next(context: Context, undoing: Undoing) -> CompensationItem | None:
@@ -206,9 +219,8 @@ def _failed(context: Context, plan: Plan, item: CompensationItem, *, for_good: b
     items.stick(context, plan.undoing, item)
     if not isinstance(plan.record, Saga):
         shown = sagas.evidence_of(item)
-        incident = incidents.load(context.store, plan.record.incident_id)
-        if incident is not None:
-            incidents.add_evidence(context, incident, shown.kind, shown.ref, shown.detail)
+        kind = Classification.CLASSIFICATION_PERMANENT_TOOL
+        rollbacks.went_wrong(context, plan.record, Symptom.SYMPTOM_STUCK, kind, shown)
 
 
 def _undone(context: Context, plan: Plan, effect: Effect, name: str) -> Plan:

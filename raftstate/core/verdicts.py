@@ -208,19 +208,25 @@ def _of_rollback(
     report.passed = request.passed
     report.evidence = request.evidence
     report.revision = context.revision
-    rollbacks.advanced(context, rollback)
     if request.passed:
+        rollbacks.advanced(context, rollback)
         return ReportValidationResponse()
     incident = incidents.load(context.store, rollback.incident_id)
-    if incident is None:
-        return ReportValidationResponse()
-    incident.validated_ms = 0  # it was not good, whatever they said before
+    if incident is not None:
+        incident.validated_ms = 0  # it was not good, whatever they said before
+        incidents.save(context, incident)
     words = f"says no of {request.agent_id}" + (
         f": {request.evidence}" if request.evidence else ""
     )
-    detail = words[: limits.PEOPLE_CHARS_MAX]
-    incidents.add_evidence(context, incident, "validator", request.validator, detail)
-    return ReportValidationResponse(incident_id=incident.incident_id)
+    incident_id = rollbacks.went_wrong(
+        context,
+        rollback,
+        Symptom.SYMPTOM_VALIDATION_FAILED,
+        Classification.CLASSIFICATION_STATE_CORRUPTION,
+        Evidence(kind="validator", ref=request.validator, detail=words),
+    )
+    rollbacks.advanced(context, rollback)
+    return ReportValidationResponse(incident_id=incident_id)
 
 
 def _report(rollback: Rollback, request: ReportValidationRequest) -> ValidatorReport | None:

@@ -45,9 +45,21 @@ def forget(context: Context, name: str) -> None:
     context.store.delete(keys.window(name))
 
 
-def take(context: Context, name: str, config: BreakerConfig, report: Report) -> BreakerCounts:
-    """Count a report; say what is in the window with it."""
+class Taken(NamedTuple):
+    """What is in a window with the newest report, and whether it is time to show that."""
+
+    counts: BreakerCounts
+    show: bool
+
+
+def take(context: Context, name: str, config: BreakerConfig, report: Report) -> Taken:
+    """Count a report.
+
+    Whoever uses a breaker watches it. If each report were told to everybody, what is told
+    would grow with the square of how many they are; so it is only now and then."""
     window = load(context.store, name)
+    shown_ms = window.shown_log_time_ms
+    show = not window.buckets or context.log_time_ms - shown_ms >= limits.BREAKER_SHOWN_MS
     buckets = list(window.buckets)
     if config.count_window:
         buckets.append(_bucket(context.log_time_ms))
@@ -56,9 +68,10 @@ def take(context: Context, name: str, config: BreakerConfig, report: Report) -> 
     else:
         buckets = _newest_time(buckets, config, context.log_time_ms)
         _add(buckets[-1], report, config)
-    window = BreakerWindow(buckets=buckets)
+    shown_ms = context.log_time_ms if show else shown_ms
+    window = BreakerWindow(buckets=buckets, shown_log_time_ms=shown_ms, behind=not show)
     context.store.put(keys.window(name), window.SerializeToString(deterministic=True))
-    return counts(buckets)
+    return Taken(counts(buckets), show)
 
 
 def counts(buckets: Iterable[BreakerBucket]) -> BreakerCounts:

@@ -198,6 +198,7 @@ class Folds:
             found += some
             if not before:
                 return sorted(found, reverse=True)
+            await asyncio.sleep(0)  # others' turn
 
 
 class _Chains:
@@ -210,6 +211,7 @@ class _Chains:
 
     async def stop(self, stop: _Stop) -> AsyncIterator[bytes]:
         """A checkpoint on the way; nothing if it was pruned since. Raises Failure."""
+        await asyncio.sleep(0)  # others' turn: there may be one behind every event
         with self._frontend.view(self._route.revision) as (reader, _):
             agent_id = self._route.agent_id
             found = checkpoint_queries.load(reader, agent_id, stop.checkpoint_id)

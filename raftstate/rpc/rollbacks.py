@@ -91,7 +91,7 @@ class Rollbacks(RollbackServiceServicer):
             rollback = rollback_queries.get_rollback(reader, request.rollback_id)
             if rollback is None:
                 raise not_found("rollback", request.rollback_id)
-            plan_id, turn = rollback.undoing.plan_id, rollback.undoing.next_position
+            plan_id, turn = f"rollback/{request.rollback_id}", rollback.undoing.next_position
             items = effect_queries.items(reader, plan_id, turn=turn)
         return GetRollbackResponse(header=header, rollback=rollback, items=items)
 

@@ -165,7 +165,8 @@ class EffectServiceServicer:
         """ReconcileEffect says what the outside answered when it was asked whether an UNKNOWN
         effect happened: it becomes RECONCILED. The caller owns the agent, or has claimed the
         compensations that the effect is among. Definite failures: NOT_FOUND
-        (EFFECT_NOT_FOUND).
+        (EFFECT_NOT_FOUND, PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: there is nothing to
+        compensate any more).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

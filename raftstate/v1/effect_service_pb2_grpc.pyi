@@ -76,7 +76,8 @@ class EffectServiceStub:
     """ReconcileEffect says what the outside answered when it was asked whether an UNKNOWN
     effect happened: it becomes RECONCILED. The caller owns the agent, or has claimed the
     compensations that the effect is among. Definite failures: NOT_FOUND
-    (EFFECT_NOT_FOUND).
+    (EFFECT_NOT_FOUND, PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: there is nothing to
+    compensate any more).
     """
     GetEffect: _grpc.UnaryUnaryMultiCallable[_effect_service_pb2.GetEffectRequest, _effect_service_pb2.GetEffectResponse]
     """GetEffect reads one effect. Definite failures: NOT_FOUND (EFFECT_NOT_FOUND)."""
@@ -158,7 +159,8 @@ class EffectServiceAsyncStub(EffectServiceStub):
     """ReconcileEffect says what the outside answered when it was asked whether an UNKNOWN
     effect happened: it becomes RECONCILED. The caller owns the agent, or has claimed the
     compensations that the effect is among. Definite failures: NOT_FOUND
-    (EFFECT_NOT_FOUND).
+    (EFFECT_NOT_FOUND, PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: there is nothing to
+    compensate any more).
     """
     GetEffect: _aio.UnaryUnaryMultiCallable[_effect_service_pb2.GetEffectRequest, _effect_service_pb2.GetEffectResponse]  # type: ignore[assignment]
     """GetEffect reads one effect. Definite failures: NOT_FOUND (EFFECT_NOT_FOUND)."""
@@ -261,7 +263,8 @@ class EffectServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReconcileEffect says what the outside answered when it was asked whether an UNKNOWN
         effect happened: it becomes RECONCILED. The caller owns the agent, or has claimed the
         compensations that the effect is among. Definite failures: NOT_FOUND
-        (EFFECT_NOT_FOUND).
+        (EFFECT_NOT_FOUND, PLAN_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: there is nothing to
+        compensate any more).
         """
 
     @_abc_1.abstractmethod

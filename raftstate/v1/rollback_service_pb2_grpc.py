@@ -119,7 +119,8 @@ class RollbackServiceServicer:
         (AGENT_STATE: it is retired, or is rolled back already; ROLLBACK_BARRIER: an effect
         since the target is irreversible, details say which, and on_barrier is REFUSE), ABORTED
         (CONFLICT: the plan is not what expected_digest is of), RESOURCE_EXHAUSTED (TOO_MANY:
-        more than 10,000 effects are to be undone).
+        more than 10,000 effects are to be undone, or are in sagas that this would take over or
+        give up).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +133,7 @@ class RollbackServiceServicer:
 
         Definite failures: NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (OWNED: another live
         session has the claim, and force is not set; PLAN_STATE: there is nothing to compensate
-        any more).
+        any more), RESOURCE_EXHAUSTED (TOO_MANY: the session would have more than 4,096 claims).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,8 +172,8 @@ class RollbackServiceServicer:
 
     def AbortRollback(self, request, context):
         """AbortRollback gives a rollback up: its agents are HALTED, what was done of it stays, and
-        what was not done is not done. Definite failures: NOT_FOUND (ROLLBACK_NOT_FOUND),
-        FAILED_PRECONDITION (PLAN_STATE: it has ended).
+        what was not done is not done, unless a later rollback does it. Definite failures:
+        NOT_FOUND (ROLLBACK_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: it has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,7 +55,8 @@ class RollbackServiceStub:
     (AGENT_STATE: it is retired, or is rolled back already; ROLLBACK_BARRIER: an effect
     since the target is irreversible, details say which, and on_barrier is REFUSE), ABORTED
     (CONFLICT: the plan is not what expected_digest is of), RESOURCE_EXHAUSTED (TOO_MANY:
-    more than 10,000 effects are to be undone).
+    more than 10,000 effects are to be undone, or are in sagas that this would take over or
+    give up).
     """
     ClaimCompensations: _grpc.UnaryUnaryMultiCallable[_rollback_service_pb2.ClaimCompensationsRequest, _rollback_service_pb2.ClaimCompensationsResponse]
     """ClaimCompensations takes, or keeps, the right to carry out a plan's compensations, and
@@ -64,7 +65,7 @@ class RollbackServiceStub:
 
     Definite failures: NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (OWNED: another live
     session has the claim, and force is not set; PLAN_STATE: there is nothing to compensate
-    any more).
+    any more), RESOURCE_EXHAUSTED (TOO_MANY: the session would have more than 4,096 claims).
     """
     CompleteCompensation: _grpc.UnaryUnaryMultiCallable[_rollback_service_pb2.CompleteCompensationRequest, _rollback_service_pb2.CompleteCompensationResponse]
     """CompleteCompensation says what came of the item that was claimed. Definite failures:
@@ -87,8 +88,8 @@ class RollbackServiceStub:
     """
     AbortRollback: _grpc.UnaryUnaryMultiCallable[_rollback_service_pb2.AbortRollbackRequest, _rollback_service_pb2.AbortRollbackResponse]
     """AbortRollback gives a rollback up: its agents are HALTED, what was done of it stays, and
-    what was not done is not done. Definite failures: NOT_FOUND (ROLLBACK_NOT_FOUND),
-    FAILED_PRECONDITION (PLAN_STATE: it has ended).
+    what was not done is not done, unless a later rollback does it. Definite failures:
+    NOT_FOUND (ROLLBACK_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: it has ended).
     """
     GetRollback: _grpc.UnaryUnaryMultiCallable[_rollback_service_pb2.GetRollbackRequest, _rollback_service_pb2.GetRollbackResponse]
     """GetRollback reads a rollback, with its items. Definite failures: NOT_FOUND
@@ -126,7 +127,8 @@ class RollbackServiceAsyncStub(RollbackServiceStub):
     (AGENT_STATE: it is retired, or is rolled back already; ROLLBACK_BARRIER: an effect
     since the target is irreversible, details say which, and on_barrier is REFUSE), ABORTED
     (CONFLICT: the plan is not what expected_digest is of), RESOURCE_EXHAUSTED (TOO_MANY:
-    more than 10,000 effects are to be undone).
+    more than 10,000 effects are to be undone, or are in sagas that this would take over or
+    give up).
     """
     ClaimCompensations: _aio.UnaryUnaryMultiCallable[_rollback_service_pb2.ClaimCompensationsRequest, _rollback_service_pb2.ClaimCompensationsResponse]  # type: ignore[assignment]
     """ClaimCompensations takes, or keeps, the right to carry out a plan's compensations, and
@@ -135,7 +137,7 @@ class RollbackServiceAsyncStub(RollbackServiceStub):
 
     Definite failures: NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (OWNED: another live
     session has the claim, and force is not set; PLAN_STATE: there is nothing to compensate
-    any more).
+    any more), RESOURCE_EXHAUSTED (TOO_MANY: the session would have more than 4,096 claims).
     """
     CompleteCompensation: _aio.UnaryUnaryMultiCallable[_rollback_service_pb2.CompleteCompensationRequest, _rollback_service_pb2.CompleteCompensationResponse]  # type: ignore[assignment]
     """CompleteCompensation says what came of the item that was claimed. Definite failures:
@@ -158,8 +160,8 @@ class RollbackServiceAsyncStub(RollbackServiceStub):
     """
     AbortRollback: _aio.UnaryUnaryMultiCallable[_rollback_service_pb2.AbortRollbackRequest, _rollback_service_pb2.AbortRollbackResponse]  # type: ignore[assignment]
     """AbortRollback gives a rollback up: its agents are HALTED, what was done of it stays, and
-    what was not done is not done. Definite failures: NOT_FOUND (ROLLBACK_NOT_FOUND),
-    FAILED_PRECONDITION (PLAN_STATE: it has ended).
+    what was not done is not done, unless a later rollback does it. Definite failures:
+    NOT_FOUND (ROLLBACK_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: it has ended).
     """
     GetRollback: _aio.UnaryUnaryMultiCallable[_rollback_service_pb2.GetRollbackRequest, _rollback_service_pb2.GetRollbackResponse]  # type: ignore[assignment]
     """GetRollback reads a rollback, with its items. Definite failures: NOT_FOUND
@@ -206,7 +208,8 @@ class RollbackServiceServicer(metaclass=_abc_1.ABCMeta):
         (AGENT_STATE: it is retired, or is rolled back already; ROLLBACK_BARRIER: an effect
         since the target is irreversible, details say which, and on_barrier is REFUSE), ABORTED
         (CONFLICT: the plan is not what expected_digest is of), RESOURCE_EXHAUSTED (TOO_MANY:
-        more than 10,000 effects are to be undone).
+        more than 10,000 effects are to be undone, or are in sagas that this would take over or
+        give up).
         """
 
     @_abc_1.abstractmethod
@@ -221,7 +224,7 @@ class RollbackServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Definite failures: NOT_FOUND (PLAN_NOT_FOUND), FAILED_PRECONDITION (OWNED: another live
         session has the claim, and force is not set; PLAN_STATE: there is nothing to compensate
-        any more).
+        any more), RESOURCE_EXHAUSTED (TOO_MANY: the session would have more than 4,096 claims).
         """
 
     @_abc_1.abstractmethod
@@ -268,8 +271,8 @@ class RollbackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rollback_service_pb2.AbortRollbackResponse, _abc.Awaitable[_rollback_service_pb2.AbortRollbackResponse]]:
         """AbortRollback gives a rollback up: its agents are HALTED, what was done of it stays, and
-        what was not done is not done. Definite failures: NOT_FOUND (ROLLBACK_NOT_FOUND),
-        FAILED_PRECONDITION (PLAN_STATE: it has ended).
+        what was not done is not done, unless a later rollback does it. Definite failures:
+        NOT_FOUND (ROLLBACK_NOT_FOUND), FAILED_PRECONDITION (PLAN_STATE: it has ended).
         """
 
     @_abc_1.abstractmethod

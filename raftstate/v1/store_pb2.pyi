@@ -534,10 +534,14 @@ class UndoneRange(_message.Message):
     def __init__(self, first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., rollback_id: _Optional[str] = ...) -> None: ...
 
 class BreakerWindow(_message.Message):
-    __slots__ = ("buckets",)
+    __slots__ = ("buckets", "shown_log_time_ms", "behind")
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_LOG_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
     buckets: _containers.RepeatedCompositeFieldContainer[BreakerBucket]
-    def __init__(self, buckets: _Optional[_Iterable[_Union[BreakerBucket, _Mapping]]] = ...) -> None: ...
+    shown_log_time_ms: int
+    behind: bool
+    def __init__(self, buckets: _Optional[_Iterable[_Union[BreakerBucket, _Mapping]]] = ..., shown_log_time_ms: _Optional[int] = ..., behind: _Optional[bool] = ...) -> None: ...
 
 class BreakerBucket(_message.Message):
     __slots__ = ("began_log_time_ms", "calls", "failures", "slow", "reporters")

@@ -14,7 +14,13 @@ import pytest
 from raftstate.client import board, breakers, circuits
 from raftstate.client.breakers import BreakerHandle
 from raftstate.client.store import Store
-from raftstate.errors import BreakerNotFound, BreakerOpen, InvalidRequest, NoQuorum, NotLeader
+from raftstate.errors import (
+    BreakerNotFound,
+    BreakerOpen,
+    InvalidRequest,
+    NoQuorum,
+    NotLeader,
+)
 from raftstate.v1.breaker_service_pb2 import (
     BREAKER_STATE_CLOSED,
     BREAKER_STATE_HALF_OPEN,
@@ -68,6 +74,7 @@ class Fuse(Member):
         self.reports: list[ReportOutcomesRequest] = []
         self.permits = 0
         self.permit: Any = None  # a Refuse instead of a permit
+        self.report: Any = None  # what becomes of a report instead of being taken
         self.followers: set[asyncio.Queue[WatchResponse | None]] = set()
 
     @property
@@ -85,6 +92,11 @@ class Fuse(Member):
         for follower in self.followers:
             follower.put_nowait(told)
         return made
+
+    def mark(self) -> None:
+        """Say that nothing has changed."""
+        for follower in self.followers:
+            follower.put_nowait(self._said(WatchResponse()))
 
     def cut(self) -> None:
         """End every watch."""
@@ -128,6 +140,8 @@ class Fuse(Member):
 
     def _note(self, mutation: Any) -> Any:
         if mutation.HasField("report_outcomes"):
+            if self.report is not None:
+                return self.report
             self.reports.append(mutation.report_outcomes)
         if mutation.HasField("acquire_permit"):
             self.permits += 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 import raftstate
@@ -11,8 +9,9 @@ from raftstate.client.store import Store
 from raftstate.errors import InvalidRequest, PlanState
 from raftstate.v1.effect_service_pb2 import SAGA_STATE_COMPENSATED, SAGA_STATE_COMPLETED
 from raftstate.v1.event_service_pb2 import Event
-from tests.client.books import SOON, Broken, Outside, stores
-from tests.client.scripted import LIMIT_S, asynchronous
+from tests.client.books import Broken, Outside, stores
+from tests.client.scripted import asynchronous
+from tests.client.test_worker import saga_is, working
 
 
 async def order(store: Store, saga_id: str) -> None:
@@ -76,13 +75,8 @@ async def test_who_cannot_do_its_part_gives_up_what_all_have_done() -> None:
         given_up = await other.get_saga("s")
         with pytest.raises(PlanState):
             await take_part(stock, out, "late", "ordered")
-        worker = raftstate.Worker(other, backoff=SOON)
-        working = asyncio.create_task(worker.run())
-        async with asyncio.timeout(LIMIT_S):
-            while (await other.get_saga("s")).state != SAGA_STATE_COMPENSATED:
-                await asyncio.sleep(0.01)
-        worker.stop()
-        await working
+        async with working(other):
+            await saga_is(stock, "s", SAGA_STATE_COMPENSATED)
 
     assert (given_up.reason, given_up.undoing.open) == ("no post today", 2)
     assert out.log == ["did stock", "did label", "undid label", "undid stock"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import raftstate
-from tests.client.books import Outside, stores
+from tests.client.books import Broken, Outside, states, stores
 from tests.client.scripted import asynchronous
-from tests.client.test_effects import Broken, states
 
 
 @asynchronous

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import raftstate
+from raftstate.client import recordings
 from raftstate.client.history import Divergence
 from raftstate.client.store import Store
 from raftstate.errors import AgentNotFound, InvalidRequest, NotComparable, ReplayDiverged
@@ -491,3 +492,62 @@ async def test_what_a_rollback_has_undone_is_not_replayed() -> None:
 
     assert undone == [5]
     assert done.events == folded.events == 8
+
+
+@asynchronous
+async def test_steps_that_a_rollback_gave_up_are_passed_over_even_without_events() -> None:
+    """
+    Of the steps that were given up the last ones wrote nothing, and once none wrote
+    anything: what the steps after them drew is found all the same.
+    """
+    numbers = itertools.count(1)
+
+    async def draws(agent: Any, *, says: bool) -> None:
+        async with agent.step() as step:
+            drawn = await step.record("n", lambda: next(numbers))
+            if says:
+                step.event("n", drawn)
+
+    async def run(agent: Any) -> None:
+        await draws(agent, says=True)
+        await draws(agent, says=False)
+        await draws(agent, says=True)
+
+    async with stores(1) as (_, (store,)):
+        async with store.own("a") as agent:
+            await draws(agent, says=True)
+            await agent.checkpoint({})
+            for says in (True, False, False):
+                await draws(agent, says=says)
+        await store.rollback("a", to=raftstate.before_event(2))
+        async with store.own("a") as agent:
+            await draws(agent, says=False)
+        await store.rollback("a", to=raftstate.to_checkpoint(1))
+        async with store.own("a") as agent:
+            await draws(agent, says=False)
+            await draws(agent, says=True)
+        done = await store.replay("a", run)
+        undone = [one.undone_by async for one in store.read_events("a")]
+
+    assert [bool(by) for by in undone] == [False, True, False]
+    assert done.events == 2
+
+
+@asynchronous
+async def test_states_are_compared_wherever_the_replay_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Of a large state only every so many steps have a hash: which ones depends on where the
+    run began, and not on where the replay does.
+    """
+    monkeypatch.setattr(recordings, "HASHED_BYTES", 10)
+    async with stores(1) as (_, (store,)):
+        await wrote(store, 8)
+        hashed = [one.seq async for one in store.read_events("a") if one.state_hash]
+        done = await store.replay("a", Job(range(8)), from_checkpoint=1)
+        after = (await store.get_checkpoint("a", 1)).event_seq
+
+    behind = [seq for seq in hashed if seq > after]
+    assert len(hashed) == len(behind) + 1 < 4
+    assert done.hashes_compared == len(behind) > 0

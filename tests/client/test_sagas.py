@@ -393,6 +393,19 @@ async def test_a_claim_is_not_taken_from_somebody_at_work() -> None:
     Another client is refused, until the first is gone; by force, the first is fenced and
     can settle nothing.
     """
+    await taken_by_force(late=False)
+
+
+@asynchronous
+async def test_whose_plan_another_has_ended_is_told_that_all_is_done() -> None:
+    """
+    The claim was taken by force, and what was left undone, before the first has come to an
+    end: there is nothing to settle any more, which is no failure.
+    """
+    await taken_by_force(late=True)
+
+
+async def taken_by_force(*, late: bool) -> None:
     out = Outside()
     async with stores(3, out.registry) as (_, (store, second, third)):
         async with store.own("a") as agent:
@@ -402,17 +415,25 @@ async def test_a_claim_is_not_taken_from_somebody_at_work() -> None:
             await saga.__aenter__()
             await saga.step("two", do=out.do, undo="undo")
             await store.abort_saga("s", agent=agent, reason="a test")
-        out.hanging = asyncio.Event()
+        out.hanging = first_goes_on = asyncio.Event()
         task = asyncio.create_task(Carrier(second._engine).carry("saga/s"))
         await until(lambda: "undo two a#s/two:undo" in out.asked, "it is at it")
         with pytest.raises(Owned):
             await Carrier(third._engine).carry("saga/s")
+        out.hanging = asyncio.Event()
         forced = asyncio.create_task(Carrier(third._engine).carry("saga/s", force=True))
         await until(lambda: len(out.asked) == 4, "the third is at it too")
-        out.hanging.set()
-        carried = await forced
-        with pytest.raises(Fenced):
-            await task
+        if late:
+            out.hanging.set()
+            carried = await forced
+            first_goes_on.set()
+            assert (await task).done
+        else:
+            first_goes_on.set()
+            with pytest.raises(Fenced):
+                await task
+            out.hanging.set()
+            carried = await forced
 
     assert carried.done
     assert out.log == ["did one", "did two", "undid two"]

@@ -33,7 +33,7 @@ def test_a_heavy_command_is_the_last_of_its_entry() -> None:
     entries = [LogEntry.FromString(one.data[1:]) for one in leader._log.read(first, 1 << 30)]
 
     assert [len(one.commands) for one in entries[:20]] == [2] * 20
-    assert all(is_heavy(one.commands[1]) for one in entries[:20])
+    assert all(is_heavy(one.commands[1], leader._state.store) for one in entries[:20])
 
 
 def test_heavy_entries_are_applied_one_at_a_time() -> None:

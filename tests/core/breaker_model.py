@@ -131,6 +131,8 @@ class BreakerModel:
 
     def __init__(self) -> None:
         self.breakers: dict[str, ModelBreaker] = {}
+        # The generations that breakers had when they were removed.
+        self.removed = [0]
         self.incidents: list[ModelIncident] = []
         # agent -> its owner's session, and the incident of its loss.
         self.owners: dict[str, str] = {}
@@ -234,7 +236,7 @@ class BreakerModel:
     def put(self, name: str, setting: Setting) -> None:
         """Make one, or change what it goes by."""
         if name not in self.breakers:
-            self.breakers[name] = ModelBreaker(setting)
+            self.breakers[name] = ModelBreaker(setting, generation=1 + max(self.removed))
             return
         breaker = self.breakers[name]
         if breaker.setting == setting:
@@ -248,6 +250,7 @@ class BreakerModel:
         breaker = self.get(name)
         if breaker.incident:
             self.over(breaker.incident)
+        self.removed.append(breaker.generation)
         del self.breakers[name]
 
     def _enter(self, breaker: ModelBreaker, state: str) -> None:

@@ -52,6 +52,8 @@ class Effect:
     dispatched: int = 0
     settled: int = 0
     waived: bool = False
+    # A rollback that was given up left it so; the revision that one started at.
+    owed: int = 0
 
     def age(self) -> tuple[int, int, int, str]:
         """Sorts as they are undone."""
@@ -122,7 +124,11 @@ class Goal(NamedTuple):
             if each.kind != "READ_ONLY"
             and not each.waived
             and each.state in (*OPEN, "COMMITTED", "RECONCILED")
-            and (not each.settled or each.settled > self.kept_revision)
+            and (
+                not each.settled
+                or each.settled > self.kept_revision
+                or (each.owed and (not self.target.left or self.target.revision >= each.owed))
+            )
         ]
 
 
@@ -222,6 +228,13 @@ class Plan:
                 self.states[at] = "WAIVED" if each.waived else "BARRIER"
         self.votes: dict[str, bool] = {}
         self.over = ""
+
+    def end(self, over: str, started: int) -> None:
+        """It is over. What it has not undone, because it was given up, the next one has to."""
+        self.over = over
+        for each, state in zip(self.effects, self.states, strict=True):
+            if state not in SETTLED:
+                each.owed = started
 
     @property
     def turn(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftstate.core import breaker_queries, breakers, limits, windows
+from raftstate.core import breaker_queries, breakers, keys, limits, windows
 from raftstate.core.history import PastReader
 from raftstate.core.validate import violations
 from raftstate.v1.breaker_service_pb2 import (
@@ -52,6 +52,46 @@ def fail(bench: Bench, calls: int = 10, at: int = 0, by: str = "s") -> Outcome:
     """Report that all of some calls failed."""
     generation = read(bench).generation
     return bench.one(report(bench, by, "b", generation, calls, calls), at=at)
+
+
+def test_what_was_begun_with_a_breaker_that_was_removed_counts_for_nothing(
+    bench: Bench,
+) -> None:
+    """
+    Another one of its name begins behind it: whoever has not heard of that reports in vain.
+    """
+    put(bench)
+    late = report(bench, "s", "b", read(bench).generation, 10, 10)
+    bench.one(by_hand(bench, "s", "reset", "b"))
+    again = report(bench, "s", "b", read(bench).generation, 10, 10)
+    bench.one(delete_breaker(bench, "s", "b"))
+    put(bench)
+
+    assert not bench.one(late).report_outcomes.counted
+    assert not bench.one(again).report_outcomes.counted
+    assert (read(bench).generation, read(bench).counts.calls) == (3, 0)
+
+
+def test_what_is_counted_is_told_to_watchers_now_and_then_only(bench: Bench) -> None:
+    """
+    Of a hundred reports in a second five change the record, which each watcher is told of;
+    but a trip does at once, and whoever asks is given the newest counts.
+    """
+    put(bench, count_window=1_000, failure_rate=0.5, minimum_calls=103)
+    records, asked = set(), []
+    for number in range(100):
+        bench.one(report(bench, "s", "b", 1, 1), at=1_000 + 10 * number)
+        records.add(bench.store.get(keys.breaker("b")))
+        asked.append(read(bench).counts.calls)
+    bench.one(report(bench, "s", "b", 1, 1), at=2_000)
+    bench.one(report(bench, "s", "b", 1, 150, 150), at=2_001)
+    tripped = breakers.load(bench.store, "b")
+
+    assert len(records) == 5
+    assert asked == list(range(1, 101))
+    assert tripped is not None
+    assert breakers.state_name(tripped.state) == "OPEN"
+    assert (tripped.counts.calls, tripped.counts.failures) == (251, 150)
 
 
 # --- windows -----------------------------------------------------------------

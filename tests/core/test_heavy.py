@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from raftstate.core.heavy import HEAVY, LIGHT_OPS, is_heavy
+from raftstate.core.memory import MemoryStore
+from raftstate.v1.breaker_service_pb2 import BreakerConfig, TripAction, TripPlan
 from raftstate.v1.kv_service_pb2 import (
     KeyRange,
     TxnBody,
@@ -14,6 +16,8 @@ from raftstate.v1.kv_service_pb2 import (
     TxnRequest,
 )
 from raftstate.v1.store_pb2 import Command
+from tests.core.bench import Bench
+from tests.core.breaker_story import by_hand, put_breaker, report
 
 # One row or a few each, none larger than what the command brings or one value.
 LIGHT = frozenset(
@@ -51,7 +55,7 @@ def test_every_command_is_classified() -> None:
     """
     names = {field.name for field in Command.DESCRIPTOR.fields}
 
-    assert names == HEAVY | LIGHT | {"txn"}
+    assert names == HEAVY | LIGHT | {"txn", "report_outcomes"}
     assert not HEAVY & LIGHT
 
 
@@ -75,4 +79,45 @@ def test_transactions_weigh_what_they_hold(command: Command, expected: bool) -> 
     """
     Both branches and what is nested count: which one runs is known only when it is applied.
     """
-    assert is_heavy(command) is expected
+    assert is_heavy(command, MemoryStore()) is expected
+
+
+@pytest.mark.parametrize(
+    ("action", "reported", "expected"),
+    [
+        (TripAction.TRIP_ACTION_ROLLBACK, (1, 0), False),
+        (TripAction.TRIP_ACTION_ROLLBACK, (2, 0), True),
+        (TripAction.TRIP_ACTION_ROLLBACK, (0, 3), False),
+        (TripAction.TRIP_ACTION_ROLLBACK, (0, 4), True),
+        (TripAction.TRIP_ACTION_FAIL_OVER, (9, 9), False),
+        (TripAction.TRIP_ACTION_UNSPECIFIED, (9, 9), False),
+    ],
+    ids=["few", "enough", "few slow", "enough slow", "other plan", "no plan"],
+)
+def test_a_report_is_heavy_if_it_may_start_a_rollback(
+    action: TripAction, reported: tuple[int, int], expected: bool
+) -> None:
+    """
+    Of ten calls half have to fail, of which three have already, or a tenth less has to be
+    slow, with none so far. Once it is open, and where there is none, no report starts one.
+    """
+    config = BreakerConfig(
+        count_window=100,
+        minimum_calls=10,
+        failure_rate=0.5,
+        slow_rate=0.4,
+        slow_call_ms=10,
+        on_trip=TripPlan(action=action, agent_ids=["a"] if action else []),
+    )
+    bench = Bench()
+    bench.open("s")
+    bench.one(put_breaker(bench, "s", "b", config))
+    bench.one(report(bench, "s", "b", 1, 3, 3))
+    failed, slow = reported
+    command = report(bench, "s", "b", 1, 9, failed, slow)
+    before = is_heavy(command, bench.store)
+    bench.one(by_hand(bench, "s", "force_open", "b"))
+
+    assert before is expected
+    assert not is_heavy(command, bench.store)
+    assert not is_heavy(report(bench, "s", "other", 1, 9, 9, 9), bench.store)

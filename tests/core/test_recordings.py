@@ -322,13 +322,15 @@ def test_of_the_past_the_later_ones_are_not_shown(recorder: Recorder) -> None:
 
 def test_what_a_step_has_is_cut_where_it_is_large(recorder: Recorder) -> None:
     """
-    A bundle holds about so much, and says that there is more.
+    A bundle holds what fits, and says that there is more.
     """
     recorder.apply(*(recorder.record(value(f"k{at}", bytes(100))) for at in range(5)))
 
     found, more = recording_queries.of_step(recorder.store, "a", 1, 250)
+    none, all_left = recording_queries.of_step(recorder.store, "a", 1, 50)
 
-    assert ([one.key for one in found], more) == (["k0", "k1", "k2"], True)
+    assert ([one.key for one in found], more) == (["k0", "k1"], True)
+    assert (none, all_left) == ([], True)
 
 
 def test_an_id_that_cannot_be_one_names_nothing(recorder: Recorder) -> None:

@@ -569,7 +569,7 @@ class RollbackMachine(RuleBasedStateMachine):
             command = rollback_story.finish(self.bench, "w", name)
             want = "" if plan.state == "READY" else "PLAN_STATE"
         if self.done(command, want):
-            plan.over = "ABORTED" if give_up == 0 else "FINISHED"
+            plan.end("ABORTED" if give_up == 0 else "FINISHED", number)
             self.follow(number)
 
     # --- the laws ------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -124,7 +125,7 @@ def select(**fields: object) -> Message:
     return WatchRequest(selector=Selector(**fields))  # type: ignore[arg-type]
 
 
-def validator(**fields: str) -> Message:
+def validator(**fields: Any) -> Message:
     return PutValidatorRequest(request_id=RID, **{"name": "v", **fields})
 
 

@@ -21,10 +21,12 @@ from raftstate.examples.census.evidence import Line, read_json, write_json
 from raftstate.examples.census.manifest import NAME, differences, write_manifest
 from raftstate.examples.travel import book as words
 from raftstate.examples.travel.book import Row
+from raftstate.examples.travel.judge import violations
 from raftstate.examples.travel.plan import LEGS
-from raftstate.examples.travel.verify import MALFORMED, verify
+from raftstate.examples.travel.record import Record
+from raftstate.examples.travel.verify import MALFORMED, load, verify
 from tests.demo.forge import edit
-from tests.demo.travel_forge import SEED, Forge, claim, edit_book
+from tests.demo.travel_forge import SEED, Forge, claim, edit_book, forged
 
 JOURNALS = [
     *(f"{name}.jsonl" for name in ("processes", "signals", "ledger", "recovery", "events")),
@@ -43,6 +45,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("travel") / "evidence"
     Forge(folder).run()
     return folder
+
+
+@pytest.fixture(scope="session")
+def truth(original: Path) -> Record:
+    """What is read of it, once."""
+    return load(original)[0]
 
 
 @pytest.fixture
@@ -102,6 +110,23 @@ def test_resealing_alone_leaves_it_green(folder: Path) -> None:
     assert red_when_claimed(folder) == []
 
 
+@pytest.mark.parametrize("name", [*JOURNALS, *BOOKS])
+def test_a_record_is_what_a_forged_folder_is_read_as(
+    truth: Record, folder: Path, name: str
+) -> None:
+    """
+    So the tests below that forge a record tell of folders.
+    """
+    change = damager("double", 1)
+    if name in BOOKS:
+        edit_book(folder / name, change, bookings=True)
+    else:
+        edit(folder, name, change, reseal=True)
+    made = forged(truth, name, change)
+    assert load(folder) == (made, [])
+    assert red_when_claimed(folder) == complaints(made)
+
+
 @pytest.mark.parametrize("name", EVERYTHING)
 @pytest.mark.parametrize("how", ["missing", "empty", "garbage", "longer"])
 def test_a_missing_or_broken_file_turns_it_red(folder: Path, name: str, how: str) -> None:
@@ -145,7 +170,7 @@ def test_any_touched_line_turns_it_red(
 @pytest.mark.parametrize("name", [name for name in JOURNALS if name != "recovery.jsonl"])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_resealed_line_less_or_more_turns_it_red(
-    original: Path, folder: Path, name: str, damage: str
+    original: Path, truth: Record, name: str, damage: str
 ) -> None:
     """
     Seals put right, the result written anew: what the others say still shows it.
@@ -154,9 +179,9 @@ def test_a_resealed_line_less_or_more_turns_it_red(
     closed = json.loads(lines[-1])["kind"] == "end"
     last = len(lines) - (2 if closed else 1)
     for number in some(list(range(last + 1))):
-        shutil.copy(original / name, folder / name)
-        edit(folder, name, damager(damage, number), reseal=True)
-        assert red_when_claimed(folder), f"{damage} of {name}:{number + 1}"
+        assert complaints(forged(truth, name, damager(damage, number))), (
+            f"{damage} of {name}:{number + 1}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -164,16 +189,16 @@ def test_a_resealed_line_less_or_more_turns_it_red(
 )
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_record_of_the_recovery_less_or_more_turns_it_red(
-    original: Path, folder: Path, kind: str, damage: str
+    original: Path, truth: Record, kind: str, damage: str
 ) -> None:
     """
     The record of the agent says how much there was of what.
     """
     name = "recovery.jsonl"
     for number in some(numbers(original / name, kind)):
-        shutil.copy(original / name, folder / name)
-        edit(folder, name, damager(damage, number), reseal=True)
-        assert red_when_claimed(folder), f"{damage} of {kind} {number + 1}"
+        assert complaints(forged(truth, name, damager(damage, number))), (
+            f"{damage} of {kind} {number + 1}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -193,21 +218,29 @@ def test_a_record_of_the_recovery_less_or_more_turns_it_red(
         ("recovery.jsonl", "rollback", "incident_id", "0000000000000001"),
         ("recovery.jsonl", "rollback", "total", 3),
         ("recovery.jsonl", "rollback", "open", 1),
+        ("recovery.jsonl", "rollback", "former_holder", "agent-1"),
+        ("recovery.jsonl", "rollback", "former_fence", [1, 1]),
+        ("recovery.jsonl", "rollback", "started_by", "somebody"),
         ("recovery.jsonl", "item", "position", 9),
         ("recovery.jsonl", "item", "effect_id", "1/book-flight/1"),
         ("recovery.jsonl", "item", "state", "STUCK"),
         ("recovery.jsonl", "item", "state", "WAIVED"),
         ("recovery.jsonl", "item", "claims", 0),
         ("recovery.jsonl", "item", "number", 99),
+        ("recovery.jsonl", "item", "settled_revision", 1),
         ("recovery.jsonl", "incident", "symptom", "REPORTED"),
         ("recovery.jsonl", "incident", "rollback_id", ""),
         ("recovery.jsonl", "incident", "resumed_ms", 1),
         ("recovery.jsonl", "incident", "validated_ms", 0),
         ("recovery.jsonl", "incident", "detected_ms", 10**9),
+        ("recovery.jsonl", "incident", "detected_ms", 1),
+        ("recovery.jsonl", "incident", "agent_ids", []),
+        ("recovery.jsonl", "incident", "classification", "TRANSIENT"),
         ("recovery.jsonl", "incident", "open", True),
         ("recovery.jsonl", "incident", "opened_revision", 1),
         ("recovery.jsonl", "breaker", "changed_revision", 1),
         ("recovery.jsonl", "breaker", "on_trip", "NOTIFY"),
+        ("recovery.jsonl", "breaker", "state", "CLOSED"),
         ("recovery.jsonl", "breaker", "rollback_id", ""),
         ("recovery.jsonl", "checkpoint", "known_good", True),
         ("recovery.jsonl", "agent", "lifecycle", "RECOVERING"),
@@ -248,14 +281,18 @@ def test_a_record_of_the_recovery_less_or_more_turns_it_red(
         ("agents/agent-1.jsonl", "refused", "token", [1, 100_000]),
         ("agents/agent-1.jsonl", "sending", "key", "travel#other"),
         ("agents/agent-1.jsonl", "sending", "request", "agent-1/1000"),
+        ("agents/agent-1.jsonl", "sending", "what", "cancel"),
         ("agents/agent-1.jsonl", "answered", "what", "cancelled"),
         ("agents/agent-3.jsonl", "closed", "token", [1, 1]),
         ("workers/worker-2.jsonl", "answered", "what", "tombstone"),
         ("workers/worker-1.jsonl", "sending", "leg", "boat"),
+        ("workers/worker-1.jsonl", "sending", "what", "book"),
+        ("workers/worker-2.jsonl", "validated", "passed", False),
+        ("workers/worker-2.jsonl", "validated", "rollback_id", "0000000000000001"),
     ],
 )
 def test_a_resealed_alteration_turns_it_red(
-    original: Path, folder: Path, name: str, kind: str, field: str, value: object
+    original: Path, truth: Record, name: str, kind: str, field: str, value: object
 ) -> None:
     """
     What one of them says must fit what the others say: the first such line, the last one,
@@ -268,25 +305,25 @@ def test_a_resealed_alteration_turns_it_red(
             "OWNERSHIP_LOST",
         ):
             continue
-        shutil.copy(original / name, folder / name)
-        edit(folder, name, setter(number, field, value), reseal=True)
-        assert red_when_claimed(folder), f"{field} of {name}:{number + 1}"
+        assert complaints(forged(truth, name, setter(number, field, value))), (
+            f"{field} of {name}:{number + 1}"
+        )
 
 
 @pytest.mark.parametrize("leg", LEGS)
 @pytest.mark.parametrize("what", sorted(words.MOVES))
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_resealed_entry_less_or_more_turns_it_red(
-    original: Path, folder: Path, leg: str, what: str, damage: str
+    original: Path, truth: Record, leg: str, what: str, damage: str
 ) -> None:
     """
     Also where the book's bookings were made to follow: its callers know better.
     """
     name = f"books/{leg}.sqlite"
     for number in some(entries(original / name, what)):
-        shutil.copy(original / name, folder / name)
-        edit_book(folder / name, damager(damage, number), bookings=True)
-        assert red_when_claimed(folder), f"{damage} of {name}:{number + 1}"
+        assert complaints(forged(truth, name, damager(damage, number))), (
+            f"{damage} of {name}:{number + 1}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -308,7 +345,7 @@ def test_a_resealed_entry_less_or_more_turns_it_red(
     ],
 )
 def test_a_resealed_alteration_of_a_book_turns_it_red(
-    original: Path, folder: Path, what: str, field: str, value: object
+    original: Path, truth: Record, what: str, field: str, value: object
 ) -> None:
     """
     Whose call it was, for what, and when: the first such entry and the last one.
@@ -316,10 +353,9 @@ def test_a_resealed_alteration_of_a_book_turns_it_red(
     for leg in LEGS:
         name = f"books/{leg}.sqlite"
         for number in (entries(original / name, what)[place] for place in (0, -1)):
-            shutil.copy(original / name, folder / name)
-            edit_book(folder / name, setter(number, field, value), bookings=True)
-            assert red_when_claimed(folder), f"{field} of {name}:{number + 1}"
-        shutil.copy(original / name, folder / name)
+            assert complaints(forged(truth, name, setter(number, field, value))), (
+                f"{field} of {name}:{number + 1}"
+            )
 
 
 def test_bookings_that_do_not_follow_turn_it_red(folder: Path) -> None:
@@ -392,6 +428,41 @@ def test_the_same_leg_booked_twice_is_a_double_effect(folder: Path) -> None:
     edit_book(folder / BOOKS[0], again, bookings=True)
     assert red_when_claimed(folder)
     assert read_json(folder / "result.json")["double_effects"] == 1
+
+
+def test_a_service_that_never_failed_turns_it_red(truth: Record) -> None:
+    """
+    The store says that the breaker tripped; the service's own book knows nothing of it.
+    """
+
+    def mend(rows: list[Row]) -> None:
+        for row in rows:
+            row["at_ns"] -= 10**10 * (row["what"] == words.FAILED)
+
+    said = complaints(forged(truth, BOOKS[2], mend))
+    assert "the car service's book has no failure that a breaker could have tripped for" in said
+
+
+def test_a_recovery_that_took_another_time_turns_it_red(truth: Record) -> None:
+    """
+    Rollback and incident agree, and the events around them do not.
+    """
+
+    def later(lines: list[Line]) -> None:
+        for line in lines:
+            for name in line:
+                if name.endswith("_ms") and line["kind"] in {"rollback", "incident"}:
+                    line[name] += 10_000
+
+    def sooner(lines: list[Line]) -> None:
+        for line in lines:
+            for name in line:
+                if name.endswith("_ms") and line["kind"] in {"rollback", "incident"}:
+                    line[name] -= 10_000
+
+    for change in (later, sooner):
+        said = complaints(forged(truth, "recovery.jsonl", change))
+        assert any("was written while its agent was taken back" in one for one in said)
 
 
 def test_nothing_that_was_refused_turns_it_red(folder: Path) -> None:
@@ -497,6 +568,15 @@ def setter(number: int, field: str, value: object) -> Callable[[list[Line]], Non
         lines[number][field] = value
 
     return change
+
+
+def complaints(record: Record) -> list[str]:
+    """What is wrong with a record: all that a folder of it can be told by, after the forger
+    has redone seals, result, report and manifest."""
+    try:
+        return violations(record)
+    except MALFORMED as error:
+        return [f"{type(error).__name__}: {error}"]
 
 
 def red_when_claimed(folder: Path) -> list[str]:

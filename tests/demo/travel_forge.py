@@ -12,19 +12,28 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from raftstate.client.audit import GENESIS, event_hash
-from raftstate.examples.census.evidence import Journal, Line, write_json
+from raftstate.examples.census.evidence import NO_SEAL, Journal, Line, seal_of, write_json
 from raftstate.examples.census.manifest import write_manifest
 from raftstate.examples.travel import book as words
-from raftstate.examples.travel.book import MOVES, Asked, Book, Row, entry_seal
+from raftstate.examples.travel.book import (
+    MOVES,
+    Asked,
+    Book,
+    Read,
+    Row,
+    entry_seal,
+    read_book,
+)
 from raftstate.examples.travel.figures import outcome
 from raftstate.examples.travel.itinerary import BOOKED, CALLED_OFF, Itinerary
 from raftstate.examples.travel.judge import stored_event
 from raftstate.examples.travel.plan import LEGS, Plan, draw
-from raftstate.examples.travel.record import AGENT_ID, BREAKER, VALIDATOR
+from raftstate.examples.travel.record import AGENT_ID, BREAKER, VALIDATOR, Record
 from raftstate.examples.travel.report import report
 from raftstate.examples.travel.verify import load
 
@@ -481,27 +490,57 @@ def breaker(rollback: Line) -> Line:
 def edit_book(path: Path, change: Callable[[list[Row]], object], *, bookings: bool) -> None:
     """Change the entries of a book, number and seal them anew, and redo its bookings if
     that is wanted."""
+    read = forged_book(read_book(path).entries, change)
     db = sqlite3.connect(path)
     db.execute("PRAGMA synchronous = OFF")
-    db.row_factory = sqlite3.Row
-    rows = [dict(row) for row in db.execute("SELECT * FROM entries ORDER BY n")]
-    change(rows)
     db.execute("DELETE FROM entries")
-    seal, states = "", dict[str, tuple[int, str]]()
+    for row in read.entries:
+        marks = ", ".join("?" * len(row))
+        db.execute(f"INSERT INTO entries ({', '.join(row)}) VALUES ({marks})", [*row.values()])
+    if bookings:
+        db.execute("DELETE FROM bookings")
+        for row in read.bookings.values():
+            values = [row["key"], row["trip"], row["state"]]
+            db.execute("INSERT INTO bookings VALUES (?, ?, ?)", values)
+    db.commit()
+    db.close()
+
+
+def forged_book(entries: list[Row], change: Callable[[list[Row]], object]) -> Read:
+    """A book with other entries, numbered and sealed anew, and the bookings that follow."""
+    rows = [dict(row) for row in entries]
+    change(rows)
+    seal, states = "", dict[str, Row]()
     for number, row in enumerate(rows, 1):
         row["n"] = number
         row["seal"] = seal = entry_seal(seal, row)
-        marks = ", ".join("?" * len(row))
-        db.execute(f"INSERT INTO entries ({', '.join(row)}) VALUES ({marks})", [*row.values()])
-        before = states.get(row["key"], (row["trip"], ""))
-        if after := MOVES[row["what"]].get(before[1], before[1]):
-            states[row["key"]] = (row["trip"], after)
-    if bookings:
-        db.execute("DELETE FROM bookings")
-        for key, (trip, state) in states.items():
-            db.execute("INSERT INTO bookings VALUES (?, ?, ?)", [key, trip, state])
-    db.commit()
-    db.close()
+        before = states.get(row["key"], {"state": ""})["state"]
+        if after := MOVES[row["what"]].get(before, before):
+            states[row["key"]] = {"key": row["key"], "trip": row["trip"], "state": after}
+    return Read(rows, states)
+
+
+def forged(truth: Record, name: str, change: Callable[[list[Line]], object]) -> Record:
+    """The record that `load` would find if one journal or book were changed as `edit` and
+    `edit_book` change it."""
+    place, made = Path(name), replace(truth)
+    group = place.parent.name
+    if group == "books":
+        read = forged_book(truth.books[place.stem].entries, change)
+        made.books = {**truth.books, place.stem: read}
+        return made
+    found = getattr(truth, group)[place.stem] if group else getattr(truth, place.stem)
+    lines: list[Line] = [dict(line) for line in found]
+    change(lines)
+    seal = NO_SEAL
+    for number, line in enumerate(lines, 1):
+        line["n"] = number
+        line["seal"] = seal = seal_of(seal, line)
+    if group:
+        setattr(made, group, {**getattr(truth, group), place.stem: lines})
+    else:
+        setattr(made, place.stem, lines)
+    return made
 
 
 def claim(folder: Path) -> None:
@@ -513,4 +552,4 @@ def claim(folder: Path) -> None:
     write_manifest(folder)
 
 
-__all__ = ["SEED", "Forge", "claim", "edit_book", "words"]
+__all__ = ["SEED", "Forge", "claim", "edit_book", "forged", "words"]

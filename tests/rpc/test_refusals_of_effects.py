@@ -1,5 +1,5 @@
 """What a client is told where effects, rollbacks and breakers refuse it, and what comes
-beside a claim."""
+beside a claim, or a grant."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ import pytest
 from google.rpc.error_details_pb2 import PreconditionFailure, RetryInfo
 
 from raftstate.core import effect_queries
+from raftstate.core.limits import (
+    BUNDLE_BYTES_MAX,
+    CHECKPOINT_BYTES_MAX,
+    EFFECT_BYTES_MAX,
+    REQUEST_BYTES_MAX,
+)
 from raftstate.rpc.errors import Failure
+from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest
 from raftstate.v1.breaker_service_pb2 import (
     AcquirePermitRequest,
     ForceOpenRequest,
     GetBreakerRequest,
 )
+from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint
 from raftstate.v1.common_pb2 import Consistency
 from raftstate.v1.effect_service_pb2 import (
     EffectClass,
     EndSagaRequest,
+    Found,
     GetEffectRequest,
     GetSagaRequest,
     NewEffect,
     PrepareEffectRequest,
+    ReconcileEffectRequest,
 )
 from raftstate.v1.event_service_pb2 import AppendEventsRequest, NewEvent, StreamAppend
 from raftstate.v1.recovery_service_pb2 import GetIncidentRequest
@@ -34,10 +44,11 @@ from raftstate.v1.rollback_service_pb2 import (
     PlanRollbackRequest,
     StartRollbackRequest,
 )
-from raftstate.v1.step_service_pb2 import Mutation, SubmitRequest
+from raftstate.v1.step_service_pb2 import CommitStepRequest, Mutation, SubmitRequest
+from tests.rpc import documented
 from tests.rpc.harness import Bench, Refused, refused, rest_of, run
 from tests.rpc.reads_of_effects import resolve
-from tests.rpc.stories_of_breakers import put, report, reported
+from tests.rpc.stories_of_breakers import put, record, report, reported
 from tests.rpc.stories_of_effects import (
     IRREVERSIBLE,
     begin,
@@ -139,6 +150,34 @@ def test_an_effect_in_another_state_is_a_conflict() -> None:
 
         assert (found.code, found.reason, found.definite) == ("ABORTED", "CONFLICT", True)
         assert found.metadata["current_state"] == "COMMITTED"
+
+    run(story)
+
+
+def test_who_asks_the_outside_for_a_plan_is_told_what_is_wrong_with_that() -> None:
+    """
+    There is no such plan, or nothing of it to undo: as the call's documentation says.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own()
+        await begin(b, fence)
+        await prepare(b, fence, saga_id="trip/1")
+        may = documented.of_call("EffectService.ReconcileEffect")
+        for plan_id, reason in (("saga/no", "PLAN_NOT_FOUND"), ("saga/trip/1", "PLAN_STATE")):
+            request = ReconcileEffectRequest(
+                request_id=b.request_id(),
+                agent_id="a",
+                effect_id="e",
+                fence=fence,
+                plan_id=plan_id,
+                found=Found.FOUND_DONE,
+            )
+
+            found = await refused(b.effects.ReconcileEffect(request))
+
+            assert found.reason == reason
+            assert found.reason in may.reasons and found.code in may.codes
 
     run(story)
 
@@ -332,7 +371,42 @@ def test_what_is_absent_is_named(name: str) -> None:
     run(story)
 
 
-# --- beside a claim ------------------------------------------------------------------
+# --- beside a claim, or a grant ---------------------------------------------------------
+
+
+def test_what_a_successor_is_told_is_no_more_than_clients_receive() -> None:
+    """
+    Also where each part of it is as large as it may be: what does not fit, it is told to
+    read.
+    """
+
+    async def story(b: Bench) -> None:
+        fence = await b.own()
+        sizes = {"checkpoint": CHECKPOINT_BYTES_MAX, "event": REQUEST_BYTES_MAX - 1_000}
+        for new in (
+            {"checkpoint": NewCheckpoint(data=bytes(sizes["checkpoint"]))},
+            {"events": [NewEvent(type="t", data=bytes(sizes["event"]))]},
+        ):
+            await b.steps.CommitStep(
+                CommitStepRequest(request_id=b.request_id(), agent_id="a", fence=fence, **new)
+            )
+        for number in range(12):
+            await prepare(b, fence, f"e{number}", arguments=bytes(EFFECT_BYTES_MAX))
+        await record(b, fence, "one", bytes(500_000))
+        await record(b, fence, "two", bytes(sizes["event"]))
+
+        request = AcquireOwnershipRequest(request_id=b.request_id(), agent_id="a")
+        answer = await b.agents.AcquireOwnership(request)
+
+        told = answer.bundle
+        # And one answer of a stream with it, which ends once it has 512 KiB.
+        assert told.ByteSize() <= BUNDLE_BYTES_MAX < (4 << 20) - (512 << 10)
+        assert (len(told.checkpoint.data), len(told.events[0].data)) == tuple(sizes.values())
+        assert 0 < len(told.open_effects) < 12
+        assert told.more_effects and told.more_recordings
+
+    run(story)
+
 
 
 def test_a_claim_on_a_stream_comes_with_its_effect() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from raftstate.content import EMPTY, MSGPACK, Reducer, canonical, encode, fold, state_hash
 from raftstate.core import limits
 from raftstate.rpc import folds
+from raftstate.rpc.frontend import Limits
 from raftstate.v1.checkpoint_service_pb2 import NewCheckpoint, PruneCheckpointsRequest
 from raftstate.v1.common_pb2 import Consistency, FencingToken
 from raftstate.v1.event_service_pb2 import NewEvent, TruncateBeforeRequest
@@ -27,7 +29,8 @@ from raftstate.v1.rollback_service_pb2 import (
     Target,
 )
 from raftstate.v1.step_service_pb2 import CommitStepRequest
-from tests.rpc.harness import Bench, refused, run
+from tests.rpc.harness import Bench, bench, refused, run
+from tests.rpc.test_watch_turns import most_in_a_turn
 
 JSON = "application/json"
 MERGE = Named.REDUCER_MERGE_PATCH
@@ -312,6 +315,28 @@ def test_a_fold_goes_no_further_than_it_may(monkeypatch: pytest.MonkeyPatch) -> 
         assert (await reconstruct(b, 7, reducer=MERGE)).state == b'{"n":7,"odd":1}'
 
     run(story)
+
+
+def test_others_have_their_turn_between_two_checkpoints() -> None:
+    """
+    Where one stands behind every event, no turn of the loop is for more than one of them;
+    nor is it for more than a slice of the list of them.
+    """
+
+    async def story() -> None:
+        async with bench(Limits(slice_events=4)) as b:
+            await b.open()
+            fence = await b.own()
+            for number in range(40):
+                await step(b, fence, event({"n": number}), checkpoint=saved({"n": number}))
+            verifying = asyncio.ensure_future(verify(b))
+
+            most = await most_in_a_turn(lambda: b.fake.state.views, verifying)
+
+            assert (await verifying).checkpoints_compared == 40
+            assert most <= 5
+
+    asyncio.run(story())
 
 
 # --- what cannot be folded -----------------------------------------------------------

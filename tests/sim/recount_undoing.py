@@ -284,7 +284,9 @@ def _breakers(tables: Tables) -> Complaints:
             slow=sum(one.slow for one in buckets),
             reporters=sorted({who for one in buckets for who in one.reporters})[:64],
         )
-        if breaker.state == breakers.BREAKER_STATE_CLOSED and breaker.counts != counts:
+        behind = window is not None and window.behind
+        closed = breaker.state == breakers.BREAKER_STATE_CLOSED
+        if closed and breaker.counts != counts and not behind:
             yield f"breaker {name} shows {breaker.counts}, and its window has {counts}"
         for permit in breaker.permits:
             permits.add((permit.session_id, name.encode()))

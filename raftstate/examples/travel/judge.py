@@ -33,6 +33,11 @@ from raftstate.v1.event_service_pb2 import Event
 
 NS = 1e9
 TIMES = ("detected", "fenced", "restored", "compensated", "validated", "resumed", "resolved")
+# What a service may write down of a call.
+ANSWERS = {
+    "book": {book.BOOKED, book.REPEATED, book.REFUSED, book.FAILED},
+    "cancel": {book.CANCELLED, book.TOMBSTONE, book.GONE, book.FAILED},
+}
 SETTLED = {"COMMITTED", "COMPENSATED", "FAILED_BEFORE_EFFECT"}
 
 
@@ -213,6 +218,8 @@ def the_trip_started_it(record: Record) -> Iterator[str]:
     breaker, rollback, incident = record.breaker, record.rollback, record.incident
     if (breaker["name"], breaker["on_trip"]) != (BREAKER, "ROLLBACK"):
         yield f"breaker {breaker['name']} does {breaker['on_trip']} on a trip"
+    if breaker["state"] != "OPEN" or rollback["started_by"] != f"breaker {BREAKER}":
+        yield f"the breaker is {breaker['state']}, {rollback['started_by']} started a rollback"
     for name in ("rollback_id", "incident_id"):
         if breaker[name] != rollback[name]:
             yield f"the breaker's {name} is not the rollback's"
@@ -222,6 +229,8 @@ def the_trip_started_it(record: Record) -> Iterator[str]:
         yield "the trip, its incident and its rollback are not one command"
     if (incident["symptom"], incident["breaker"]) != ("BREAKER_TRIPPED", BREAKER):
         yield f"the incident is of {incident['symptom']}, breaker {incident['breaker']!r}"
+    if (incident["classification"], incident["agent_ids"]) != ("DEPENDENCY_OPEN", [AGENT_ID]):
+        yield f"the incident is {incident['classification']}, of {incident['agent_ids']}"
     if incident["rollback_id"] != rollback["rollback_id"]:
         yield "the incident is of another rollback"
     if rollback["state"] != "FINISHED" or rollback["agent_id"] != AGENT_ID:
@@ -231,8 +240,31 @@ def the_trip_started_it(record: Record) -> Iterator[str]:
         yield f"known good are the checkpoints {good}"
     if rollback["validators"] != {VALIDATOR: True}:
         yield f"the validators said {rollback['validators']}"
-    if not rollback["former_fence"] < rollback["fence"]:
-        yield "the rollback did not fence who owned the agent"
+    owners = [(own["token"], name) for name, own in record.lines("owned")]
+    former = max((one for one in owners if one[0] < rollback["fence"]), default=None)
+    if former != (rollback["former_fence"], rollback["former_holder"]):
+        yield f"the rollback did not fence who owned the agent: {former}"
+
+
+def the_service_failed_and_the_worker_looked(record: Record) -> Iterator[str]:
+    """What the store was told is so: the car service's own book has the failures, and a
+    worker compared all books with the restored state, after the last cancellation."""
+    down = [line["at"] for line in record.signalled("down")]
+    undone = [entry["at_ns"] / NS for entry in record.entries(book.CANCELLED, book.TOMBSTONE)]
+    failed = [
+        entry
+        for entry in record.entries(book.FAILED)
+        if entry["leg"] == BREAKER and entry["caller"] in record.agents
+        if down and undone and down[0] < entry["at_ns"] / NS < undone[0]
+    ]
+    if not failed:
+        yield "the car service's book has no failure that a breaker could have tripped for"
+    if not any(
+        line["passed"] and line["rollback_id"] == record.rollback["rollback_id"]
+        for _, line in record.lines("validated")
+        if undone and line["at"] > undone[-1]
+    ):
+        yield "nobody found the restored state good after all was undone"
 
 
 def the_incident_has_its_times(record: Record) -> Iterator[str]:
@@ -242,6 +274,7 @@ def the_incident_has_its_times(record: Record) -> Iterator[str]:
     if not all(times) or times != sorted(times):
         yield f"the incident's times are {dict(zip(TIMES, times, strict=True))}"
     for name, other in (
+        ("detected_ms", "started_ms"),
         ("fenced_ms", "started_ms"),
         ("restored_ms", "started_ms"),
         ("compensated_ms", "compensated_ms"),
@@ -250,6 +283,11 @@ def the_incident_has_its_times(record: Record) -> Iterator[str]:
     ):
         if incident[name] != rollback[other]:
             yield f"the incident's {name} is not the rollback's {other}"
+    for event in record.events:
+        late = event["revision"] > rollback["started_revision"]
+        at_ms = event["log_time_ms"]
+        if at_ms < rollback["ended_ms"] if late else at_ms > rollback["started_ms"]:
+            yield f"event {event['seq']} was written while its agent was taken back"
     still_open = [line["incident_id"] for line in record.told("incident") if line["open"]]
     if still_open:
         yield f"incidents are left open: {still_open}"
@@ -279,6 +317,8 @@ def everything_since_is_in_the_plan(record: Record) -> Iterator[str]:
             yield f"item {item['position']} is {item['state']}, its effect {effect['state']}"
         if effect["plan_id"] != rollback["plan_id"] or effect["number"] != item["number"]:
             yield f"item {item['position']} is not the effect that it names"
+        if effect["compensated_revision"] != item["settled_revision"]:
+            yield f"item {item['position']} was settled when its effect was not"
     undone = [effect["compensated_revision"] for effect in effects]
     if undone != sorted(set(undone)) or (undone and undone[0] <= rollback["started_revision"]):
         yield "the items were not settled one after the other"
@@ -351,6 +391,8 @@ def callers_and_books_agree(record: Record) -> Iterator[str]:
             yield f"{request}: the {entry['leg']}'s book knows it, and no caller does"
         elif (line["leg"], line["key"]) != (entry["leg"], entry["key"]):
             yield f"{request}: the caller sent something else"
+        elif entry["what"] not in ANSWERS.get(line["what"], set()):
+            yield f"{request}: was to {line['what']}, and is {entry['what']}"
         elif entry["at_ns"] / NS < line["at"]:
             yield f"{request}: was entered before it was sent"
     for name, line in record.lines("answered"):
@@ -534,6 +576,7 @@ RULES = (
     the_ledger_is_settled,
     the_agent_was_left_in_order,
     the_trip_started_it,
+    the_service_failed_and_the_worker_looked,
     the_incident_has_its_times,
     everything_since_is_in_the_plan,
     every_process_is_accounted_for,
