@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import raftstate
 from raftstate.cli import cli
-from raftstate.client import Store
+from raftstate.client import Registry, Store, registry
 from raftstate.v1.rollback_service_pb2 import RollbackState
 from tests.client.scripted import until
 from tests.client.test_end_to_end import stores
@@ -29,6 +29,13 @@ PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 AUDIT = re.compile(r"^\.venv/bin/raftstate (audit .*)$", re.MULTILINE)
 
 Scene = Callable[[Store, Callable[..., Any]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the examples register is gone after each."""
+    for name, empty in vars(Registry()).items():
+        monkeypatch.setattr(registry.default, name, empty)
 
 
 def examples() -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import raftstate
-from raftstate.client import Store
+from raftstate.client import Registry, Store, registry
 from raftstate.errors import EffectUnknown, OwnershipLost
 from tests.client.books import Outside
 from tests.test_store_cli import Served, serving
@@ -124,10 +124,14 @@ def test_a_rollback_is_planned_started_decided_and_given_up(served: Served) -> N
         ("worker", "--module", "json"),
     ],
 )
-def test_a_wrong_command_line_is_status_2(served: Served, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_status_2(
+    served: Served, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Nothing is done.
     """
+    for name, empty in vars(Registry()).items():  # whatever other tests have registered
+        monkeypatch.setattr(registry.default, name, empty)
     assert served.run(*arguments).exit_code == 2
 
 

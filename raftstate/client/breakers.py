@@ -6,7 +6,8 @@ A breaker is shared by all clients of the cluster; what each sees is reported, a
 decides. While it is closed a call asks nobody: a watch keeps this client's knowledge of it
 true, a few milliseconds behind, and where no word has come for `TRUSTED_S` (3 s) the next
 call asks a server before it acts. So a call may still be let through for that long after a
-trip elsewhere, and not longer.
+trip elsewhere, and not longer; but where the only member in reach is itself cut off from the
+others, until a report of calls has gone unanswered for as long.
 """
 
 from __future__ import annotations

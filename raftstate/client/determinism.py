@@ -85,6 +85,10 @@ _PATCHED: Final = (
 )
 
 
+# What tells the time if it is given fewer arguments than this.
+_NOW_BELOW: Final = {"localtime": 1, "gmtime": 1, "ctime": 1, "asctime": 1, "strftime": 2}
+
+
 class UndeclaredNondeterminism(AssertionError):
     """A function drew something from outside itself, or did not do the same twice. `call`
     is what it called, and `where` the file and line; both are empty for the second."""
@@ -255,6 +259,8 @@ def forbidden() -> Iterator[list[UndeclaredNondeterminism]]:
     with contextlib.ExitStack() as stack:
         for module, name in _PATCHED:
             stack.enter_context(_patched(module, name, drew))
+        for name, fewer_than in _NOW_BELOW.items():
+            stack.enter_context(_patched(time, name, drew, fewer_than))
         threading.setprofile(watch)
         sys.setprofile(watch)
         stack.callback(sys.setprofile, before)
@@ -290,12 +296,16 @@ def _asker(frame: FrameType | None, call: str) -> tuple[str, FrameType] | None:
 
 @contextlib.contextmanager
 def _patched(
-    module: Any, name: str, drew: Callable[[str, FrameType], UndeclaredNondeterminism]
+    module: Any,
+    name: str,
+    drew: Callable[[str, FrameType], UndeclaredNondeterminism],
+    fewer_than: int | None = None,
 ) -> Iterator[None]:
     real = getattr(module, name)
 
     def refuse(*arguments: Any, **named: Any) -> Any:
-        asked = _asker(sys._getframe(1), f"{module.__name__}.{name}")
+        draws = fewer_than is None or len(arguments) < fewer_than or arguments[-1] is None
+        asked = _asker(sys._getframe(1), f"{module.__name__}.{name}") if draws else None
         if asked is not None and not _declared.get():
             raise drew(*asked)
         return real(*arguments, **named)

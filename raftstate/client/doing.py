@@ -107,6 +107,7 @@ class Owner(Protocol):
     token: FencingToken
     acting: set[str]
     closings: dict[str, EffectClosing]
+    kept: dict[str, EffectClosing]
     over: dict[str, int]
 
     @property
@@ -332,6 +333,8 @@ class Runner:
             self._owner.closings.pop(self._entry.effect_id, None)
             self.entered = True
             return await self._act(sent, answer.idempotency_key)
+        if (kept := self._owner.kept.get(self._entry.effect_id)) is not None:
+            return _given(kept)  # the step that is under way has done it
         effect = await self._read()
         self._check_alone()  # two tasks may have asked for it at the same time
         if effect.state == EFFECT_STATE_DISPATCHED:
@@ -415,7 +418,7 @@ class Runner:
             await self._failed(error, done=again)
             raise
         except BaseException as error:
-            await self._failed(error, done=True)
+            await self._failed(error, done=attempt.give_up() or again)
             raise
         return await self._succeeded(result)
 
@@ -559,6 +562,13 @@ class Runner:
 
 def _ref(effect: Effect) -> str:
     return f"{effect.agent_id}#{effect.effect_id}"[:300]
+
+
+def _given(closing: EffectClosing) -> Any:
+    """What an effect gave whose closing goes along with a step."""
+    if closing.error:
+        raise TypeError(closing.error)
+    return acts.json_or_bytes(closing.result, closing.content_type)
 
 
 def _result(effect: Effect) -> Any:

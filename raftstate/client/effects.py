@@ -50,6 +50,8 @@ class AgentEffects:
     # Effects that are being done, and what came of others that could not be noted yet.
     acting: set[str]
     closings: dict[str, EffectClosing]
+    # What came of effects, and goes along with the step that is under way.
+    kept: dict[str, EffectClosing]
     # How many attempts at an effect are known to be over, and not to count.
     over: dict[str, int]
 
@@ -251,6 +253,7 @@ class StepEffects:
         if not self._open or len(kept) >= _CLOSINGS_MAX or size > _CLOSINGS_BYTES:
             return False
         kept.append(closing)
+        self._handle.kept[closing.effect_id] = closing
         return True
 
     async def _note_effects(self) -> None:

@@ -299,6 +299,7 @@ class Own:
 
     async def _leave(self, handle: AgentHandle) -> None:
         """The block has ended: a successor is told what came of its effects, and owns."""
+        handle.hold(None)  # there is nothing to be cancelled any more
         try:
             if not handle.in_doubt:
                 await handle.note_closings()

@@ -121,6 +121,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self._state: Callable[[], Any] | None = None
         self.acting: set[str] = set()
         self.closings: dict[str, EffectClosing] = {}
+        self.kept: dict[str, EffectClosing] = {}
         self.over: dict[str, int] = {}
         self.recorded = Recorded(self.head.step + 1, self.bundle.recordings)
         self._hashes = StateHashes()
@@ -281,7 +282,8 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         return min(self._valid_until, self.session.valid_until) - self._margin - now()
 
     def hold(self, task: asyncio.Task[Any] | None) -> None:
-        """Begin to guard the block that `task` runs."""
+        """Begin to guard the block that `task` runs. None: that is over, and only time is
+        kept."""
         self._task = task
         self._watch_clock()
 
@@ -416,6 +418,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     def leave_step(self) -> None:
         """The step is over, however it ended."""
         self._step_open = False
+        self.kept.clear()
         self.recorded.step_over()
 
     async def commit(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -271,10 +271,22 @@ class Worker:
             if rollback.state == ROLLBACK_STATE_COMPENSATING:
                 if not await self._carry(plan_id, rollback):
                     return
-            elif not await recovery.go_on(rollback, float("inf")):
-                self._tell(plan_id, recovery.missing(rollback))
+            elif not await self._unless_stopped(recovery.go_on(rollback, float("inf"))):
+                if not self._stop.is_set():
+                    self._tell(plan_id, recovery.missing(rollback))
                 return
             self.finished += rollback.state == ROLLBACK_STATE_READY
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Do what another can do anew, as validators do, and leave it off if it is told to
+        stop: whether it was done."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.done() and task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
 
     async def _carry(self, plan_id: str, record: Saga | Rollback) -> bool:
         """Undo what there is to undo, unless somebody else is at it: whether all is."""

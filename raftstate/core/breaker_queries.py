@@ -36,7 +36,8 @@ def _counted(reader: Reader, breaker: Breaker) -> Breaker:
     past, so that a reader of it is shown what the record had."""
     if not isinstance(reader, PastReader):
         window = windows.load(reader, breaker.name)
-        breaker.counts.CopyFrom(windows.counts(window.buckets))
+        if window.behind:
+            breaker.counts.CopyFrom(windows.counts(window.buckets))
     return breaker
 
 

@@ -10,7 +10,7 @@ The commands are in `undoing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from raftstate.core import agents, effects, items, keys, ledger, rollbacks, sagas
@@ -129,11 +129,12 @@ def freeze(
     return undoing
 
 
-def _take_over(context: Context, wanted: Iterable[Effect], plan_id: str) -> None:
+def _take_over(context: Context, wanted: Sequence[Effect], plan_id: str) -> None:
     """Let other plans go of what they were to undo. Each is told once, at the end: between,
-    an item might seem to have its turn that is about to go too."""
+    an item might seem to have its turn that is about to go too. From the last to the first,
+    so that few of them have it when they go."""
     others: dict[str, Plan] = {}
-    for effect in wanted:
+    for effect in reversed(wanted):
         item = open_item(context.store, effect)
         if item is None:
             continue

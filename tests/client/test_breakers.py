@@ -605,10 +605,13 @@ async def test_closing_is_not_held_up_by_what_nobody_takes() -> None:
 
 
 @asynchronous
-async def test_a_report_that_surely_was_not_taken_is_sent_again() -> None:
+async def test_a_report_that_surely_was_not_taken_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     With what came since; one that may have been taken is not.
     """
+    monkeypatch.setattr(board, "REPORT_S", 0.05)
     async with fused() as (member, _, handle):
         await handle.call(int)
         await until(lambda: member.reports, "the session is open")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import raftstate
 from raftstate.client import compensating
@@ -22,6 +24,7 @@ from raftstate.v1.effect_service_pb2 import (
     CompensationItem,
 )
 from raftstate.v1.rollback_service_pb2 import ClaimCompensationsRequest
+from raftstate.worker_cli import worker
 from tests.client.books import SOON, Broken, Outside, stores
 from tests.client.scripted import asynchronous, until
 from tests.client.test_worker import given_up, saga_is, working
@@ -285,6 +288,51 @@ async def test_a_worker_forgets_what_is_over() -> None:
             await Carrier(first._engine).carry("saga/s")
             await until(lambda: not worker._seen, "it has forgotten that")
             assert not worker._timers
+
+
+@asynchronous
+async def test_a_worker_does_not_wait_for_a_validator_to_stop() -> None:
+    """
+    It has changed nothing, and another asks its own.
+    """
+    out, asked = Outside(), asyncio.Event()
+
+    @out.registry.validator("slow")
+    async def slow(restored: raftstate.Restored) -> bool:
+        asked.set()
+        await asyncio.Event().wait()
+        return True
+
+    async with stores(2, out.registry) as (_, (store, other)):
+        await store.put_validator("slow")
+        async with store.own("a") as agent:
+            await agent.checkpoint({"n": 1})
+        await store.start_rollback("a", raftstate.to_checkpoint(1), validators=["slow"])
+        async with asyncio.timeout(5), working(other):
+            await asked.wait()
+
+
+def test_a_worker_from_a_shell_holds_claims_for_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    Should it die together with the leader, another goes on when its session has ended.
+    """
+    told: dict[str, Any] = {}
+
+    def connect(endpoints: str, **how: Any) -> Store:
+        told.update(how)
+        raise NoQuorum("nobody is there", definite=True)
+
+    (tmp_path / "its_undoings.py").write_text(
+        "import raftstate\nraftstate.compensation('of a shell')(print)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("raftstate.client.connect", connect)
+
+    CliRunner().invoke(worker, ["--module", "its_undoings"])
+
+    assert told["session_ttl"] == 3.0
 
 
 class Counted(Backoff):

@@ -1,6 +1,8 @@
 """The helper that looks for what a function draws and does not declare."""
 
 import random
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -58,9 +60,10 @@ def test_what_was_drawn_and_swallowed_is_told_all_the_same() -> None:
     [
         lambda: random.Random(7).random(),
         lambda: time.gmtime(0).tm_year,
+        lambda: time.strftime("%Y", time.gmtime(0)),
         lambda: sorted({"a", "b"}),
     ],
-    ids=["seeded", "a given time", "sorted"],
+    ids=["seeded", "a given time", "a text of it", "sorted"],
 )
 def test_what_is_the_same_each_time_passes(harmless: Callable[[], Any]) -> None:
     """
@@ -82,6 +85,27 @@ def test_afterwards_everything_may_be_drawn_again() -> None:
     with forbidden() as seen:
         pass
     assert seen == []
+
+
+def test_who_looked_on_before_looks_on_afterwards() -> None:
+    """
+    A profiler that was there is there again, for this thread and for those that begin.
+    """
+
+    def profiler(*_: Any) -> None: ...
+
+    before = sys.getprofile(), threading.getprofile()
+    sys.setprofile(profiler)
+    threading.setprofile(profiler)
+    try:
+        with pytest.raises(UndeclaredNondeterminism), forbidden():
+            undeclared.DRAWS["time.time"]()
+        after = sys.getprofile(), threading.getprofile()
+    finally:
+        sys.setprofile(before[0])
+        threading.setprofile(before[1])
+
+    assert after == (profiler, profiler)
 
 
 def test_the_order_of_a_set_shows_in_other_processes() -> None:

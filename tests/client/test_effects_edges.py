@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import raftstate
 from raftstate.client.effects import AgentEffects
 from raftstate.errors import (
+    EffectExists,
     EffectUnknown,
     NoQuorum,
     OutcomeUnknown,
@@ -49,6 +51,28 @@ async def test_two_tasks_that_ask_for_one_effect_do_it_once() -> None:
     assert found[0] == {"n": 1}
     assert isinstance(found[1], EffectUnknown)
     assert out.asked == ["do book"]
+
+
+@asynchronous
+async def test_a_step_that_asks_twice_is_given_the_same() -> None:
+    """
+    What came of the first is not in the ledger before the step is committed: it is not done
+    again for that.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        async with agent.step() as step:
+            found = [
+                await step.effect("book", effect_id="x", do=out.do, undo="undo")
+                for _ in range(2)
+            ]
+            with pytest.raises(EffectExists):
+                await step.effect("book", "other", effect_id="x", do=out.do, undo="undo")
+        after = await states(store)
+
+    assert found == [{"n": 1}] * 2
+    assert out.asked == ["do book"]
+    assert after == {"x": "COMMITTED"}
 
 
 @asynchronous
@@ -129,6 +153,32 @@ async def test_what_could_not_be_noted_is_noted_at_the_end_of_the_block() -> Non
 
 
 @asynchronous
+async def test_a_block_that_has_ended_is_not_cancelled() -> None:
+    """
+    The ownership ends while the store is told, in vain, what came of an effect: the block
+    had ended before that.
+    """
+    out = Outside()
+    async with stores(1, out.registry) as (served, (store,)):
+
+        async def meanwhile(call: raftstate.EffectCall) -> Any:
+            served.fake.fail("NO_QUORUM", definite=True)
+            return await out.do(call)
+
+        async with store.own("a", ttl=0.6) as agent:
+            with pytest.raises(EffectUnknown):
+                await agent.effect(
+                    "book", effect_id="x", do=meanwhile, undo="undo", timeout=0.1
+                )
+        served.fake.failing = None
+        task = asyncio.current_task()
+
+    assert agent.lost
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@asynchronous
 async def test_one_who_wakes_up_too_late_has_lost_the_agent() -> None:
     """
     The agent was taken away while the process stood still: the block says so, though what
@@ -195,6 +245,34 @@ async def test_an_error_that_is_no_text_is_noted_too() -> None:
         after = await store.get_effect("a", "1/book/1")
 
     assert after.error == "OSError: no file b?"
+
+
+@asynchronous
+async def test_a_function_that_gets_no_thread_was_not_begun() -> None:
+    """
+    The machine is out of threads: nothing was done, and it can be done later.
+    """
+    out = Outside()
+
+    def never(call: raftstate.EffectCall) -> None:
+        raise AssertionError(call)
+
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with stores(1, out.registry) as (_, (store,)), store.own("a") as agent:
+        with (
+            pytest.raises(RuntimeError, match="new thread"),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            async with agent.step() as step:
+                patch.setattr(threading.Thread, "start", full)
+                await step.effect("book", do=never, undo="undo")
+        async with agent.step() as step:
+            await step.effect("book", do=out.do, undo="undo")
+        after = await states(store)
+
+    assert after == {"1/book/1": "FAILED_BEFORE_EFFECT", "1/book/1~2": "COMMITTED"}
 
 
 class Noting(AgentEffects):

@@ -61,6 +61,10 @@ def fails() -> None:
 
 # Each draws something; by what name it is told.
 DRAWS: dict[str, Callable[[], Any]] = {
+    "time.localtime": lambda: time.localtime(),
+    "time.ctime": lambda: time.ctime(),
+    "time.strftime": lambda: time.strftime("%Y"),
+    "time.gmtime": lambda: time.gmtime(None),
     "time.time": time.time,
     "time.time_ns": lambda: time.time_ns(),
     "time.monotonic": lambda: monotonic(),

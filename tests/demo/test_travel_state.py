@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from raftstate.examples.census import demo as census
 from raftstate.examples.travel import demo
 from raftstate.examples.travel.export import effect_fields, event_fields, rollback_fields
 from raftstate.examples.travel.itinerary import BOOKED, CALLED_OFF, Itinerary
@@ -91,9 +92,12 @@ def test_a_folder_that_holds_something_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Exit status 2, and nothing is begun.
+    And so is a file: exit status 2, and nothing is begun.
     """
-    (tmp_path / "mine").write_text("mine\n")
-    assert demo.main(["--out", str(tmp_path)]) == 2
-    assert "is not empty" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    mine = tmp_path / "mine"
+    mine.write_text("mine\n")
+    for out in (tmp_path, mine):
+        for one in (demo, census):
+            assert one.main(["--out", str(out)]) == 2
+            assert "is not empty" in capsys.readouterr().err
+    assert ([*tmp_path.iterdir()], mine.read_text()) == ([mine], "mine\n")

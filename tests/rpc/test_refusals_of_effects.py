@@ -408,7 +408,6 @@ def test_what_a_successor_is_told_is_no_more_than_clients_receive() -> None:
     run(story)
 
 
-
 def test_a_claim_on_a_stream_comes_with_its_effect() -> None:
     """
     As by itself; and the effect is what it is now, also when the claim is asked for again.

@@ -35,7 +35,7 @@ from raftstate.errors import RaftStateError
 from raftstate.examples.census.agent import AGENT_ID
 from raftstate.examples.census.analyse import library_files, library_root
 from raftstate.examples.census.crew import Crew, CrewError, Worker
-from raftstate.examples.census.evidence import Journal, Line, write_json
+from raftstate.examples.census.evidence import Journal, Line, is_taken, write_json
 from raftstate.examples.census.figures import outcome
 from raftstate.examples.census.judge import violations
 from raftstate.examples.census.manifest import write_manifest
@@ -308,7 +308,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo and say how it went."""
     args = _parse(arguments)
     seed = secrets.randbits(32) if args.seed is None else args.seed
-    if args.out is not None and args.out.exists() and any(args.out.iterdir()):
+    if args.out is not None and is_taken(args.out):
         print(f"demo: {args.out} is not empty", file=sys.stderr)
         return USAGE
     with contextlib.ExitStack() as stack:

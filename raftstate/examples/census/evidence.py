@@ -32,6 +32,11 @@ def seal_of(previous: str, line: Line) -> str:
     return hashlib.blake2b(previous.encode() + body.encode(), digest_size=8).hexdigest()
 
 
+def is_taken(path: Path) -> bool:
+    """Whether there is anything at a path but an empty folder."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
 class Journal:
     """An append-only file of sealed lines. `lines` are those written so far."""
 

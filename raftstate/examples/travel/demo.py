@@ -33,7 +33,7 @@ from typing import Any
 import raftstate
 from raftstate.errors import RaftStateError
 from raftstate.examples.census.crew import CrewError
-from raftstate.examples.census.evidence import Journal, write_json
+from raftstate.examples.census.evidence import Journal, is_taken, write_json
 from raftstate.examples.census.manifest import write_manifest
 from raftstate.examples.census.strikes import NotAsPlanned
 from raftstate.examples.travel.book import copy_book
@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="keep the evidence in this new folder")
     args = parser.parse_args(arguments)
     seed = secrets.randbits(32) if args.seed is None else args.seed
-    if args.out is not None and args.out.exists() and any(args.out.iterdir()):
+    if args.out is not None and is_taken(args.out):
         print(f"demo-rollback: {args.out} is not empty", file=sys.stderr)
         return USAGE
     print(f"seed {seed}; again: scripts/demo-rollback --seed {seed}", file=sys.stderr)

@@ -227,12 +227,6 @@ def the_trip_started_it(record: Record) -> Iterator[str]:
         rollback["started_revision"]
     }:
         yield "the trip, its incident and its rollback are not one command"
-    if (incident["symptom"], incident["breaker"]) != ("BREAKER_TRIPPED", BREAKER):
-        yield f"the incident is of {incident['symptom']}, breaker {incident['breaker']!r}"
-    if (incident["classification"], incident["agent_ids"]) != ("DEPENDENCY_OPEN", [AGENT_ID]):
-        yield f"the incident is {incident['classification']}, of {incident['agent_ids']}"
-    if incident["rollback_id"] != rollback["rollback_id"]:
-        yield "the incident is of another rollback"
     if rollback["state"] != "FINISHED" or rollback["agent_id"] != AGENT_ID:
         yield f"the rollback of {rollback['agent_id']} is {rollback['state']}"
     good = [line["checkpoint_id"] for line in record.told("checkpoint") if line["known_good"]]
@@ -244,6 +238,17 @@ def the_trip_started_it(record: Record) -> Iterator[str]:
     former = max((one for one in owners if one[0] < rollback["fence"]), default=None)
     if former != (rollback["former_fence"], rollback["former_holder"]):
         yield f"the rollback did not fence who owned the agent: {former}"
+
+
+def the_incident_is_the_trips(record: Record) -> Iterator[str]:
+    """It says what happened, to whom, and what was done about it."""
+    incident, rollback = record.incident, record.rollback
+    if (incident["symptom"], incident["breaker"]) != ("BREAKER_TRIPPED", BREAKER):
+        yield f"the incident is of {incident['symptom']}, breaker {incident['breaker']!r}"
+    if (incident["classification"], incident["agent_ids"]) != ("DEPENDENCY_OPEN", [AGENT_ID]):
+        yield f"the incident is {incident['classification']}, of {incident['agent_ids']}"
+    if incident["rollback_id"] != rollback["rollback_id"]:
+        yield "the incident is of another rollback"
 
 
 def the_service_failed_and_the_worker_looked(record: Record) -> Iterator[str]:
@@ -576,6 +581,7 @@ RULES = (
     the_ledger_is_settled,
     the_agent_was_left_in_order,
     the_trip_started_it,
+    the_incident_is_the_trips,
     the_service_failed_and_the_worker_looked,
     the_incident_has_its_times,
     everything_since_is_in_the_plan,
