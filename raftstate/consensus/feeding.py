@@ -361,11 +361,10 @@ class Feeding:
     def on_install_reply(self, peer: MemberId, disk_id: str, m: InstallReply) -> None:
         """Take in what a follower says about a piece of a snapshot."""
         progress = self._heard_of(peer, disk_id)
-        if (
-            progress is None
-            or progress.mode is not Mode.SNAPSHOT
-            or progress.snapshot != m.name
-        ):
+        if progress is None or progress.mode is not Mode.SNAPSHOT:
+            return
+        if progress.snapshot != m.name:
+            progress.heard_of_former_snapshot()
             return
         if progress.unanswered and m.next_offset > progress.snapshot_offset:
             progress.piece_s = self._leader.now - progress.asked_at

@@ -108,12 +108,23 @@ class Progress:
         self.in_flight.clear()
 
     def begin_snapshot(self, name: str) -> None:
-        """Start to send a snapshot, or go on; the follower says from which offset."""
+        """Start to send a snapshot, or go on; the follower says from which offset.
+
+        Pieces of a former one that were not answered may still be on the link: they count.
+        """
+        if self.mode is not Mode.SNAPSHOT:
+            self.waiting, self.unanswered = False, 0
         if self.mode is not Mode.SNAPSHOT or self.snapshot != name:
             self.mode, self.snapshot, self.snapshot_offset = Mode.SNAPSHOT, name, 0
             self.installed = ""
             self.in_flight.clear()
-            self.waiting, self.unanswered = False, 0
+
+    def heard_of_former_snapshot(self) -> None:
+        """A piece of a snapshot that was given up has come through the link. With the last
+        of them, there is room for another."""
+        self.unanswered = max(self.unanswered - 1, 0)
+        if not self.unanswered:
+            self.waiting = False
 
     def end_snapshot(self, installed: Index, last: Index) -> None:
         """The follower's state is the snapshot at `installed` now, and the log ends at

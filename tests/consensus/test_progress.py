@@ -68,6 +68,25 @@ def test_a_broken_link_forgets_what_was_in_flight() -> None:
     assert fresh.next == 10
 
 
+def test_what_is_on_a_link_is_not_forgotten_with_its_snapshot() -> None:
+    """A newer snapshot waits like the next piece of the former one, whose answers, too, say
+    that the link has room again. A break of the link empties it."""
+    progress = Progress(next=Index(1))
+    progress.begin_snapshot("old")
+    progress.waiting, progress.unanswered = True, 2
+
+    progress.begin_snapshot("new")
+    assert (progress.waiting, progress.unanswered) == (True, 2)
+    progress.heard_of_former_snapshot()
+    assert progress.waiting
+    progress.heard_of_former_snapshot()
+    assert not progress.waiting
+
+    progress.waiting, progress.unanswered = True, 2
+    progress.disconnected()
+    assert (progress.waiting, progress.unanswered) == (False, 0)
+
+
 def test_a_read_does_not_join_a_round_under_way() -> None:
     """
     Dissertation, 6.4: the confirmation must begin after the read did.

@@ -150,7 +150,7 @@ def look_for_no_event_ids(patch: Patch) -> None:
     patch.replace(streams, "_known", known)
 
 
-@mutant(expects="truncated_was_covered truncation_names_its_cover", known=20, store=True)
+@mutant(expects="truncated_was_covered truncation_names_its_cover", known=7, store=True)
 def truncate_what_nothing_covers(patch: Patch) -> None:
     """Events go, whether a projection has passed them or not."""
 

@@ -122,7 +122,7 @@ def undo_under_another_key_each_time(patch: Patch) -> None:
     patch.replace(compensations, "freeze", freeze)
 
 
-@mutant(expects="nothing_is_forgotten", known=4, store=True)
+@mutant(expects="nothing_is_forgotten", known=7, store=True)
 def undo_only_what_is_known_to_be_done(patch: Patch) -> None:
     """A rollback leaves out what may have been done and is not known to be."""
     real = effects.to_undo
@@ -152,7 +152,7 @@ def roll_back_without_a_new_token(patch: Patch) -> None:
     patch.replace(rollback_commands, "_take_back", take_back)
 
 
-@mutant(expects="bundle_is_live", known=4, store=True)
+@mutant(expects="bundle_is_live", known=7, store=True)
 def show_what_is_undone_as_live(patch: Patch) -> None:
     """A successor is given the events that a rollback has undone with the others."""
 
@@ -183,7 +183,7 @@ def trip_without_the_rollback(patch: Patch) -> None:
     patch.replace(trips, "_roll_back", roll_back)
 
 
-@mutant(expects="tables_agree", known=8, store=True)
+@mutant(expects="tables_agree", known=16, store=True)
 def keep_a_claim_beyond_its_session(patch: Patch) -> None:
     """The claim of a session that has ended stays: nobody else finishes the plan."""
 
@@ -193,7 +193,7 @@ def keep_a_claim_beyond_its_session(patch: Patch) -> None:
     patch.replace(compensations, "end_claims_of", end_claims_of)
 
 
-@mutant(expects="tables_agree", known=27, store=True)
+@mutant(expects="tables_agree", known=4, store=True)
 def keep_a_permit_beyond_its_session(patch: Patch) -> None:
     """The permit of a session that has ended stays, and takes a probe's place."""
 
