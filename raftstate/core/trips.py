@@ -87,18 +87,29 @@ def _fail_over(context: Context, breaker: Breaker, incident: Incident) -> None:
 def _roll_back(context: Context, breaker: Breaker, incident: Incident) -> None:
     """Start a rollback of all agents that can be rolled back, if there are any."""
     plan = breaker.config.on_trip
-    wanted = [
-        AgentTarget(agent_id=agent_id, target=Target(known_good=True))
-        for agent_id in plan.agent_ids
-    ]
+    group = checkpoint_queries.get_group(context.store, plan.group_id)
+    if group is None:
+        wanted = [
+            AgentTarget(agent_id=agent_id, target=Target(known_good=True))
+            for agent_id in plan.agent_ids
+        ]
+    else:
+        wanted = [
+            AgentTarget(agent_id=one.agent_id, target=Target(checkpoint_id=one.checkpoint_id))
+            for one in group.members
+        ]
     targets = [each for each in wanted if _can_go_back(context, incident, each)]
-    if not targets and not plan.group_id:
+    group_id = plan.group_id
+    if group is not None and len(targets) < len(wanted):
+        # The others go back to their checkpoints of the group, without those left alone.
+        group_id = ""
+    if not targets and not group_id:
         return
     started = rollback_commands.start(
         context,
         rollback_commands.Spec(
-            agents=targets,
-            group_id=plan.group_id,
+            agents=[] if group_id else targets,
+            group_id=group_id,
             on_barrier=plan.on_barrier or BarrierPolicy.BARRIER_POLICY_ASK,
             validators=tuple(plan.validators),
             reason=f"breaker {breaker.name} tripped: {breaker.reason}"[

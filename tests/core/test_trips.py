@@ -117,5 +117,29 @@ def test_what_a_trip_cannot_start_the_incident_says() -> None:
     assert not again.rollback_id
     assert incident is not None
     assert incident.open
-    assert "no rollback was started: agent a is" in incident.evidence[-1].detail
+    assert [each.detail for each in incident.evidence[-2:]] == [
+        "left alone: it is recovering"
+    ] * 2
     assert bench.agent("a").rollback_id == first.rollback_id
+
+
+def test_who_was_halted_by_a_person_stays_halted() -> None:
+    """
+    A trip does not undo what a person did: the other one goes back to the group without it.
+    """
+    office = Office()
+    bench = office.bench
+    office.done(bench.halt("s", "b"))
+
+    said = office.trip().report_outcomes
+    rollback = rollbacks.load(bench.store, said.rollback_id)
+    incident = incidents.load(bench.store, said.incident_id)
+
+    assert office.lifecycles() == ["RECOVERING", "HALTED"]
+    assert not bench.agent("b").rollback_id
+    assert rollback is not None
+    assert [(one.agent_id, one.checkpoint_id) for one in rollback.agents] == [("a", 1)]
+    assert incident is not None
+    assert ("b", "left alone: it is halted") in {
+        (each.ref, each.detail) for each in incident.evidence
+    }
