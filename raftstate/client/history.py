@@ -110,6 +110,8 @@ class History:
         )
         newest = answer.agent.head.event_seq
         self.to_seq = min(to_seq, newest) if to_seq else newest
+        if not checkpoint_id and answer.agent.HasField("forked_from"):
+            checkpoint_id = await self._brought_along()
         if checkpoint_id:
             self.checkpoint = await self._reader.get_checkpoint(self.agent_id, checkpoint_id)
         async for one in self._reader.list_checkpoints(self.agent_id):
@@ -123,6 +125,15 @@ class History:
                 from_seq=self.checkpoint.event_seq + 1,
                 max_events=self.to_seq - self.checkpoint.event_seq,
             )
+
+    async def _brought_along(self) -> int:
+        """The checkpoint that a fork or a copy began with: what came before it is another
+        agent's."""
+        found = 0
+        async for one in self._reader.list_checkpoints(self.agent_id):
+            if one.HasField("origin"):
+                found = max(found, one.checkpoint_id)
+        return found
 
     # --- events ---
 
