@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
 import importlib
 import inspect
 import json
@@ -282,6 +283,8 @@ def _unseeded(frame: FrameType) -> bool:
 
 def _asker(frame: FrameType | None, call: str) -> tuple[str, FrameType] | None:
     """By which call something was drawn, and where; None: by code that may."""
+    if _collects(frame):
+        return None
     while frame is not None and frame.f_code.co_filename in _PASSING_ON:
         if not frame.f_code.co_name.startswith("_"):
             module = Path(frame.f_code.co_filename).stem
@@ -292,6 +295,17 @@ def _asker(frame: FrameType | None, call: str) -> tuple[str, FrameType] | None:
     name = frame.f_code.co_filename
     python = name.startswith((_STDLIB, "<frozen")) and not name.startswith(_SITE)
     return None if python or name.startswith(_OURS) else (call, frame)
+
+
+def _collects(frame: FrameType | None) -> bool:
+    """Whether it is the collector of garbage that calls: in the middle of anything, and of
+    nobody's doing."""
+    told = {getattr(one, "__code__", None) for one in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in told:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager

@@ -268,7 +268,7 @@ class Feeding:
         first = SEND_AGAIN_S if size else ASK_AGAIN_S
         patience = first * 2 ** min(progress.unanswered, AGAIN_DOUBLINGS)
         wait = max(min(patience, AGAIN_MAX_S), 2 * progress.piece_s)
-        if not progress.unanswered:
+        if not progress.unanswered or not progress.asked_at:
             progress.asked_at = now
         progress.waiting, progress.ask_again_at = True, now + wait
         progress.unanswered += 1

@@ -42,7 +42,7 @@ class Progress:
     waiting: bool = False  # PROBE and SNAPSHOT: a message is out, its answer is not here
     ask_again_at: float = 0.0
     unanswered: int = 0  # pieces sent since the last answer to one
-    asked_at: float = 0.0  # when the first of these was sent
+    asked_at: float = 0.0  # when the first of these was sent, of this snapshot
     piece_s: float = 0.0  # how long the last piece took
     snapshot: str = ""
     snapshot_offset: int = 0
@@ -116,7 +116,7 @@ class Progress:
             self.waiting, self.unanswered = False, 0
         if self.mode is not Mode.SNAPSHOT or self.snapshot != name:
             self.mode, self.snapshot, self.snapshot_offset = Mode.SNAPSHOT, name, 0
-            self.installed = ""
+            self.installed, self.asked_at = "", 0.0
             self.in_flight.clear()
 
     def heard_of_former_snapshot(self) -> None:

@@ -308,7 +308,7 @@ ROWS: dict[str, Callable[[Bench], Message]] = {
     "AgentService.GetAgent": _read(GetAgentRequest, agent_id="a"),
     "AgentService.UpdateAgent": lambda b: _labelled(b, UpdateAgentRequest, "a"),
     "AgentService.ListAgents": _read(ListAgentsRequest, prefix="a"),
-    "AgentService.RetireAgent": _mutation(RetireAgentRequest, agent_id="a"),
+    "AgentService.RetireAgent": _mutation(RetireAgentRequest, agent_id="halted"),
     "AgentService.AcquireOwnership": _acquire,
     "AgentService.RenewOwnership": _fenced(RenewOwnershipRequest),
     "AgentService.ReleaseOwnership": lambda b: ReleaseOwnershipRequest(

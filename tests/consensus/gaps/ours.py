@@ -20,7 +20,7 @@ from typing import Any
 
 from raftstate.consensus.config import Dismissed
 from raftstate.consensus.replica import COMMANDS, Replica, ReplicaConfig
-from raftstate.core import queries
+from raftstate.core import limits, queries
 from raftstate.core.ports import Answer as Told
 from raftstate.core.ports import ChangeKind, Identity, MemberChange, Unavailable
 from raftstate.core.types import MemberId
@@ -256,9 +256,9 @@ class OurCluster(Links[Envelope]):
     # --- commands and what became of them -----------------------------------------
 
     def write(self, member: str, key: str) -> Answer:
-        """Ask a member to open a session; what it answers."""
+        """Ask a member to open a session, which outlives the test; what it answers."""
         answer = Answer()
-        opening = OpenSessionRequest(session_id=key)
+        opening = OpenSessionRequest(session_id=key, ttl_ms=limits.SESSION_TTL_MS_MAX)
         self.nodes[member].propose(Command(open_session=opening), answer)
         return answer
 
