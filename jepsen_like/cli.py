@@ -68,7 +68,9 @@ def run(
 ) -> None:
     """Start a cluster (or take yours), break it under load, and judge what was seen."""
     chosen = PROFILES[profile] if profile else None
-    workloads = _names("--workload", workload, tuple(WORKLOADS))
+    without = chosen.without if chosen and workload == "all" else frozenset()
+    every = tuple(name for name in WORKLOADS if name not in without)
+    workloads = _names("--workload", workload, every)
     settings = Settings(
         folder=out or Path(tempfile.mkdtemp(prefix="jepsen-")) / "run",
         seed=secrets.randbelow(1 << 31) if seed is None else seed,
