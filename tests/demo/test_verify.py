@@ -27,7 +27,8 @@ from raftstate.examples.census.members import (
     STOPPING,
     TAKEN,
 )
-from raftstate.examples.census.verify import main, verify
+from raftstate.examples.census.verify import verify
+from raftstate.examples.verify import main
 from tests.demo.forge import FILES, SEED, Forge, claim, claimed, edit
 
 JOURNALS = ["kills.jsonl", "processes.jsonl", "statuses.jsonl", "events.jsonl"]

@@ -1,6 +1,6 @@
 """Recompute the outcome of a census from its evidence alone.
 
-    python -m raftstate.examples.census.verify DIR
+    python -m raftstate.examples.verify DIR
 
 No server is asked and no summary is believed: the figures come from the agents'
 own journals, the signals, the exported events and the members' own logs. They must be
@@ -10,16 +10,10 @@ Before that every file must be as `DIR/manifest.json` lists it. Neither the mani
 the seals of the journals have a key: they find accidents and careless edits. Who writes
 them anew is found by the rules as far as the story no longer fits, and one who invents
 another run without a contradiction is not found.
-
-The last line of output is the recomputed object; the exit status is 0 if all is well,
-1 if anything is not, 2 if there is no such folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,29 +70,14 @@ def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:
         claimed = read_json(folder / "result.json")
     except (*MALFORMED, OSError) as error:
         return {}, [*wrong, f"the evidence cannot be read: {type(error).__name__}: {error}"]
-    wrong += [
+    wrong += unlike(claimed, recomputed)
+    return recomputed, wrong
+
+
+def unlike(claimed: dict[str, Any], recomputed: dict[str, Any]) -> list[str]:
+    """Where a summary is not what the evidence gives."""
+    return [
         f"result.json says {key} is {claimed.get(key)!r}, the evidence {recomputed.get(key)!r}"
         for key in sorted(recomputed.keys() | claimed.keys())
         if recomputed.get(key) != claimed.get(key) or (key in recomputed) != (key in claimed)
     ]
-    return recomputed, wrong
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Verify one folder; say what is wrong on stderr, the figures on stdout."""
-    parser = argparse.ArgumentParser(prog="verify", description=str(__doc__).splitlines()[0])
-    parser.add_argument("folder", type=Path, help="what the demo's --out left")
-    folder: Path = parser.parse_args(arguments).folder
-    if not folder.is_dir():
-        print(f"verify: {folder} is not a folder", file=sys.stderr)
-        return 2
-    recomputed, wrong = verify(folder)
-    for complaint in wrong:
-        print(f"verify: {complaint}", file=sys.stderr)
-    print(f"verify: {len(wrong)} things are wrong" if wrong else "verify: all is well")
-    print(json.dumps(recomputed))
-    return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

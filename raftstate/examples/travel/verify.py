@@ -13,6 +13,7 @@ from typing import Any
 
 from raftstate.examples.census.evidence import Line, read_journal, read_json
 from raftstate.examples.census.manifest import differences
+from raftstate.examples.census.verify import unlike
 from raftstate.examples.travel.book import read_book
 from raftstate.examples.travel.figures import outcome
 from raftstate.examples.travel.judge import violations
@@ -71,9 +72,5 @@ def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:
             wrong.append("report.txt is not what the evidence says")
     except (*MALFORMED, OSError) as error:
         return {}, [*wrong, f"the evidence cannot be read: {type(error).__name__}: {error}"]
-    wrong += [
-        f"result.json says {key} is {claimed.get(key)!r}, the evidence {recomputed.get(key)!r}"
-        for key in sorted(recomputed.keys() | claimed.keys())
-        if recomputed.get(key) != claimed.get(key) or (key in recomputed) != (key in claimed)
-    ]
+    wrong += unlike(claimed, recomputed)
     return recomputed, wrong
