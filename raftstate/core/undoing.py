@@ -161,6 +161,17 @@ def _check_claim(undoing: Undoing, fence: FencingToken, session_id: str) -> Refu
     return None
 
 
+def _claimed_plan(
+    reader: Reader, request: CompleteCompensationRequest | ReconcileEffectRequest
+) -> Plan | Refusal:
+    """The plan that the caller has claimed, of which something may be undone; or why not."""
+    plan = _live(reader, request.plan_id)
+    if isinstance(plan, Refusal):
+        return plan
+    session_id = request.request_id.session_id
+    return _check_claim(plan.undoing, request.fence, session_id) or plan
+
+
 # --- what came of an item -----------------------------------------------------
 
 
@@ -168,13 +179,9 @@ def complete_compensation(
     context: Context, request: CompleteCompensationRequest
 ) -> CompleteCompensationResponse | Refusal:
     """Note what came of the item that the caller has claimed."""
-    plan = _live(context.store, request.plan_id)
+    plan = _claimed_plan(context.store, request)
     if isinstance(plan, Refusal):
         return plan
-    session_id = request.request_id.session_id
-    refusal = _check_claim(plan.undoing, request.fence, session_id)
-    if refusal is not None:
-        return refusal
     item = _claimed_item(context.store, plan, request)
     if isinstance(item, Refusal):
         return item
@@ -363,13 +370,9 @@ def reconcile_effect(
 def _reconcile_claimed(
     context: Context, request: ReconcileEffectRequest
 ) -> ReconcileEffectResponse | Refusal:
-    plan = _live(context.store, request.plan_id)
+    plan = _claimed_plan(context.store, request)
     if isinstance(plan, Refusal):
         return plan
-    session_id = request.request_id.session_id
-    refusal = _check_claim(plan.undoing, request.fence, session_id)
-    if refusal is not None:
-        return refusal
     agent = agents.load(context.store, request.agent_id)
     if agent is None:
         return agents.missing(request.agent_id)
