@@ -1,0 +1,218 @@
+"""A store that any thread and any event loop may use.
+
+A `Store` belongs to the event loop that entered it. A portal enters one on a thread of its
+own, which all portals of a process share, and carries calls there and results back: for
+programs without an event loop, for those that begin a new one every time, and for
+frameworks that call from wherever they please.
+
+    with Portal("127.0.0.1:7411") as portal:
+        portal.run(lambda store: store.keys.put("a", b"1"))
+        await portal.arun(lambda store: store.keys.get("a"))
+
+The thread is a daemon: what is open when the interpreter ends is closed then, within a
+bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from raftstate.client.options import CLOSE_S
+from raftstate.client.store import Store, connect
+from raftstate.errors import Closed
+
+T = TypeVar("T")
+
+# All parts of a store's close are bounded; this only keeps a defect from hanging an exit.
+_EXIT_S: Final = 4 * CLOSE_S
+
+
+class LoopThread:
+    """A thread that runs an event loop, begun when it is first needed."""
+
+    def __init__(self, name: str) -> None:
+        self._pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    @property
+    def here(self) -> bool:
+        """Whether it is this very thread that asks."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin `work` on the thread. Cancelling the future cancels the work.
+
+        Raises Closed (definite) in a process that was forked from the thread's."""
+        if os.getpid() != self._pid:
+            work.close()
+            raise _forked(self._pid)
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out `work` on the thread, and wait for its end. An interrupt (Ctrl-C) that
+        comes meanwhile cancels it. Raises RuntimeError on the thread itself, which would
+        wait for itself."""
+        if self.here:
+            work.close()
+            raise RuntimeError("a blocking call on the thread that would have to answer it")
+        future = self.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def arun(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out `work` on the thread; the caller's event loop goes on meanwhile.
+        Cancelling the caller cancels the work."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    def end(self) -> None:
+        """Stop the loop, and wait for the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_EXIT_S)
+
+
+_shared: LoopThread | None = None
+_shared_lock = threading.Lock()
+_open: set[Portal] = set()
+
+
+def shared_thread() -> LoopThread:
+    """The process' one thread for portals; a forked process begins its own."""
+    global _shared  # noqa: PLW0603  # one a process is what it is for
+    with _shared_lock:
+        if _shared is None:
+            _shared = LoopThread("raftstate-io")
+        return _shared
+
+
+def _after_fork() -> None:
+    """What a fork copies is a thread that does not run, and perhaps a lock that is held."""
+    global _shared, _shared_lock
+    _shared, _shared_lock = None, threading.Lock()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for portal in list(_open):
+        portal.close()
+    if _shared is not None:
+        _shared.end()
+
+
+class Portal:
+    """A store on the shared thread. Opened by its first call, or `with`; closed by `close`
+    or the end of the block. Any thread and any event loop may use it."""
+
+    def __init__(self, endpoints: str | Iterable[str], **options: Any) -> None:
+        """`endpoints` and `options` are those of `raftstate.connect`.
+
+        Raises InvalidRequest (definite) if one makes no sense."""
+        self._pid = os.getpid()
+        self._store = connect(endpoints, **options)
+        self._lock = threading.Lock()
+        self._thread: LoopThread | None = None
+        self._closed = False
+
+    def run(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """What `work(store)` comes to; this thread waits. Raises what it raises, and Closed
+        (definite)."""
+        return self._ready().run(work(self._store))
+
+    async def arun(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """What `work(store)` comes to; the caller's event loop goes on. Raises what it
+        raises, and Closed (definite)."""
+        return await self._ready().arun(work(self._store))
+
+    def open(self) -> Self:
+        """Open it now rather than with the first call. Raises Closed (definite)."""
+        self._ready()
+        return self
+
+    def close(self) -> None:
+        """Close the store: see `Store.close`. Closing twice is harmless; so is closing a
+        copy of it in a forked process, which leaves the original alone."""
+        thread = self._leave()
+        if thread is not None:
+            thread.run(self._store.close())
+
+    async def aclose(self) -> None:
+        """As `close`; the caller's event loop goes on."""
+        thread = self._leave()
+        if thread is not None:
+            await thread.arun(self._store.close())
+
+    def _ready(self) -> LoopThread:
+        if os.getpid() != self._pid:
+            raise _forked(self._pid)
+        with self._lock:
+            if self._closed:
+                raise Closed("the store was closed", definite=True)
+            if self._thread is None:
+                thread = shared_thread()
+                thread.run(self._store.__aenter__())
+                self._thread = thread
+                _open.add(self)
+            return self._thread
+
+    def _leave(self) -> LoopThread | None:
+        """The thread on which to close, if there is anything to close."""
+        if os.getpid() != self._pid:
+            return None
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._closed = True
+            _open.discard(self)
+        return thread
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _forked(pid: int) -> Closed:
+    return Closed(
+        f"this store was opened by process {pid} and cannot be used in process"
+        f" {os.getpid()}: open one there",
+        definite=True,
+    )

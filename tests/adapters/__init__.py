@@ -1,0 +1,1 @@
+"""Adapters: what all of them share, without the frameworks."""
