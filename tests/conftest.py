@@ -1,11 +1,14 @@
 """What every test shares: markers by folder, and how long Hypothesis searches."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
+# These need the frameworks that they are about: scripts/conformance has them.
+collect_ignore = [] if find_spec("langgraph") else ["outside"]
 MARKERS = {
     "cluster": "live",
     "test_serve.py": "live",

@@ -15,80 +15,18 @@ bounded time.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from raftstate.client.options import CLOSE_S
+from raftstate.client.loops import LoopThread, forked
 from raftstate.client.store import Store, connect
 from raftstate.errors import Closed
 
 T = TypeVar("T")
-
-# All parts of a store's close are bounded; this only keeps a defect from hanging an exit.
-_EXIT_S: Final = 4 * CLOSE_S
-
-
-class LoopThread:
-    """A thread that runs an event loop, begun when it is first needed."""
-
-    def __init__(self, name: str) -> None:
-        self._pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.close()
-
-    @property
-    def here(self) -> bool:
-        """Whether it is this very thread that asks."""
-        return threading.current_thread() is self._thread
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Begin `work` on the thread. Cancelling the future cancels the work.
-
-        Raises Closed (definite) in a process that was forked from the thread's."""
-        if os.getpid() != self._pid:
-            work.close()
-            raise _forked(self._pid)
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out `work` on the thread, and wait for its end. An interrupt (Ctrl-C) that
-        comes meanwhile cancels it. Raises RuntimeError on the thread itself, which would
-        wait for itself."""
-        if self.here:
-            work.close()
-            raise RuntimeError("a blocking call on the thread that would have to answer it")
-        future = self.submit(work)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def arun(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out `work` on the thread; the caller's event loop goes on meanwhile.
-        Cancelling the caller cancels the work."""
-        return await asyncio.wrap_future(self.submit(work))
-
-    def end(self) -> None:
-        """Stop the loop, and wait for the thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(_EXIT_S)
-
 
 _shared: LoopThread | None = None
 _shared_lock = threading.Lock()
@@ -166,7 +104,7 @@ class Portal:
 
     def _ready(self) -> LoopThread:
         if os.getpid() != self._pid:
-            raise _forked(self._pid)
+            raise forked(self._pid)
         with self._lock:
             if self._closed:
                 raise Closed("the store was closed", definite=True)
@@ -208,11 +146,3 @@ class Portal:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _forked(pid: int) -> Closed:
-    return Closed(
-        f"this store was opened by process {pid} and cannot be used in process"
-        f" {os.getpid()}: open one there",
-        definite=True,
-    )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raftstate.client.portal import LoopThread
+from raftstate.client.loops import LoopThread
 from tests.rpc.harness import bench
 
 

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from raftstate.client.portal import LoopThread, Portal, shared_thread
+from raftstate.client.loops import LoopThread
+from raftstate.client.portal import Portal, shared_thread
 from raftstate.errors import Closed
 from tests.client.served import served
 

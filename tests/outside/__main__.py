@@ -1,0 +1,146 @@
+"""Runs the suites of others, each as its own pytest, and says how each went.
+
+    scripts/conformance                    those that `scripts/check` runs
+    scripts/conformance --full             all of them
+    scripts/conformance --suite langgraph  this one; may be given again
+    scripts/conformance --json             the result as one line of JSON; the rest to stderr
+    scripts/conformance --out DIR          leaves each suite's report there, as JUnit's XML
+
+The exit status is 0 only if every suite ran, had tests, and failed none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+from xml.etree import ElementTree as ET
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
+
+
+class Suite(NamedTuple):
+    """A suite: the file that runs it, whether it takes minutes, how long it may take (s)."""
+
+    file: str
+    slow: bool = False
+    limit_s: int = 300
+
+
+SUITES: Final = {
+    "langgraph": Suite("test_langgraph.py"),
+    "langgraph_under_kills": Suite("test_langgraph_under_kills.py", slow=True, limit_s=900),
+    "langgraph_own": Suite("test_langgraph_own.py", slow=True, limit_s=1_800),
+    "langgraph_store": Suite("test_langgraph_store.py"),
+    "eventsourcing": Suite("test_eventsourcing.py"),
+    "openai": Suite("test_openai.py"),
+    "openai_own": Suite("test_openai_own.py", slow=True, limit_s=900),
+    "claude": Suite("test_claude.py"),
+    "mcp": Suite("test_mcp.py"),
+    "pybreaker": Suite("test_pybreaker.py"),
+    "types": Suite("test_types.py"),
+    "examples": Suite("test_examples.py"),
+}
+
+
+class Result(NamedTuple):
+    """How many tests a suite had, and how they ended."""
+
+    passed: int
+    failed: int
+    total: int
+    skipped: int
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether it ran, and nothing failed."""
+        return self.passed > 0 and not self.failed
+
+    def summary(self) -> dict[str, int]:
+        """What the JSON says."""
+        said = {"passed": self.passed, "failed": self.failed, "total": self.total}
+        return said | ({"skipped": self.skipped} if self.skipped else {})
+
+
+def counted(report: Path, seconds: float) -> Result:
+    """A result, from JUnit's XML. A report that is not there, or not whole, is a failure."""
+    try:
+        tree = ET.parse(report)  # written by our own pytest just now
+    except (OSError, ET.ParseError):
+        return Result(0, 1, 1, 0, seconds)
+    cases = list(tree.iter("testcase"))
+    # A test may have an error beside a failure: at its end, say.
+    failed = sum(
+        any(one.find(kind) is not None for kind in ("failure", "error")) for one in cases
+    )
+    skipped = sum(one.find("skipped") is not None for one in cases)
+    return Result(len(cases) - failed - skipped, failed, len(cases), skipped, seconds)
+
+
+def run(name: str, suite: Suite, out: Path) -> Result:
+    """Run one suite; what it says goes to standard error."""
+    report = out / f"{name}.xml"
+    began = time.monotonic()
+    command = [
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
+        *(str(HERE / suite.file), f"--junitxml={report}"),
+    ]
+    try:
+        ended = subprocess.run(
+            command, cwd=ROOT, stdout=sys.stderr, timeout=suite.limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{name}: not done after {suite.limit_s} s", file=sys.stderr)
+        return Result(0, 1, 1, 0, time.monotonic() - began)
+    result = counted(report, time.monotonic() - began)
+    if ended.returncode and not result.failed:  # it ended badly, whatever its tests said
+        return result._replace(failed=1, total=result.total + 1)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the suites that are asked for. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/conformance",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument(
+        "--suite", action="append", choices=list(SUITES), metavar="NAME", help=", ".join(SUITES)
+    )
+    parser.add_argument("--full", action="store_true", help="also those that take minutes")
+    parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where each report is left")
+    options = parser.parse_args(arguments)
+
+    chosen = options.suite or [
+        name for name, suite in SUITES.items() if options.full or not suite.slow
+    ]
+    results: dict[str, Result] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        out = options.out or Path(scratch)
+        out.mkdir(parents=True, exist_ok=True)
+        for name in dict.fromkeys(chosen):
+            print(f"\n== {name}", file=sys.stderr, flush=True)
+            results[name] = run(name, SUITES[name], out.resolve())
+    if options.json:
+        print(json.dumps({name: result.summary() for name, result in results.items()}))
+    else:
+        for name, one in results.items():
+            print(
+                f"{name:<22} {'ok' if one.good else 'FAILED':<6} {one.passed:>4} of"
+                f" {one.total} passed, {one.skipped} skipped, {one.seconds:.0f} s"
+            )
+    return 0 if all(result.good for result in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
