@@ -46,6 +46,12 @@ def _written(part: Part) -> bytes:
     return _beginning(whole) + _CUT + digest
 
 
+def cut(digest: str) -> bytes:
+    """A part that stands for parts which do not fit. It is none that a text has, and sorts
+    before all that begin with a printable character."""
+    return _CUT + digest.encode() + _END
+
+
 def _escaped(text: bytes) -> bytes:
     return b"".join(_ESCAPES.get(byte, bytes((byte,))) for byte in text)
 
@@ -59,3 +65,27 @@ def _beginning(text: bytes) -> bytes:
             break
         kept += written
     return kept
+
+
+def texts(written: bytes) -> tuple[str, ...] | None:
+    """The texts that a key was made of; None if one of them was cut. Numbers come back as
+    the texts that they were written as. Raises ValueError for what is no key of parts."""
+    found: list[str] = []
+    part = bytearray()
+    rest = iter(written)
+    for byte in rest:
+        if byte == _END[0]:
+            found.append(part.decode("utf-8", "surrogatepass"))
+            part.clear()
+        elif byte != _CUT[0]:
+            part.append(byte)
+        else:
+            escaped = next(rest, 0) - 1
+            if escaped == _CUT[1] - 1:
+                return None
+            if escaped not in _ESCAPES:
+                raise ValueError(f"{written!r} is no key of parts")
+            part.append(escaped)
+    if part:
+        raise ValueError(f"{written!r} does not end as a part does")
+    return tuple(found)

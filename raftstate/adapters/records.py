@@ -16,9 +16,10 @@ import hashlib
 import secrets
 import struct
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, Unpack
 
 from raftstate.client import Store, txn
+from raftstate.client.reading import How
 from raftstate.errors import Fenced, InvalidRequest, RaftStateError, TooMany
 from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.kv_service_pb2 import Compare, KeyValue, TxnOp
@@ -39,6 +40,20 @@ _BEHIND: Final = b"\x00"
 _READS: Final = 10
 
 
+class Owning(Protocol):
+    """Whoever owns an agent under a token: an `AgentHandle`, of either face, or an `Owner`."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent."""
+        ...
+
+    @property
+    def token(self) -> FencingToken:
+        """What it is owned under."""
+        ...
+
+
 class Owner(NamedTuple):
     """Who writes: the owner of an agent, under a token. Once the agent has another, what
     this one writes is refused."""
@@ -50,6 +65,11 @@ class Owner(NamedTuple):
     def compare(self) -> Compare:
         """What a transaction compares for it."""
         return txn.fenced(self.agent_id, self.token)
+
+
+def owner_of(owning: Owning | None) -> Owner | None:
+    """Who writes, for whoever owns. A handle is asked just now, and let go."""
+    return None if owning is None else Owner(owning.agent_id, owning.token)
 
 
 class Record(NamedTuple):
@@ -129,16 +149,18 @@ async def write(
         # Somebody replaced a record, and with it removed what was sent for this one.
 
 
-async def read(store: Store, key: bytes, *, timeout: float | None = None) -> Record | None:
-    """One record, or None if there is none. Linearizable. Raises Damaged (definite), and
-    what `Keys.get` does."""
+async def read(store: Store, key: bytes, **how: Unpack[How]) -> Record | None:
+    """One record, or None if there is none. `how` are the options of every read, but that
+    the past has no parts (`at`). Raises Damaged (definite), and what `Keys.get` does."""
     for _ in range(_READS):
-        found = await store.keys.get(key, timeout=timeout)
+        found = await store.keys.get(key, **how)
         if found is None:
             return None
-        record = await _whole(store, found, timeout)
+        record = await _whole(store, found, how.get("timeout"))
         if record is not None:
             return record
+        # It was replaced: what an earlier state shows has no parts any more.
+        how = {name: how[name] for name in ("timeout", "seen") if name in how}  # type: ignore[literal-required,assignment]
     raise RaftStateError(f"{key!r} changed {_READS} times while it was read", definite=True)
 
 
@@ -149,11 +171,15 @@ async def scan(
     start: bytes = b"",
     end: bytes = b"",
     backwards: bool = False,
-    timeout: float | None = None,
+    page_size: int = 0,
+    **how: Unpack[How],
 ) -> AsyncIterator[Record]:
     """The records with a prefix, or from `start` to before `end`, in order of their keys, as
-    they were at one revision. `timeout` is that of a page."""
-    found = store.keys.range(start, end, prefix=prefix, backwards=backwards, timeout=timeout)
+    they were at one revision. `timeout` is that of a page of so many keys."""
+    timeout = how.get("timeout")
+    found = store.keys.range(
+        start, end, prefix=prefix, backwards=backwards, page_size=page_size, **how
+    )
     async for one in found:
         if _BEHIND in one.key:
             continue  # a part

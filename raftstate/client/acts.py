@@ -23,8 +23,9 @@ import inspect
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,6 +40,11 @@ from raftstate.v1.rollback_service_pb2 import Rollback
 PEOPLE_CHARS: Final = 255
 RESULT_BYTES: Final = 64 << 10
 UNKEPT: Final = "its result cannot be kept"
+# Where the plain functions of a task run, if not each in a thread of its own. Where this is
+# set, no function of the user's runs on the event loop: not a coroutine function either.
+elsewhere: Final[ContextVar[Callable[[Callable[[], Any]], Awaitable[Any]] | None]] = ContextVar(
+    "elsewhere", default=None
+)
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9._/:~-]")
 
 
@@ -46,6 +52,11 @@ class NotDone(Exception):
     """Raised by what does an effect: it surely did not happen, and will not. Raised by what
     was asked whether an effect happened: it did not, and the outside sees to it that it
     will not."""
+
+
+class _NotAwaited(NotDone, TypeError):
+    """A plain function gave something to await where nothing is awaited: so nothing of it
+    has begun."""
 
 
 class FailedForGood(Exception):
@@ -171,8 +182,21 @@ async def run(
     around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Any:
     """Call a function of the user's: on this loop if it is a coroutine function, otherwise
-    in a thread. What can be too late is checked right before, where it is run; `around` is
-    entered there before that, and left when the function ends, whoever still waits."""
+    in a thread; or `elsewhere`. What can be too late is checked right before, where it is
+    run; `around` is entered there before that, and left when the function ends, whoever
+    still waits."""
+    asked = elsewhere.get()
+    if _is_async(function) and asked is not None:
+
+        async def wait() -> Any:
+            return await function(call)
+
+        def begin_loop() -> Any:
+            with around():
+                _check(call)
+                return asyncio.run(wait())
+
+        return await in_thread(begin_loop)
     if _is_async(function):
         with around():
             _check(call)
@@ -183,9 +207,12 @@ async def run(
             _check(call)
             return function(call)
 
-    found = await _in_thread(begin)
+    found = await (in_thread if asked is None else asked)(begin)
     if not inspect.iscoroutine(found):
         return found
+    if asked is not None:
+        found.close()
+        raise _NotAwaited(f"{function!r} gave a coroutine, and is to give the result itself")
     try:  # a plain function that made a coroutine, as a lambda does, has not begun anything
         with around():
             _check(call)
@@ -194,12 +221,12 @@ async def run(
         found.close()
 
 
-async def _in_thread(begin: Callable[[], Any]) -> Any:
+async def in_thread(begin: Callable[[], Any]) -> Any:
     """What a function gives that runs in a thread of its own: it neither waits for a free
     one, which might take longer than it has, nor does it keep the process from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
-    context = contextvars.copy_context()
+    context, apart = contextvars.copy_context(), elsewhere.get() is not None
 
     def settle(found: Any, error: BaseException | None) -> None:
         if future.done():
@@ -218,6 +245,9 @@ async def _in_thread(begin: Callable[[], Any]) -> Any:
             failed = RuntimeError(f"it raised StopIteration: {error}")
         except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
             failed = error
+        if apart and isinstance(failed, KeyboardInterrupt | SystemExit):
+            # On a loop that is not the user's it would end what is others' as well.
+            failed = RuntimeError(f"it raised {failed!r}")
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(settle, found, failed)
 

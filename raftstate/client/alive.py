@@ -44,7 +44,7 @@ def alive_thread() -> LoopThread:
 
 
 def _after_fork() -> None:
-    global _thread, _lock  # noqa: PLW0603  # neither the thread nor the lock's owner is here
+    global _thread, _lock  # neither the thread nor the lock's owner is here
     _thread, _lock = None, threading.Lock()
 
 

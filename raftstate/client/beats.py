@@ -3,6 +3,8 @@
 Each thing has a beat: a request, sent at an interval, that the leader answers after
 a quorum has confirmed it. Time counts from when an answered request was sent, never
 from when the answer came. A stream that falls silent is left for another member.
+
+All of this runs on the keep-alive thread (alive.py), whatever the store's loop does.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _BACKOFF_S = 0.1
 
 
 class Beat(Protocol):
-    """One thing to keep alive."""
+    """One thing to keep alive. Its methods are called on the keep-alive thread."""
 
     @property
     def interval(self) -> float:
@@ -38,8 +40,9 @@ class Beat(Protocol):
         """The message to send."""
         ...
 
-    def acknowledged(self, sent: float, answer: Any) -> None:
-        """An answer came to the request that was sent at `sent`."""
+    def acknowledged(self, sent: float, answer: Any) -> Callable[[], object] | None:
+        """An answer came to the request that was sent at `sent`. What is returned is called
+        in the store's own loop."""
         ...
 
 
@@ -50,12 +53,18 @@ class Beats:
         self,
         router: Router,
         open_stream: Callable[[Peer], Any],
-        refused: Callable[[RaftStateError], None] | None = None,
+        refused: Callable[[RaftStateError], None],
+        *,
+        across: Callable[[Callable[[], object]], object],
+        may_beat: asyncio.Event,
     ) -> None:
-        """`refused` hears of every failure of the stream, and may stop beats."""
+        """`refused` hears of every failure of the stream. `across` has the store's loop
+        call something; while `may_beat` is not set nothing is sent."""
         self._router = router
         self._open = open_stream
         self._refused = refused
+        self._across = across
+        self._may_beat = may_beat
         self._due: dict[Beat, float] = {}
         self._sent: dict[int, tuple[Beat, float]] = {}
         self._nonce = 0
@@ -93,14 +102,14 @@ class Beats:
             while not self._due:
                 self._wake.clear()
                 await self._wake.wait()
+            await self._may_beat.wait()
             address = self._router.target
             try:
                 await self._converse(address)
             except RaftStateError as error:
                 self._ledger.failed(error)
                 self._router.follow(address, error)
-                if self._refused is not None:
-                    self._refused(error)
+                self._refused(error)
                 if not self._ledger.points_on(error):
                     pause = self._router.backoff(self._ledger.failures)
                     await asyncio.sleep(min(pause, _BACKOFF_S))
@@ -134,6 +143,7 @@ class Beats:
 
     async def _write(self, call: Any, address: str) -> None:
         while self._due:
+            await self._may_beat.wait()
             self._wake.clear()
             for beat, due in list(self._due.items()):
                 if due <= now():
@@ -182,7 +192,9 @@ class Beats:
                 self._ledger = Ledger(changes=False)
             beat, sent = self._sent.pop(answer.nonce, (None, 0.0))
             if beat is not None and beat in self._due:
-                beat.acknowledged(sent, answer)
+                then = beat.acknowledged(sent, answer)
+                if then is not None:
+                    self._across(then)
 
     def _patience(self) -> float:
         return min([self._router.attempt, *(beat.interval for beat in self._due)])

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from raftstate.client.beats import Beats
+from raftstate.client.alive import Alive
 from raftstate.client.calls import Calls, deadline_in
+from raftstate.client.fair import about
 from raftstate.client.options import CLOSE_S, Options, positive
 from raftstate.client.roster import Roster
 from raftstate.client.routing import Router
@@ -40,10 +41,11 @@ class Engine:
         self.options = options
         self.router = Router(options)
         self.calls = Calls(self.router)
-        self.sessions = Sessions(options, self.router, self.calls, self._session_ended)
+        self.alive = Alive(options, self.router)
+        self.sessions = Sessions(options, self.alive, self.calls, self._session_ended)
         self.submitter = Submitter(self.router)
-        self.renewals = Beats(self.router, lambda peer: peer.agents.RenewOwnership())
-        self.leases = Beats(self.router, lambda peer: peer.leases.KeepAlive())
+        self.renewals = self.alive.beating(lambda peer: peer.agents.RenewOwnership())
+        self.leases = self.alive.beating(lambda peer: peer.leases.KeepAlive())
         self.owned: set[Holding] = set()
         self.turns = Turns()
         self.closed = False
@@ -54,7 +56,7 @@ class Engine:
         self._closing: asyncio.Task[None] | None = None
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.roster = Roster(self.router)
+        self.roster = Roster(self.router, self.alive.learn)
         self.spawn(self.roster.keep_up())
 
     def check(self) -> None:
@@ -114,7 +116,7 @@ class Engine:
         return await self._send(session, kind, request, deadline)
 
     async def _send(self, session: Session, kind: str, request: Any, deadline: float) -> Any:
-        request_id: RequestId = await session.begin(deadline)
+        request_id: RequestId = await session.begin(deadline, about(request))
         try:
             request.request_id.CopyFrom(request_id)
             message: Message = request
@@ -159,6 +161,7 @@ class Engine:
         await self.leases.close()
         await self.submitter.close()
         await self.sessions.close()
+        await self.alive.close()
         await self.router.close()
 
     def _session_ended(self, session: Session) -> None:

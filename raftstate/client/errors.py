@@ -82,6 +82,10 @@ _TRY_AGAIN: Final[tuple[type[RaftStateError], ...]] = (
     Quarantined,
 )
 
+# What a server may say of a failure that would be met again until the deadline, so that
+# nobody need wait for that (the testing kit does).
+FINAL_DETAIL: Final = ("retry", "never")
+
 # Indefinite, and asking again will not tell.
 _FINAL = (OutcomeForgotten, ClusterMismatch)
 
@@ -202,6 +206,9 @@ class Ledger:
         """Note a failed attempt; the error to raise, or None to try again."""
         self.failures += 1
         self.last = error
+        if FINAL_DETAIL in error.details.items():
+            self.unknown += not error.definite
+            return self.overdue()
         if isinstance(error, self._again) and error.definite:
             return None
         if not error.definite:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -44,7 +44,8 @@ class HeldLease:
         self._asked = GrantRequest(ttl_ms=milliseconds(ttl), lease_id=lease_id)
         self._timeout = timeout
         self._lease: Lease | None = None
-        self._valid_until = 0.0
+        self._valid_until = 0.0  # moved by the keep-alive thread
+        self._over = False  # as that thread was told
         self._ended = asyncio.Event()
         self._heard = asyncio.Event()
 
@@ -66,7 +67,8 @@ class HeldLease:
     @property
     def time_left(self) -> float:
         """Seconds for which this process may believe that the lease stands."""
-        return 0.0 if self._ended.is_set() else max(self._valid_until - now(), 0.0)
+        over = self._over or self._ended.is_set()
+        return 0.0 if over else max(self._valid_until - now(), 0.0)
 
     @property
     def lost(self) -> bool:
@@ -135,7 +137,7 @@ class HeldLease:
                     "revoke", RevokeRequest(lease_id=self.lease_id), CLOSE_S
                 )
 
-    # --- the beat ---
+    # --- the beat, on the keep-alive thread ---
 
     @property
     def interval(self) -> float:
@@ -144,13 +146,20 @@ class HeldLease:
     def request(self, nonce: int) -> LeaseServiceKeepAliveRequest:
         return LeaseServiceKeepAliveRequest(lease_id=self.lease_id, nonce=nonce)
 
-    def acknowledged(self, sent: float, answer: LeaseServiceKeepAliveResponse) -> None:
-        if answer.held:
-            self._valid_until = max(self._valid_until, sent + answer.ttl_ms / 1000)
-        else:
-            self._ended.set()
-            self._engine.leases.stop(self)
+    def acknowledged(
+        self, sent: float, answer: LeaseServiceKeepAliveResponse
+    ) -> Callable[[], None] | None:
+        if not answer.held:
+            self._over = True
+            return self._end
+        self._valid_until = max(self._valid_until, sent + answer.ttl_ms / 1000)
+        return None if self._heard.is_set() else self._heard.set
+
+    def _end(self) -> None:
+        """In the store's loop: the lease is no more."""
+        self._ended.set()
         self._heard.set()
+        self._engine.leases.stop(self)
 
 
 class Leases:

@@ -22,6 +22,12 @@ BACKOFF_MAX_S: Final = 0.5
 # What one SubmitRequest carries. The server takes 1,000 and 1.5 MiB.
 BATCH_MUTATIONS: Final = 1_000
 BATCH_BYTES: Final = 1 << 20
+# What is in flight on a Submit stream at once. More is not faster, and makes whoever comes
+# next wait longer.
+FLYING_MUTATIONS: Final = 512
+FLYING_BYTES: Final = 2 << 20
+# What one ReadRequest carries. The server takes 1,000 and 1.5 MiB.
+BATCH_QUERIES: Final = 500
 # How long any one thing may hold up a clean shutdown.
 CLOSE_S: Final = 1.0
 
@@ -76,6 +82,8 @@ class Options:
     # An attempt that is not answered in this time is left for another member, and the
     # request is sent again under the same id.
     attempt: float = 1.0
+    # A store whose event loop has not turned for so long is kept alive no more.
+    stall_limit: float = 60.0
     rng: random.Random = field(default_factory=random.Random)
     # What undoes, finds out and validates, by name.
     registry: Registry = registry.default

@@ -77,7 +77,7 @@ class Own:
             handle = await self._acquire(turn, deadline_in(self._claim.timeout))
             try:
                 await self._fetch_rest(handle)
-                if handle.lost:
+                if handle.notice():
                     raise await handle.loss(definite=True)
             except BaseException:
                 await self._release(handle)
@@ -101,7 +101,7 @@ class Own:
         assert handle is not None
         assert turn is not None
         try:
-            if not handle.lost:
+            if not handle.notice():
                 await self._leave(handle)
                 return
             handle.release()
@@ -112,8 +112,13 @@ class Own:
         ours = handle.cancelled and task.uncancel() <= self._cancelling
         if isinstance(error, OwnershipLost) and not handle.in_doubt:
             return  # it says all that there is to say
-        by_us = ours and (error is None or isinstance(error, asyncio.CancelledError))
-        if by_us or isinstance(error, (*LOST, OwnershipLost, EffectTooLate)):
+        if error is None:  # also if it swallowed that it was cancelled, or never waited
+            told = not handle.given_up
+        elif isinstance(error, asyncio.CancelledError):
+            told = ours
+        else:
+            told = _is_loss(error)
+        if told:
             lost = await handle.loss()
             raise lost from lost.__cause__ or error
 
@@ -310,13 +315,22 @@ class Own:
         """Give the ownership back: best effort, within a bounded time. What is not
         given back expires."""
         handle.release()
-        if handle.lost or self._engine.closed:
+        if handle.ended or self._engine.closed:
             return
         request = ReleaseOwnershipRequest(agent_id=handle.agent_id, fence=handle.token)
         with contextlib.suppress(RaftStateError):
             await self._engine.mutate_in(
                 handle.session, "release_ownership", request, deadline_in(CLOSE_S)
             )
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether it says that the ownership is over, and nothing else; a group may say so
+    several times, with tasks in it that were cancelled for this."""
+    kinds = (*LOST, OwnershipLost, EffectTooLate)
+    if isinstance(error, BaseExceptionGroup):
+        return error.split((*kinds, asyncio.CancelledError))[1] is None
+    return isinstance(error, kinds)
 
 
 async def _answer(call: Any) -> AcquireOwnershipResponse:

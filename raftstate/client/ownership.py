@@ -4,7 +4,9 @@ Two things guard an ownership. The store checks the fencing token inside every
 write, so a writer of the past writes nothing. And this process counts, by its own
 clock, how long it may believe that it still owns: from when it *sent* the last
 renewal that was acknowledged. When that time is nearly over, or a server says that
-the ownership has ended, the block that holds it is cancelled.
+the ownership has ended, the block that holds it is cancelled. Where the event loop was
+blocked meanwhile, whatever runs there next finds it out: entering a step, an effect's
+last look before it acts, `check`, and the end of the block.
 
 A step that is being committed is never cancelled for this: the store's answer
 decides what became of it, and says so if the writer was of the past.
@@ -103,16 +105,20 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self.events_since: list[Event] = list(granted.bundle.events)
         self.ttl = granted.ownership.ttl_ms / 1000
         self.interval = self.ttl / 3
-        # None: nobody knows since when it counts; the first renewal will tell.
+        # None: nobody knows since when it counts; the first renewal will tell. It is moved
+        # by the keep-alive thread, which may also be told that all is over.
         self._valid_until = 0.0 if valid_from is None else valid_from + self.ttl
+        self._told = False
         self._margin = min(max(0.1 * self.ttl, 0.02), 0.5)
         self._confirmed = asyncio.Event()
+        self._over = asyncio.Event()
         self._loss: tuple[str, dict[str, str], RaftStateError | None] | None = None
         self._in_doubt = False
         self._step_open = False
         self._unsettled = 0
         self._task: asyncio.Task[Any] | None = None
         self.cancelled = False
+        self.given_up = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._asking: asyncio.Task[None] | None = None
         self._habits = habits
@@ -162,8 +168,25 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
 
     @property
     def lost(self) -> bool:
-        """Whether the ownership is known to be over, or can no longer be sure."""
-        return self._loss is not None
+        """Whether the ownership is known to be over, or can no longer be sure. Any thread
+        may ask."""
+        return self._loss is not None or self._finding() is not None
+
+    def check(self) -> None:
+        """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and takes
+        no time: for what works long without waiting for anything, and would not be told."""
+        if self.notice():
+            raise self._lost_error(definite=True)
+
+    async def wait_lost(self, timeout: float | None = None) -> bool:
+        """Return once the ownership is lost: True; or False when so many seconds have passed
+        before that. For tasks beside the block, which itself is cancelled."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._over.wait()
+        except TimeoutError:
+            return self.lost
+        return True
 
     def restore(
         self, default: S | None = None, fold: Callable[[Any, Event], Any] | None = None
@@ -253,17 +276,25 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         member.checkpoint.CopyFrom(await self._saver.whole(draft, timeout))
         return member
 
-    # --- the beat: renewals ---
+    # --- the beat: renewals, on the keep-alive thread ---
 
     def request(self, nonce: int) -> RenewOwnershipRequest:
         return RenewOwnershipRequest(agent_id=self.agent_id, fence=self.token, nonce=nonce)
 
-    def acknowledged(self, sent: float, answer: RenewOwnershipResponse) -> None:
-        if answer.held:
-            self._valid_until = max(self._valid_until, sent + answer.ttl_ms / 1000)
-            self._confirmed.set()
-        else:
-            self.lose("the store says that it has ended")
+    def acknowledged(
+        self, sent: float, answer: RenewOwnershipResponse
+    ) -> Callable[[], None] | None:
+        if not answer.held:
+            self._told = True
+            return self._told_over
+        self._valid_until = max(self._valid_until, sent + answer.ttl_ms / 1000)
+        return None if self._confirmed.is_set() else self._confirmed.set
+
+    def _told_over(self) -> None:
+        """In the store's loop: what the thread was told. A block that has ended meanwhile
+        gave the ownership back itself."""
+        if self in self._engine.owned:
+            self.notice()
 
     async def confirmed(self, seconds: float) -> bool:
         """Wait until a renewal was acknowledged: whether that happened in time."""
@@ -278,8 +309,33 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
 
     @property
     def time_left(self) -> float:
-        """Seconds for which this process may believe that it owns the agent."""
-        return min(self._valid_until, self.session.valid_until) - self._margin - now()
+        """Seconds for which this process may believe that it owns the agent. Any thread may
+        ask."""
+        left = min(self._valid_until, self.session.valid_until) - self._margin - now()
+        over = self._loss is not None or self._told or self.session.gone
+        return min(left, 0.0) if over else left
+
+    def _finding(self) -> str | None:
+        """Why it is over, as far as the thread and the clock can tell."""
+        if self._told:
+            return "the store says that it has ended"
+        if self.session.gone:
+            return "its session expired"
+        if self.time_left <= 0:
+            return "its time ran out without a renewal being acknowledged"
+        return None
+
+    def notice(self) -> bool:
+        """Whether it is over. What the thread was told counts also where the loop has not
+        turned since, and so does the time that has passed."""
+        if self._loss is None and (why := self._finding()) is not None:
+            self.lose(why)
+        return self.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether the block was, or is being, told that it is over."""
+        return self._loss is not None
 
     def hold(self, task: asyncio.Task[Any] | None) -> None:
         """Begin to guard the block that `task` runs. None: that is over, and only time is
@@ -296,11 +352,8 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
             timer.cancel()
 
     def _watch_clock(self) -> None:
-        left = self.time_left
-        if left <= 0:
-            self.lose("its time ran out without a renewal being acknowledged")
-        else:
-            self._later("clock", left, self._watch_clock)
+        if not self.notice():
+            self._later("clock", max(self.time_left, 0.0), self._watch_clock)
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         if (timer := self._timers.pop(name, None)) is not None:
@@ -320,6 +373,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
             return
         self._loss = (why, details, error)
         self._confirmed.set()
+        self._over.set()
         self._engine.renewals.stop(self)
         if error is None and not self._engine.closed:
             self._asking = self._engine.spawn(self._ask())
@@ -342,9 +396,11 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     def give_up(self, why: str) -> None:
         """It is over because the block itself ended it: the block is not cancelled."""
         self._task = None
+        self.given_up = True
         self._engine.renewals.stop(self)
         if self._loss is None:
             self._loss = (why, {}, None)
+        self._over.set()
 
     def _cancel(self) -> None:
         if self._task is not None and not self.cancelled:
@@ -384,9 +440,12 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
 
     async def loss(self, *, definite: bool | None = None) -> OwnershipLost:
         """The error that says how the ownership was lost, and to whom."""
-        assert self._loss is not None
         if self._asking is not None:
             await asyncio.wait({self._asking}, timeout=_ASK_S)
+        return self._lost_error(definite=definite)
+
+    def _lost_error(self, *, definite: bool | None) -> OwnershipLost:
+        assert self._loss is not None
         why, details, cause = self._loss
         message = (
             f"ownership of {self.agent_id} under {self.token_text} is over: {cause or why}"
@@ -404,9 +463,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     async def enter_step(self) -> None:
         """Check that a step may begin. Raises OwnershipLost (definite)."""
         self._engine.check()
-        if self._loss is None and self.time_left <= 0:
-            self.lose("its time ran out without a renewal being acknowledged")
-        if self._loss is not None:
+        if self.notice():
             with self.settling():
                 raise await self.loss(definite=True)
         if self._auto.on and self._state is None:

@@ -102,6 +102,20 @@ class Portal:
         if thread is not None:
             await thread.arun(self._store.close())
 
+    @property
+    def store(self) -> Store:
+        """The store itself, which only its thread may use."""
+        return self._store
+
+    @property
+    def running(self) -> LoopThread | None:
+        """The store's thread, if the store is open."""
+        return self._thread
+
+    def thread(self) -> LoopThread:
+        """The store's thread, with the store open on it. Raises Closed (definite)."""
+        return self._ready()
+
     def _ready(self) -> LoopThread:
         if os.getpid() != self._pid:
             raise forked(self._pid)

@@ -16,10 +16,13 @@ in time, InvalidRequest, and what the call itself names.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, TypedDict
 
+from raftstate.client.calls import deadline_in, remaining
 from raftstate.client.engine import Engine
+from raftstate.client.queries import NotServed
 from raftstate.client.routing import Peer
 from raftstate.errors import InvalidRequest
 from raftstate.v1.common_pb2 import (
@@ -138,11 +141,15 @@ async def read(
     timeout: float | None,
     leads: bool = True,
 ) -> Any:
-    """The answer to a reading request that says how by itself."""
+    """The answer to a reading request that says how by itself. It goes together with those
+    of other callers; in a call of its own if there is none like it among the queries, or
+    the member takes none."""
 
-    def attempt(peer: Peer, patience: float) -> Awaitable[Any]:
-        call: Awaitable[Any] = method(peer)(request, timeout=patience)
-        return call
+    async def attempt(peer: Peer, patience: float) -> Any:
+        until = deadline_in(patience)
+        with contextlib.suppress(NotServed):
+            return await peer.queries.ask(request, patience)
+        return await method(peer)(request, timeout=max(remaining(until), 0.001))
 
     return await engine.calls.call(
         attempt, deadline=engine.deadline(timeout), changes=False, leads=leads

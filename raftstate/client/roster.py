@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 import grpc.aio
@@ -22,8 +23,10 @@ _PATIENCE_S: Final = 2.0
 class Roster:
     """Asks the leader now and then who is a member, and tells the router."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, learnt: Callable[[], None]) -> None:
+        """`learnt` is called when the router has been told."""
         self._router = router
+        self._learnt = learnt
 
     async def keep_up(self) -> None:
         """Go on until cancelled."""
@@ -44,3 +47,4 @@ class Roster:
             answer = await status(StatusRequest(), timeout=_PATIENCE_S)
             self._router.observe(answer.header)
             self._router.learn(one.client_address for one in answer.members)
+            self._learnt()

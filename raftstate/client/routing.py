@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import grpc.aio
 
 from raftstate.client.errors import unreachable
 from raftstate.client.options import BACKOFF_MAX_S, BACKOFF_MIN_S, Options
+from raftstate.client.queries import Queries
 from raftstate.errors import (
     ClusterMismatch,
     NoQuorum,
@@ -33,6 +34,7 @@ from raftstate.v1.effect_service_pb2_grpc import EffectServiceStub
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
 from raftstate.v1.kv_service_pb2_grpc import KvServiceStub
 from raftstate.v1.lease_service_pb2_grpc import LeaseServiceStub
+from raftstate.v1.read_service_pb2_grpc import ReadServiceStub
 from raftstate.v1.recovery_service_pb2_grpc import RecoveryServiceStub
 from raftstate.v1.replay_service_pb2_grpc import ReplayServiceStub
 from raftstate.v1.rollback_service_pb2_grpc import RollbackServiceStub
@@ -67,6 +69,8 @@ class Peer:
         self.breakers = BreakerServiceStub(self.channel)
         self.replays = ReplayServiceStub(self.channel)
         self.recovery = RecoveryServiceStub(self.channel)
+        reads: Any = ReadServiceStub(self.channel)
+        self.queries = Queries(address, reads.Read)
         self._connecting: asyncio.Task[bool] | None = None
 
     async def ready(self, patience: float) -> None:
@@ -103,9 +107,19 @@ class Peer:
 
     async def close(self) -> None:
         """Close the channel, and with it every call on it."""
+        await self.queries.close()
         await self.channel.close()
         if self._connecting is not None:
             await asyncio.wait({self._connecting})
+
+
+class Known(NamedTuple):
+    """What one router can tell another: of the cluster, who is in it, whom to ask."""
+
+    cluster_id: str
+    epoch: int
+    learned: tuple[str, ...]
+    target: str
 
 
 class Router:
@@ -142,6 +156,21 @@ class Router:
         if found:
             known = set(self._options.endpoints)
             self._learned = tuple(one for one in found if one not in known)[:LEARNED_MAX]
+
+    def known(self) -> Known:
+        """What this router knows, for another one."""
+        return Known(self._cluster_id, self._epoch, self._learned, self._target)
+
+    def take(self, known: Known) -> None:
+        """Learn from another router of the same store. Whom to ask is of interest only to
+        one that has no leader yet; what it has seen of the cluster itself stays."""
+        self._cluster_id = self._cluster_id or known.cluster_id
+        if known.cluster_id == self._cluster_id:
+            self._epoch = max(self._epoch, known.epoch)
+        if known.learned:
+            self._learned = known.learned
+        if self._leader is None:
+            self._target = known.target
 
     def heed(self, error: RaftStateError) -> None:
         """Take note of what a failure tells of the members."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import partial
 
-from raftstate.client.beats import Beats
+from raftstate.client.alive import Alive, Beating
 from raftstate.client.calls import Calls, deadline_in, remaining
 from raftstate.client.clock import now
 from raftstate.client.errors import Ledger
+from raftstate.client.fair import Lanes
 from raftstate.client.options import CLOSE_S, Options, milliseconds
-from raftstate.client.routing import Peer, Router
+from raftstate.client.routing import Peer
 from raftstate.errors import (
     Closed,
     InvalidRequest,
@@ -46,11 +48,16 @@ class Session:
         self.session_id = session_id
         self.opened_revision = opened_revision
         self.ttl = ttl
+        # Moved by the keep-alive thread, and read in the store's loop.
         self.valid_until = sent + ttl
+        self.gone = False  # as that thread was told; the store's loop soon learns of it
         self.expired = False
         self._next = 1
         self._unfinished: dict[int, None] = {}
-        self._room: list[asyncio.Future[None]] = []
+        # Who waits for a place in the window; and how many have been given one that they do
+        # not know of yet.
+        self._rooms: Lanes[asyncio.Future[None]] = Lanes(lambda room: room.done())
+        self._granted = 0
         self._long: dict[int, asyncio.Future[None]] = {}
 
     # --- request ids ---
@@ -60,17 +67,13 @@ class Session:
         """The lowest sequence whose outcome somebody still waits for."""
         return next(iter(self._unfinished), self._next)
 
-    async def begin(self, deadline: float) -> RequestId:
-        """The id of a new request, to be given back by `finish`.
+    async def begin(self, deadline: float, lane: str = "") -> RequestId:
+        """The id of a new request, to be given back by `finish`. Those of a lane come in
+        their order; where they have to wait for others, the lanes take turns.
 
         Raises Overloaded (definite) if the window stays full until the deadline."""
-        while self._next - self.lowest_unfinished >= WINDOW:
-            room = asyncio.get_running_loop().create_future()
-            self._room.append(room)
-            if not (await asyncio.wait({room}, timeout=max(remaining(deadline), 0.0)))[0]:
-                raise Overloaded(
-                    f"{WINDOW} requests of this client are unfinished", definite=True
-                )
+        if self._granted or self._is_full or self._rooms.first() is not None:
+            await self._wait(deadline, lane)
         sequence = self._next
         self._next += 1
         self._unfinished[sequence] = None
@@ -86,8 +89,36 @@ class Session:
     def finish(self, request_id: RequestId) -> None:
         """Nobody waits for this outcome any more."""
         del self._unfinished[request_id.sequence]
-        while self._room:
-            _tell(self._room.pop())
+        self._grant()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._next + self._granted - self.lowest_unfinished >= WINDOW
+
+    async def _wait(self, deadline: float, lane: str) -> None:
+        """Wait for a place in the window."""
+        room = asyncio.get_running_loop().create_future()
+        self._rooms.put(lane, room)
+        try:
+            await asyncio.wait({room}, timeout=max(remaining(deadline), 0.0))
+        except asyncio.CancelledError:
+            if room.done():
+                self._granted -= 1
+                self._grant()
+            else:
+                room.cancel()
+            raise
+        if not room.done():
+            room.cancel()
+            raise Overloaded(f"{WINDOW} requests of this client are unfinished", definite=True)
+        self._granted -= 1
+
+    def _grant(self) -> None:
+        """Give away the places that there are."""
+        while not self._is_full and (room := self._rooms.first()) is not None:
+            self._rooms.take()
+            self._granted += 1
+            room.set_result(None)
 
     async def aged(self, request_id: RequestId) -> None:
         """Return when this request has become so old that it should make room for the
@@ -106,7 +137,7 @@ class Session:
         while self._long:
             _tell(self._long.popitem()[1])
 
-    # --- the beat ---
+    # --- the beat, on the keep-alive thread ---
 
     @property
     def interval(self) -> float:
@@ -118,22 +149,32 @@ class Session:
     def acknowledged(self, sent: float, answer: KeepAliveResponse) -> None:
         self.valid_until = max(self.valid_until, sent + answer.ttl_ms / 1000)
 
+    def refused(
+        self, error: RaftStateError, then: Callable[[], None]
+    ) -> Callable[[], None] | None:
+        """The stream failed: `then`, if that is because this session is no more."""
+        if not isinstance(error, SessionExpired):
+            return None
+        self.gone = True
+        return then
+
 
 class Sessions:
     """The one session of a store: opened when first needed, replaced when it ends."""
 
     def __init__(
-        self, options: Options, router: Router, calls: Calls, ended: Callable[[Session], None]
+        self, options: Options, alive: Alive, calls: Calls, ended: Callable[[Session], None]
     ) -> None:
         """`ended` is called when a session turns out to have expired."""
         self._options = options
-        self._router = router
+        self._alive = alive
         self._calls = calls
         self._ended = ended
         self._session: Session | None = None
         self._opening: asyncio.Task[Session] | None = None
         self._ledger = Ledger(changes=False)  # of opening the session
-        self._beats: Beats | None = None
+        self._beats: Beating | None = None
+        self.opened = 0
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -217,16 +258,17 @@ class Sessions:
         opened = answer.session
         session = Session(session_id, opened.opened_revision, opened.ttl_ms / 1000, sent)
         self._session = session
-        self._beats = Beats(
-            self._router,
+        self.opened += 1
+        self._beats = self._alive.beating(
             lambda peer: peer.sessions.KeepAlive(),
-            lambda error: self._refused(session, error),
+            lambda error: session.refused(error, partial(self._told, session)),
         )
         self._beats.start(session)
         return session
 
-    def _refused(self, session: Session, error: RaftStateError) -> None:
-        if isinstance(error, SessionExpired):
+    def _told(self, session: Session) -> None:
+        """The keep-alive found it gone. One that was closed meanwhile is of no interest."""
+        if session is self._session:
             self.expired(session)
 
     def _stop_beats(self, session: Session) -> None:

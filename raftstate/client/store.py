@@ -61,6 +61,7 @@ def connect(
     *,
     timeout: float = 10.0,
     session_ttl: float = 10.0,
+    stall_limit: float = 60.0,
     tls: Tls | None = None,
     client_name: str | None = None,
     registry: Registry = default,
@@ -70,7 +71,10 @@ def connect(
     `endpoints` are members of one cluster, `"host:port,host:port"` or a list; one that
     answers is enough. `timeout` is how long a call may take over all its attempts,
     unless it is told otherwise; `session_ttl` is how long the cluster remembers this
-    client after its last word. Times are in seconds. `registry` holds the functions that
+    client after its last word. Times are in seconds. A thread of the SDK keeps the client
+    and what it owns alive also while the event loop is blocked; one that has not turned
+    for `stall_limit` seconds counts as hung, and is kept alive no more until it turns.
+    `registry` holds the functions that
     undo, find out and validate, by name: those of the whole process, if not given. Nothing
     is sent yet.
 
@@ -80,6 +84,7 @@ def connect(
             endpoints=parse_endpoints(endpoints),
             timeout=positive("timeout", timeout),
             session_ttl=positive("session_ttl", session_ttl),
+            stall_limit=positive("stall_limit", stall_limit),
             tls=tls,
             client_name=default_name() if client_name is None else client_name,
             registry=registry,
@@ -149,6 +154,13 @@ class Store(
         if engine is not None and not engine.ended:
             engine.check_process()
             await engine.close()
+
+    @property
+    def sessions_opened(self) -> int:
+        """How many sessions this store has had. One that expired, while it owned nothing, is
+        replaced without a word, and counted here; what it owned is lost with it, which the
+        blocks are told (OwnershipLost)."""
+        return self._engine.sessions.opened
 
     # --- owning ---
 

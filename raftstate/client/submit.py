@@ -1,6 +1,8 @@
 """Mutations of all concurrent callers, batched onto one stream.
 
-What is queued in one turn of the event loop leaves in one SubmitRequest. A stream
+What is queued in one turn of the event loop leaves in one SubmitRequest. So much is in
+flight at once; what is beyond that waits here, in a lane for each agent, and the lanes take
+turns. An agent's mutations are sent in the order in which they were asked for. A stream
 that breaks, falls silent, or turns out to lead to a follower is left; whatever it
 had not answered is sent again, under the same request ids, on the next one. Each
 request keeps a ledger of its attempts, which decides what its failure means.
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from typing import Any, Final
 
 import grpc
@@ -20,13 +21,21 @@ from google.rpc import status_pb2
 
 from raftstate.client.calls import too_late
 from raftstate.client.errors import Ledger, from_rpc, from_status, unanswered
-from raftstate.client.options import BATCH_BYTES, BATCH_MUTATIONS, CLOSE_S
+from raftstate.client.fair import Lanes, about
+from raftstate.client.options import (
+    BATCH_BYTES,
+    BATCH_MUTATIONS,
+    CLOSE_S,
+    FLYING_BYTES,
+    FLYING_MUTATIONS,
+)
 from raftstate.client.routing import Router
 from raftstate.client.session import Session
 from raftstate.errors import (
     ClusterMismatch,
     NoQuorum,
     NotLeader,
+    Overloaded,
     RaftStateError,
     RequestTooLarge,
 )
@@ -53,7 +62,10 @@ class _Pending:
         "flying",
         "future",
         "ledger",
+        "lane",
         "mutation",
+        "not_before",
+        "order",
         "request_id",
         "sent",
         "session",
@@ -63,12 +75,17 @@ class _Pending:
     def __init__(
         self,
         mutation: Mutation,
+        lane: str,
         request_id: RequestId,
         session: Session,
         future: Any,
         deadline: float,
+        order: int,
     ) -> None:
         self.mutation = mutation
+        self.lane = lane
+        self.order = order
+        self.not_before = 0.0  # of the loop's time
         self.request_id = request_id  # the one inside `mutation`
         self.session = session
         self.deadline = deadline  # of the loop's time
@@ -77,6 +94,11 @@ class _Pending:
         self.ledger = Ledger(changes=True)
         self.sent = 0.0
         self.flying = False  # sent, and neither answered nor given up
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.future.done()
 
     def fail(self, error: RaftStateError) -> None:
         """Answer the caller, if it still waits."""
@@ -92,10 +114,32 @@ class _Stream:
         self.leader = leader  # who was believed to lead when it began
         self.call = call
         self.flying: dict[int, _Pending] = {}
+        self.flying_bytes = 0
         self.heard = 0.0
         self.usable = True
         self.reader: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+    def send(self, nonce: int, pending: _Pending) -> None:
+        """Take note of a mutation that is in flight now."""
+        self.flying[nonce] = pending
+        self.flying_bytes += pending.size
+        pending.flying = True
+
+    def answered(self, nonce: int) -> _Pending | None:
+        """Take note that a mutation is not in flight any more; None: it was not."""
+        pending = self.flying.pop(nonce, None)
+        if pending is not None:
+            self.flying_bytes -= pending.size
+            pending.flying = False
+        return pending
+
+    def room_for(self, pending: _Pending) -> bool:
+        """Whether one more may be in flight."""
+        return not self.flying or (
+            len(self.flying) < FLYING_MUTATIONS
+            and self.flying_bytes + pending.size <= FLYING_BYTES
+        )
 
 
 class Submitter:
@@ -103,12 +147,17 @@ class Submitter:
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._queue: deque[_Pending] = deque()
+        self._lanes: Lanes[_Pending] = Lanes(
+            lambda pending: pending.over, lambda pending: pending.order
+        )
+        self._count = 0
+        # Whether it is for want of room in flight that anything waits.
+        self._full = False
         self._wake = asyncio.Event()
         self._pump_task: asyncio.Task[None] | None = None
         self._stream: _Stream | None = None
         self._streams: set[_Stream] = set()
-        self._waiting: dict[_Pending, asyncio.TimerHandle] = {}
+        self._later: asyncio.TimerHandle | None = None
         self._nonce = 1
         self._closed = False
 
@@ -122,7 +171,16 @@ class Submitter:
         loop = asyncio.get_running_loop()
         mutation = Mutation(**{kind: request})  # type: ignore[arg-type]
         request_id: RequestId = getattr(mutation, kind).request_id
-        pending = _Pending(mutation, request_id, session, loop.create_future(), deadline)
+        self._count += 1
+        pending = _Pending(
+            mutation,
+            about(request),
+            request_id,
+            session,
+            loop.create_future(),
+            deadline,
+            self._count,
+        )
         if pending.size > REQUEST_BYTES:
             raise _too_large(pending.size)
         if self._closed:
@@ -142,10 +200,10 @@ class Submitter:
         if self._pump_task is not None:
             self._pump_task.cancel()
             await asyncio.wait({self._pump_task})
-        for pending in [*self._queue, *self._waiting]:
+        for pending in self._lanes.clear():
             _close(pending)
-        for timer in self._waiting.values():
-            timer.cancel()
+        if self._later is not None:
+            self._later.cancel()
         self._stream = None
         for stream in list(self._streams):
             for pending in stream.flying.values():
@@ -155,53 +213,78 @@ class Submitter:
     # --- out ---
 
     def _enqueue(self, pending: _Pending) -> None:
-        self._waiting.pop(pending, None)
-        self._queue.append(pending)
+        self._lanes.put(pending.lane, pending)
         self._wake.set()
 
     def _overdue(self, pending: _Pending) -> None:
         if pending.flying:
             pending.ledger.failed(unanswered("the leader", "no answer before the deadline"))
+        elif self._full and not pending.ledger.failures:
+            pending.fail(_crowded())
         pending.fail(pending.ledger.overdue())
 
     async def _pump(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
+            while self._lanes.first(_is_due) is not None:
                 try:
                     stream = await self._usable()
                 except RaftStateError as error:
-                    batch, self._queue = list(self._queue), deque()
-                    self._retry(batch, error)
-                else:
-                    await self._send(stream, self._take())
+                    self._refused(error)
+                    continue
+                batch = self._take(stream)
+                self._full = not batch and bool(self._lanes)
+                if not batch:
+                    break  # there is no room: whatever is answered makes some
+                await self._send(stream, batch)
+            self._wake_later()
 
-    def _take(self) -> list[_Pending]:
-        """The next batch: what has been queued so far, within the bounds."""
+    def _take(self, stream: _Stream) -> list[_Pending]:
+        """The next batch: what has been queued so far, of each lane in turn, within the
+        bounds."""
         batch: list[_Pending] = []
         size = 0
-        while self._queue and len(batch) < BATCH_MUTATIONS:
-            if batch and size + self._queue[0].size > BATCH_BYTES:
+        while len(batch) < BATCH_MUTATIONS:
+            pending = self._lanes.first(_is_due)
+            if pending is None or not stream.room_for(pending):
                 break
-            pending = self._queue.popleft()
-            if not pending.future.done():
-                batch.append(pending)
-                size += pending.size
+            if batch and size + pending.size > BATCH_BYTES:
+                break
+            batch.append(self._lanes.take())
+            size += pending.size
+            stream.send(self._nonce, pending)
+            self._nonce += 1
         return batch
 
+    def _refused(self, error: RaftStateError) -> None:
+        """Nothing can be sent now: that was an attempt of all that it was time for."""
+        now = asyncio.get_running_loop().time()
+        tried = []
+        for pending in self._lanes.clear():
+            if pending.not_before > now:
+                self._lanes.put(pending.lane, pending)
+            else:
+                tried.append(pending)
+        self._retry(tried, error)
+
+    def _wake_later(self) -> None:
+        """Come back when it is time for the next of those that wait before they try again."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        loop = asyncio.get_running_loop()
+        soonest = min((one.not_before for one in self._lanes.heads()), default=0.0)
+        if soonest > loop.time():
+            self._later = loop.call_at(soonest, self._wake.set)
+
     async def _send(self, stream: _Stream, batch: list[_Pending]) -> None:
-        if not batch:
-            return
-        request = SubmitRequest(first_nonce=self._nonce)
+        request = SubmitRequest(first_nonce=self._nonce - len(batch))
         sent = asyncio.get_running_loop().time()
         for pending in batch:
             pending.request_id.lowest_unfinished = pending.session.lowest_unfinished
             request.mutations.append(pending.mutation)
             pending.sent = sent
-            pending.flying = True
-            stream.flying[self._nonce] = pending
-            self._nonce += 1
         if stream.timer is None:
             self._watch(stream)
         try:
@@ -266,10 +349,9 @@ class Submitter:
     def _answered(self, stream: _Stream, response: SubmitResponse) -> None:
         stream.heard = asyncio.get_running_loop().time()
         for result in response.results:
-            pending = stream.flying.pop(result.nonce, None)
+            pending = stream.answered(result.nonce)
             if pending is None:
                 continue
-            pending.flying = False
             kind = result.WhichOneof("result")
             if kind == "error":
                 self._failed(stream, pending, result)
@@ -277,6 +359,8 @@ class Submitter:
                 self._done(stream, pending, getattr(result, kind))
             else:  # a result of tomorrow
                 self._retry([pending], unanswered(stream.address, "an answer without a result"))
+        if self._lanes:
+            self._wake.set()
 
     def _done(self, stream: _Stream, pending: _Pending, answer: Any) -> None:
         try:
@@ -307,10 +391,9 @@ class Submitter:
             self._router.follow(stream.address, error)
         if stream.timer is not None:
             stream.timer.cancel()
-        flying = list(stream.flying.values())
-        stream.flying.clear()
-        for pending in flying:
-            pending.flying = False
+        flying = [stream.flying[nonce] for nonce in stream.flying]
+        for nonce in list(stream.flying):
+            stream.answered(nonce)
         if not isinstance(error, ClusterMismatch):
             # Even a refusal to take the stream may have come after it took a batch.
             cause, error = error, unanswered(stream.address, f"the stream broke: {error}")
@@ -330,14 +413,17 @@ class Submitter:
                 pending.fail(final)
             elif self._closed:
                 _close(pending)
-            elif pending.ledger.points_on(error):
-                self._enqueue(pending)
             else:
-                pause = self._router.backoff(pending.ledger.failures)
-                if too_late(pending.deadline, pause):
-                    pending.fail(pending.ledger.overdue())
-                    continue
-                self._waiting[pending] = loop.call_later(pause, self._enqueue, pending)
+                pause = 0.0
+                if not pending.ledger.points_on(error):
+                    pause = self._router.backoff(pending.ledger.failures)
+                    if too_late(pending.deadline, pause):
+                        pending.fail(pending.ledger.overdue())
+                        continue
+                pending.not_before = loop.time() + pause
+                self._enqueue(pending)
+        # What waited for room in flight may have some now.
+        self._wake.set()
 
     # --- silence ---
 
@@ -380,6 +466,19 @@ def _close(pending: _Pending) -> None:
             unanswered("the leader", "no answer before the client was closed")
         )
     pending.fail(pending.ledger.closed())
+
+
+def _is_due(pending: _Pending) -> bool:
+    """Whether it is time to try it: of those behind it in its lane, not before."""
+    return pending.not_before <= asyncio.get_running_loop().time()
+
+
+def _crowded() -> Overloaded:
+    return Overloaded(
+        f"{FLYING_MUTATIONS} mutations of this client, or {FLYING_BYTES} bytes of them, are"
+        " in flight; there was no room for this one before its deadline",
+        definite=True,
+    )
 
 
 def _too_large(size: int) -> RequestTooLarge:

@@ -13,6 +13,7 @@ REQUEST_BYTES_MAX = 3 << 19  # 1.5 MiB
 CHECKPOINT_BYTES_MAX = 1 << 20
 EVENTS_PER_STEP_MAX = 128
 MUTATIONS_PER_BATCH_MAX = 1_000
+QUERIES_PER_BATCH_MAX = 1_000
 FENCES_PER_CHECK_MAX = 128
 
 # --- names and words, in characters ------------------------------------------
@@ -195,6 +196,7 @@ TOLD = {
     "request.bytes": REQUEST_BYTES_MAX,
     "request.window": WINDOW,
     "batch.mutations": MUTATIONS_PER_BATCH_MAX,
+    "batch.queries": QUERIES_PER_BATCH_MAX,
     "agent_id.characters": AGENT_ID_CHARS_MAX,
     "labels": LABELS_MAX,
     "page.size": PAGE_SIZE_MAX,

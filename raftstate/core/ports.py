@@ -10,7 +10,7 @@ Threads. One raft thread owns `Log`, `State` (its write half) and `Snapshots`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -275,14 +275,23 @@ class Unavailable(Exception):
     """Consensus did not carry out what was asked.
 
     `definite`: it was not proposed, and never will be. Otherwise it may have
-    happened, or may yet; the same request id may be sent again.
+    happened, or may yet; the same request id may be sent again. `details` go to the
+    client with it.
     """
 
-    def __init__(self, reason: str, *, definite: bool, leader: MemberId | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        definite: bool,
+        leader: MemberId | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason  # NOT_LEADER, NO_QUORUM, OVERLOADED, OUTCOME_UNKNOWN
         self.definite = definite
         self.leader = leader
+        self.details = dict(details or {})
 
 
 class ReadPoint(NamedTuple):

@@ -51,6 +51,7 @@ from raftstate.v1.cluster_service_pb2 import (
     TransferLeadershipRequest,
 )
 from raftstate.v1.common_pb2 import RequestId
+from raftstate.v1.read_service_pb2 import Query, ReadRequest
 from raftstate.v1.session_service_pb2 import (
     CloseSessionRequest,
     KeepAliveRequest,
@@ -70,13 +71,14 @@ from raftstate.v1.store_pb2 import (
 def violations(message: Message) -> list[Violation]:
     """Every limit that a request, or a command made of one, breaks.
 
-    A `SubmitRequest` is judged as a batch; each `Mutation` in it by itself, so
-    that one bad mutation fails alone.
+    A `SubmitRequest` or `ReadRequest` is judged as a batch; each `Mutation` or `Query` in
+    it by itself, so that a bad one fails alone.
     """
-    if isinstance(message, Mutation | Command):
+    if isinstance(message, Mutation | Command | Query):
         body = message.WhichOneof("body")
         if body is None:
-            return [Violation("body", "is required", "one of the mutations")]
+            kinds = "queries" if isinstance(message, Query) else "mutations"
+            return [Violation("body", "is required", f"one of the {kinds}")]
         return violations(getattr(message, body))
     if isinstance(message, RequestId):
         return request_id_violations(message)
@@ -164,6 +166,12 @@ def _submit(message: SubmitRequest) -> Iterator[Violation]:
         yield Violation("mutations", words, str(limits.MUTATIONS_PER_BATCH_MAX))
 
 
+def _read(message: ReadRequest) -> Iterator[Violation]:
+    if len(message.queries) > limits.QUERIES_PER_BATCH_MAX:
+        words = f"has {len(message.queries)} queries"
+        yield Violation("queries", words, str(limits.QUERIES_PER_BATCH_MAX))
+
+
 def _list_agents(message: ListAgentsRequest) -> Iterator[Violation]:
     yield from parts.words("prefix", message.prefix, limits.AGENT_ID_CHARS_MAX)
     yield from parts.page(message)
@@ -230,6 +238,7 @@ _RULES: dict[type[Message], Callable[[Any], Iterable[Violation]]] = {
     FenceQuery: _fenced,
     CheckFenceRequest: _check_fence,
     SubmitRequest: _submit,
+    ReadRequest: _read,
     StatusRequest: _nothing,
     ListMembersRequest: _current,
     GetLimitsRequest: _nothing,

@@ -79,7 +79,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped
                 if _has_stopped(error):
                     code = "CANCELLED"
                     raise  # nobody is left to tell, and grpc knows it
-                failure = _failure(method, error)
+                failure = failure_of(method, error)
                 code = failure.code.name
                 await abort(context, failure)
             finally:
@@ -101,7 +101,8 @@ def _has_stopped(error: Exception) -> bool:
     )
 
 
-def _failure(method: str, error: Exception) -> Failure:
+def failure_of(method: str, error: Exception) -> Failure:
+    """What the client is told of whatever a handler raised; bugs are logged."""
     if isinstance(error, Failure):
         return error
     if isinstance(error, DecodeError):

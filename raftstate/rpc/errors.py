@@ -280,7 +280,8 @@ def unavailable(
 ) -> Failure:
     """Consensus did not carry out the call; `leader` is who leads, if known. `addresses`
     are those of the members, for clients that know none of them any more."""
-    metadata = {"members": ",".join(sorted(filter(None, addresses.values())))}
+    metadata = dict(answer.details)
+    metadata["members"] = ",".join(sorted(filter(None, addresses.values())))
     address = addresses.get(leader or "", "")
     if leader is not None:
         metadata["leader"] = leader

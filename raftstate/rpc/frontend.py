@@ -12,8 +12,9 @@ whoever reads more than one slice opens another, of the same revision if need be
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -45,6 +46,11 @@ from raftstate.v1.store_pb2 import Command, Outcome
 Request = TypeVar("Request")
 Response = TypeVar("Response", bound=Message)
 Found = TypeVar("Found")
+
+
+# Whether the request that is being answered has waited for a read point already: one of a
+# batch, which does that for all of them.
+POINT_HAD: ContextVar[bool] = ContextVar("POINT_HAD", default=False)
 
 
 class View(NamedTuple):
@@ -119,6 +125,9 @@ class Frontend:
         self.closing = False
         # Told then: whatever would otherwise go on for ever.
         self.at_close: list[Callable[[], None]] = []
+        # What answers a reading request by itself, by the name it has in a batch; the server
+        # says.
+        self.handlers: dict[str, Callable[[Any, Any], Awaitable[Message]]] = {}
         # Open watches, and the bytes that wait for their clients; the hub says.
         self.watch_load: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
@@ -266,7 +275,7 @@ class Frontend:
         if asked.consistency == Consistency.CONSISTENCY_AT_REVISION:
             return await self.settle_at(asked.revision)
         if asked.consistency == Consistency.CONSISTENCY_AT_LEAST:
-            await self._reach(asked.revision)
+            await self.reach(asked.revision)
         else:
             await self.read_point(asked.consistency)
         return None
@@ -276,29 +285,36 @@ class Frontend:
 
         Whether a revision is to come, only a leader knows: another member that has not
         come so far says that it does not lead."""
-        if self._shown() < revision:
+        if self.shown() < revision:
             await self.read_point(Consistency.CONSISTENCY_LINEARIZABLE)
-            if (newest := self._shown()) < revision:
+            if (newest := self.shown()) < revision:
                 raise future_revision(revision, newest)
         return revision
 
-    async def _reach(self, revision: int) -> None:
-        if self._shown() >= revision:
+    async def reach(self, revision: int) -> None:
+        """Wait until a view shows a revision or a later one. Raises Failure."""
+        self.demand_sound()
+        if self.shown() >= revision:
             return
         await self.bridge.revisions.reach(revision)
-        if self._shown() < revision:
+        if self.shown() < revision:
             # It was there, and is not any more: the state is being made anew.
             raise self.unavailable(Unavailable("NO_QUORUM", definite=True))
 
-    def _shown(self) -> int:
+    def shown(self) -> int:
         """The revision that a view shows now."""
         with self.state.view() as reader:
             return queries.revision(reader)
 
+    def applied(self) -> int:
+        """The index of the newest entry that a view shows now."""
+        with self.state.view() as reader:
+            return queries.applied(reader).index
+
     async def read_point(self, consistency: Consistency) -> None:
         """Wait until a view may answer a read of this consistency."""
         self.demand_sound()
-        if consistency == Consistency.CONSISTENCY_STALE:
+        if consistency == Consistency.CONSISTENCY_STALE or POINT_HAD.get():
             return
         answer = await self.ask(self.consensus.read_point)
         if isinstance(answer, Unavailable):

@@ -31,6 +31,7 @@ from raftstate.rpc.frontend import Addresses, Frontend, Limits
 from raftstate.rpc.health import Health
 from raftstate.rpc.kv import Keys
 from raftstate.rpc.leases import Leases
+from raftstate.rpc.reads import Reads
 from raftstate.rpc.recovery import Recovery
 from raftstate.rpc.replay import Replays
 from raftstate.rpc.rollbacks import Rollbacks
@@ -55,6 +56,8 @@ from raftstate.v1 import (
     kv_service_pb2_grpc,
     lease_service_pb2,
     lease_service_pb2_grpc,
+    read_service_pb2,
+    read_service_pb2_grpc,
     recovery_service_pb2,
     recovery_service_pb2_grpc,
     replay_service_pb2,
@@ -67,6 +70,7 @@ from raftstate.v1 import (
     step_service_pb2_grpc,
     watch_service_pb2,
 )
+from raftstate.v1.read_service_pb2 import Query
 
 RECEIVE_BYTES_MAX = 4 << 20
 
@@ -114,6 +118,7 @@ _SERVICES: tuple[tuple[Any, Any, Any], ...] = (
         Cluster,
     ),
     (watch_service_pb2, add_watches_to_server, Watches),
+    (read_service_pb2, read_service_pb2_grpc.add_ReadServiceServicer_to_server, Reads),
 )
 
 
@@ -187,8 +192,10 @@ class RpcServer:
             maximum_concurrent_rpcs=settings.max_concurrent + settings.limits.watches.streams,
         )
         self._watch: asyncio.Task[None] | None = None
-        for _, register, service in _SERVICES:
-            register(service(self._frontend), self._server)
+        for messages, register, service in _SERVICES:
+            made = service(self._frontend)
+            register(made, self._server)
+            self._frontend.handlers |= _handlers(messages, made)
         health_pb2_grpc.add_HealthServicer_to_server(Health(self._frontend), self._server)
         names = [*service_names(), _full_name(health_pb2), reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
@@ -235,6 +242,17 @@ class RpcServer:
         # loop must not end under them: they would tell of it in the log, as a failure.
         if calls := [task for task in asyncio.all_tasks() if _is_call(task)]:
             await asyncio.wait(calls, timeout=ENDING_S)
+
+
+def _handlers(messages: Any, made: Any) -> dict[str, Any]:
+    """What answers each kind of query among the calls of a service."""
+    (service,) = messages.DESCRIPTOR.services_by_name.values()
+    kinds = {one.message_type: one.name for one in Query.DESCRIPTOR.oneofs[0].fields}
+    return {
+        kinds[method.input_type]: getattr(made, method.name)
+        for method in service.methods
+        if method.input_type in kinds
+    }
 
 
 def _is_call(task: asyncio.Task[Any]) -> bool:

@@ -5,12 +5,9 @@ Switches make it refuse, lose track or hold back, as a real member may.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 
 from raftstate.core import keys, kv_queries, queries
-from raftstate.core.machine import StateMachine
-from raftstate.core.memory import MemoryStore
 from raftstate.core.ports import (
     Announce,
     Answer,
@@ -22,48 +19,21 @@ from raftstate.core.ports import (
     MemberChange,
     NodeStatus,
     PeerStatus,
-    Reader,
     ReadPoint,
     Unavailable,
 )
-from raftstate.core.types import Index, MemberId, Revision, Term
+from raftstate.core.types import MemberId
+from raftstate.testing.member import Member, MemoryState
 from raftstate.v1.agent_service_pb2 import AcquireMode, FenceQuery
 from raftstate.v1.membership_pb2 import Configuration, ConfiguredMember
-from raftstate.v1.store_pb2 import Command, ExpireSession, LogEntry, Outcome
+from raftstate.v1.store_pb2 import Command, ExpireSession, Outcome
 
-EPOCH = 7
-TERM = Term(3)
+__all__ = ["EPOCH", "FakeConsensus", "MemoryState"]
 
-
-class MemoryState:
-    """A `State` whose views are counted: none may be open when another call comes."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.views = 0
-        self.views_open = 0
-
-    @contextmanager
-    def view(self) -> Iterator[Reader]:
-        self.views += 1
-        self.views_open += 1
-        try:
-            yield self.store
-        finally:
-            self.views_open -= 1
-
-    def commit(self) -> None:
-        """Views show the store itself."""
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(len(key) + len(value) for key, value in self.store.items())
-
-    def close(self) -> None:
-        """Nothing to mark."""
+EPOCH = Member.epoch
 
 
-class FakeConsensus:
+class FakeConsensus(Member):
     """A `Consensus` that applies what it is asked at once, while it leads.
 
     `failing` answers everything with an Unavailable; `forgetful` applies and then
@@ -76,27 +46,21 @@ class FakeConsensus:
         state: MemoryState,
         announce: Announce = lambda _revision: None,
     ) -> None:
-        self.state = state
-        self._announce = announce
-        self.machine = StateMachine(state.store, EPOCH)
+        super().__init__(deliver, state, announce)
+        self.alarms = (("PEER_REFUSED", "n3 is of another cluster"),)
         self.failing: Unavailable | None = None
         self.forgetful = False
         self.holding = False
-        self.role = "leader"
-        self.leader: MemberId | None = MemberId("n1")
-        self.ready = True
         self.broken: list[str] = []
         self.abandoned: list[object] = []
         self.proposed: list[Command] = []
         self.read_points = 0
         self.refusing: ChangeRefused | None = None
-        self.quarantined = False
         # None: no configuration is known yet, as before the first one is in the log.
         self.members: dict[str, ConfiguredMember] | None = None
         self.changes: list[MemberChange] = []
         self.transfers: list[MemberId | None] = []
         self.waiting: list[tuple[Command, object]] = []
-        self._deliver = deliver
         self.held: list[tuple[object, Answer]] = []
 
     # --- the port ------------------------------------------------------------------
@@ -111,7 +75,6 @@ class FakeConsensus:
         self._answer(ticket, self.failing or self.refusing or answer)
 
     def propose(self, command: Command, ticket: object) -> None:
-        assert not self.state.views_open, "a view is held while a command is proposed"
         if self.failing is not None:
             self._answer(ticket, self.failing)
             return
@@ -156,31 +119,9 @@ class FakeConsensus:
         self.broken.append(session_id)
 
     def status(self) -> NodeStatus:
-        index = self.machine.applied.index
-        return NodeStatus(
-            member_id=MemberId("n1"),
-            cluster_id="test",
-            cluster_epoch=EPOCH,
-            role=self.role,
-            leader=self.leader,
-            term=TERM,
-            commit_index=index,
-            applied_index=index,
-            revision=Revision(self.machine.revision),
-            first_index=Index(1),
-            last_index=index,
-            log_bytes=0,
-            state_bytes=self.state.size_bytes,
-            state_hash=self.machine.state_hash,
-            ready=self.ready,
-            peers=(PeerStatus(MemberId("n2"), True, index),),
-            configuration=self.configuration(),
-            quarantined=self.quarantined,
-            alarms=(("PEER_REFUSED", "n3 is of another cluster"),),
-            snapshots_taken=1,
-            snapshots_installed=0,
-            elections_started=2,
-        )
+        status = super().status()
+        peer = PeerStatus(MemberId("n2"), True, status.applied_index)
+        return replace(status, peers=(peer,), snapshots_taken=1, elections_started=2)
 
     # --- members ---------------------------------------------------------------------
 
@@ -239,10 +180,8 @@ class FakeConsensus:
 
     def apply(self, command: Command) -> Outcome:
         """Apply a command as the next entry."""
-        index = Index(self.machine.applied.index + 1)
-        entry = LogEntry(log_time_ms=index * 10, commands=[command])
-        (outcome,) = self.machine.apply(index, TERM, entry).outcomes
-        self._announce(self.machine.revision)
+        log_time_ms = (self.machine.applied.index + 1) * 10
+        (outcome,) = self.commit([command], log_time_ms).outcomes
         return outcome
 
     def expire_session(self, session_id: str) -> None:

@@ -1,0 +1,90 @@
+"""Events as they are recorded: a watch on the log's head wakes who waits for more."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    ListenNotifySubscription,
+    OperationalError,
+)
+
+from raftstate.adapters.portals import Access
+from raftstate.client import Store
+from raftstate.errors import Closed, Compacted, RaftStateError
+
+R = TypeVar("R", bound=ApplicationRecorder, covariant=True)
+
+# Between attempts to watch again, should the whole cluster be out of reach.
+_PAUSE_S: Final = 1.0
+
+
+class RaftSubscription(ListenNotifySubscription[R]):
+    """Made by `RaftApplicationRecorder.subscribe`."""
+
+    def __init__(
+        self,
+        recorder: R,
+        access: Access,
+        head: bytes,
+        gt: int | None,
+        topics: Sequence[str],
+    ) -> None:
+        self._access = access
+        self._head = head
+        self._watching: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        super().__init__(recorder=recorder, gt=gt, topics=topics)
+        try:
+            access.run(self._begin)
+        except BaseException:
+            self.stop()
+            self._pull_thread.join()
+            raise
+        self._has_been_notified.set()  # what came before the watch began
+
+    def stop(self) -> None:
+        """End it; an iteration that waits ends too."""
+        super().stop()
+        if self._loop is not None and self._watching is not None:
+            self._loop.call_soon_threadsafe(self._watching.cancel)
+
+    async def _begin(self, store: Store) -> None:
+        """Return once the watch is on."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._watching = asyncio.create_task(self._watch(store, begun))
+        await begun
+
+    async def _watch(self, store: Store, begun: asyncio.Future[None]) -> None:
+        while True:
+            try:
+                async with store.watch(types=["key"], key=self._head) as watch:
+                    if begun.done():
+                        self._has_been_notified.set()
+                    else:
+                        begun.set_result(None)
+                    async for _ in watch:
+                        self._has_been_notified.set()
+            except Compacted:
+                continue  # there was more than one remembers: the numbers tell what is new
+            except RaftStateError as error:
+                if not begun.done():
+                    begun.set_exception(error)
+                    return
+                if isinstance(error, Closed):
+                    self._fail(error)
+                    return
+                await asyncio.sleep(_PAUSE_S)
+
+    def _fail(self, error: RaftStateError) -> None:
+        """Who iterates is told."""
+        failed = OperationalError(str(error))
+        failed.__cause__ = error
+        if self._thread_error is None:
+            self._thread_error = failed
+        self.stop()

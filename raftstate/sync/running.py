@@ -1,0 +1,554 @@
+"""How a blocking call is carried out: on the shared thread, while its own thread waits.
+
+Every call of the sync face is a task on the event loop of one thread (see `portal`). The
+thread that called waits for it, and meanwhile does what the task asks of it: the user's
+functions (`do`, `record`'s, handlers and so on) run in the thread of whoever called, never
+on the event loop. What runs for nobody who waits, as a worker's compensations do, runs in
+threads of its own.
+
+An interrupt (Ctrl-C) while a call waits cancels its task, waits for the task's end within
+`INTERRUPTED_S`, and goes on; the store is as usable after that as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import inspect
+import os
+import queue
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar, overload
+
+from raftstate.client import acts
+from raftstate.client.doing import EffectOptions, Undo
+from raftstate.client.loops import LoopThread, call_soon, forked
+from raftstate.client.portal import Portal
+from raftstate.errors import Closed, RaftStateError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# How long an interrupted call may take to end what it began.
+INTERRUPTED_S: Final = 5.0
+# Of a list, so many items may be fetched before they are asked for.
+_AHEAD: Final = 256
+
+
+class Block(Protocol):
+    """A block whose calls end when it is over: `with store.own(...)`."""
+
+    pid: int
+    calls: set[asyncio.Task[Any]]
+
+    @property
+    def over(self) -> bool:
+        """Whether it has been lost."""
+        ...
+
+    async def check(self) -> None:
+        """Raise what ended it, if it is over."""
+        ...
+
+
+class _Blocks(threading.local):
+    """The blocks that this thread is in."""
+
+    def __init__(self) -> None:
+        self.open: list[Block] = []
+
+
+_blocks: Final = _Blocks()
+
+
+def blocks_of_thread() -> list[Block]:
+    """The blocks that the calling thread is in, outermost first."""
+    return _blocks.open
+
+
+# --- one call ----------------------------------------------------------------
+
+
+class _Asked:
+    """A function that a task wants to be called by the thread that waits for it."""
+
+    def __init__(self, act: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+        self._act = act
+        self._answer = answer
+        self._loop = answer.get_loop()
+
+    def do(self) -> BaseException | None:
+        """Call it, and give the task what it gave; what is for the thread itself, such as
+        an interrupt, is given back."""
+        if self._answer.cancelled():
+            return None
+        found: Any = None
+        failed: BaseException | None = None
+        try:
+            found = self._act()
+        except StopIteration as error:  # which a future cannot hold
+            failed = RuntimeError(f"it raised StopIteration: {error}")
+        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+            self.refuse()  # on the event loop it would end more than this call
+            return error
+        except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
+            failed = error
+        call_soon(self._loop, self._settle, found, failed)
+        return None
+
+    def refuse(self) -> None:
+        """It is not done: nobody waits any more."""
+        call_soon(self._loop, self._answer.cancel)
+
+    def _settle(self, found: Any, failed: BaseException | None) -> None:
+        if self._answer.done():
+            return
+        if failed is None:
+            self._answer.set_result(found)
+        else:
+            self._answer.set_exception(failed)
+
+
+class _Call:
+    """One blocking call under way: a task there, and a thread that waits here."""
+
+    def __init__(self, thread: LoopThread) -> None:
+        self._thread = thread
+        self._told: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._task: asyncio.Task[Any] | None = None
+        self._gone = False
+
+    async def ask(self, act: Callable[[], Any]) -> Any:
+        """Have the thread that waits call something. From the event loop."""
+        if self._gone:  # what the call has left behind
+            return await acts.in_thread(act)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._told.put(_Asked(act, answer))
+        return await answer
+
+    def run(self, work: Coroutine[Any, Any, T], *, asks: bool) -> T:
+        """What `work` comes to."""
+        context = contextvars.Context()
+        context.run(acts.elsewhere.set, self.ask if asks else acts.in_thread)
+        if not self._thread.call(self._begin, work, context):
+            work.close()
+            raise Closed("the store was closed with its thread", definite=True)
+        try:
+            found: T = self._wait()
+        except asyncio.CancelledError as error:
+            raise Closed("the call ended with its thread", definite=False) from error
+        except BaseException:
+            if not self._gone:
+                self._interrupted()
+            raise
+        return found
+
+    def _begin(self, work: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
+        loop = self._thread.loop
+        self._task = loop.create_task(work, context=context)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self._gone = True
+        self._told.put(None)
+
+    def _wait(self) -> Any:
+        while (asked := self._told.get()) is not None:
+            if (error := asked.do()) is not None:
+                raise error
+        self._leave_rest()
+        assert self._task is not None
+        return self._task.result()
+
+    def _leave_rest(self) -> None:
+        """What is asked of a thread that does not wait any more is not done."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (asked := self._told.get_nowait()) is not None:
+                    asked.refuse()
+
+    def _interrupted(self) -> None:
+        """Cancel the task, and wait for its end, but not for long. What it asks meanwhile
+        is refused."""
+
+        def cancel() -> None:
+            if self._task is not None and not self._task.done():
+                self._task.cancel("interrupted")
+
+        deadline = time.monotonic() + INTERRUPTED_S
+        if self._thread.call(cancel):
+            with contextlib.suppress(queue.Empty):
+                while asked := self._told.get(timeout=max(deadline - time.monotonic(), 0.0)):
+                    asked.refuse()
+        self._gone = True
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.exception()  # the interrupt is what is raised
+
+
+# --- where they run ----------------------------------------------------------
+
+
+class Running:
+    """Where the calls of one store run, and what ends them."""
+
+    def __init__(self, portal: Portal, own: tuple[Block, ...] = ()) -> None:
+        self.portal = portal
+        self._own = own
+        self._pid = os.getpid()
+
+    def within(self, block: Block) -> Running:
+        """The same for what belongs to a block, whichever thread uses it."""
+        return Running(self.portal, (*self._own, block))
+
+    def thread(self) -> LoopThread:
+        """The thread of the event loop. Raises Closed (definite) in a forked process, and
+        where the store is not open."""
+        if os.getpid() != self._pid:
+            raise forked(self._pid)
+        return self.portal.thread()
+
+    def run(self, work: Coroutine[Any, Any, T], *, asks: bool = True) -> T:
+        """Carry out `work`, and wait for it; the user's functions run in this thread, or
+        without `asks` in threads of their own. Raises what it raises; OwnershipLost, as
+        soon as a block that this thread is in has lost its agent."""
+        blocks = self._blocks()
+        if not blocks:
+            return self._call(work, asks=asks)
+        return self._call(_among(blocks, work), work, asks=asks)
+
+    def leave(
+        self,
+        exit: Callable[..., Coroutine[Any, Any, object]],  # noqa: A002  # it is one
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave a block within a block by its `__aexit__`. If the outer one is over by then,
+        the inner one is left as if that had been raised in it, and it is raised."""
+        work = _left(self._blocks(), exit, error, trace)
+        self._call(work)
+
+    def _blocks(self) -> list[Block]:
+        pid = os.getpid()
+        found = [block for block in _blocks.open if block.pid == pid]
+        return found + [block for block in self._own if block not in found]
+
+    def _call(
+        self, work: Coroutine[Any, Any, T], *more: Coroutine[Any, Any, Any], asks: bool = True
+    ) -> T:
+        try:
+            thread = self.thread()
+            if thread.here:
+                raise RuntimeError("a blocking call on the thread that would have to answer it")
+        except BaseException:
+            for one in (work, *more):
+                one.close()
+            raise
+        return _Call(thread).run(work, asks=asks)
+
+    def post(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Have the event loop call something soon, without waiting for it. Does nothing
+        where the store is not open, or is another process'."""
+        if os.getpid() == self._pid and (thread := self.portal.running) is not None:
+            thread.call(act, *arguments)
+
+    # --- lists ---
+
+    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items of an async generator. It is ended when this iterator is closed, or
+        nobody has it any more."""
+        return _Items(self, items)
+
+    # --- the user's functions ---
+
+    @overload
+    def carried(self, function: None) -> None: ...
+    @overload
+    def carried(self, function: str) -> str: ...
+    @overload
+    def carried(self, function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def carried(self, function: Any) -> Any:
+        """A plain function as one to be awaited, which runs where the user's functions run.
+        What it is given of the async face it gets as its twin. A name stays a name.
+
+        Raises TypeError for a coroutine function."""
+        if function is None or isinstance(function, str):
+            return function
+        plain(function)
+
+        @functools.wraps(function)
+        async def carry(*arguments: Any, **named: Any) -> Any:
+            twins = [twin(one, self) for one in arguments]
+            return await _where()(lambda: given(function(*twins, **named)))
+
+        return carry
+
+
+async def _among(blocks: list[Block], work: Coroutine[Any, Any, T]) -> T:
+    """What `work` comes to, which ends with any of the blocks."""
+    try:
+        for block in blocks:
+            await block.check()
+    except BaseException:
+        work.close()
+        raise
+    return await _bound(blocks, work)
+
+
+async def _bound(blocks: list[Block], work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    bound = [block for block in blocks if not block.over]
+    for block in bound:
+        block.calls.add(task)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        for block in bound:
+            if block.over:
+                task.uncancel()
+                await block.check()
+        raise
+    finally:
+        for block in bound:
+            block.calls.discard(task)
+
+
+async def _left(
+    blocks: list[Block],
+    exit: Callable[..., Coroutine[Any, Any, object]],  # noqa: A002
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
+    lost: RaftStateError | None = None
+    if error is None:
+        try:
+            for block in blocks:
+                await block.check()
+        except RaftStateError as over:
+            error = lost = over
+    await _bound(blocks, exit(None if error is None else type(error), error, trace))
+    if lost is not None:
+        raise lost
+
+
+class _Pump:
+    """Fetches what an async generator gives, a bounded number of items ahead."""
+
+    def __init__(self, items: AsyncIterator[Any]) -> None:
+        self._items = items
+        self._here: list[Any] = []
+        self._ended = False
+        self._failed: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()  # something came, or it has ended
+        self._wanted = asyncio.Event()  # there is room for more
+
+    async def take(self) -> list[Any]:
+        """What has come, at least one item; nothing: it has ended."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._fetch(), context=contextvars.Context())
+        while not self._here and not self._ended:
+            self._moved.clear()
+            await self._moved.wait()
+        if not self._here and self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+        found, self._here = self._here, []
+        self._wanted.set()
+        return found
+
+    async def _fetch(self) -> None:
+        try:
+            async for item in self._items:
+                self._here.append(item)
+                self._moved.set()
+                if len(self._here) >= _AHEAD:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+        except Exception as error:  # noqa: BLE001  # it is raised by `take`
+            self._failed = error
+        finally:
+            self._ended = True
+            self._moved.set()
+            if isinstance(self._items, AsyncGenerator):
+                await self._items.aclose()
+
+    def end(self) -> None:
+        """Fetch nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Items(Iterator[T]):
+    """See `Running.each`."""
+
+    def __init__(self, running: Running, items: AsyncIterator[T]) -> None:
+        self._running = running
+        self._pump = _Pump(items)
+        self._here: list[T] = []  # fetched, and to be given, the next one last
+        self._lock = threading.RLock()
+        self._ended = False
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with alone(self._lock, "this iterator"):
+            if not self._here and not self._ended:
+                try:
+                    self._here = self._running.run(self._pump.take())
+                except Exception:
+                    self.close()
+                    raise
+                self._here.reverse()
+            if not self._here:
+                self._ended = True
+                raise StopIteration
+            return self._here.pop()
+
+    def close(self) -> None:
+        """End it: there is no more. Doing so twice is harmless."""
+        self._here, self._ended = [], True
+        self._running.post(self._pump.end)
+
+    def __del__(self) -> None:
+        # Whichever thread collects it must not wait here.
+        if not self._ended:
+            self.close()
+
+
+# --- the user's functions ----------------------------------------------------
+
+
+def plain(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, which must be a plain one. Raises TypeError for a coroutine function."""
+    called = getattr(function, "__call__", None)  # noqa: B004
+    for one in (function, getattr(function, "func", None), called):
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise TypeError(
+                f"{function!r} is a coroutine function: raftstate.sync calls plain functions,"
+                " in the thread of whoever calls it; for that one use `raftstate.connect`"
+            )
+    return function
+
+
+def given(found: T) -> T:
+    """What a plain function gave. Raises TypeError for what would have to be awaited."""
+    if inspect.isawaitable(found):
+        if inspect.iscoroutine(found):
+            found.close()
+        raise TypeError(
+            "a function given to raftstate.sync gave something to await: it is to give the"
+            " result itself"
+        )
+    return found
+
+
+def _where() -> Callable[[Callable[[], Any]], Awaitable[Any]]:
+    return acts.elsewhere.get() or acts.in_thread
+
+
+def plain_options(options: EffectOptions) -> EffectOptions:
+    """The options of an effect. Raises TypeError if a function of theirs is a coroutine
+    function."""
+    undo = options.get("undo")
+    for function in (
+        undo.action if isinstance(undo, Undo) else undo,
+        options.get("reconcile"),
+    ):
+        if callable(function):
+            plain(function)
+    return options
+
+
+class States:
+    """Where an agent's state comes from: asked in the user's thread, told on the loop."""
+
+    def __init__(self) -> None:
+        self._from: Callable[[], Any] | None = None
+        self._now: Any = None
+
+    def take(self, state: Callable[[], Any]) -> None:
+        """Ask this from now on. Raises TypeError for a coroutine function."""
+        self._from = plain(state)
+
+    def ask(self) -> None:
+        """Find out what the state is now."""
+        if self._from is not None:
+            self._now = given(self._from())
+
+    def last(self) -> Any:
+        """What it was when it was asked last."""
+        return self._now
+
+
+# --- the classes of this face ------------------------------------------------
+
+
+_TWINS: dict[type, type[Face]] = {}
+
+
+def twin(found: Any, running: Running) -> Any:
+    """What the user is given for an object of the async face; anything else is itself."""
+    for kind in type(found).__mro__:
+        if (face := _TWINS.get(kind)) is not None:
+            return face(found, running)
+    return found
+
+
+class Face:
+    """A class of this face: one of the async face's objects, to be called from threads."""
+
+    twin_of: ClassVar[type]
+
+    def __init__(self, it: Any, running: Running) -> None:
+        self._object = it
+        self._running = running
+
+    def __init_subclass__(cls, *, of: type | None = None) -> None:
+        super().__init_subclass__()
+        if of is not None:
+            cls.twin_of = of
+            _TWINS[of] = cls
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._running.run(work)
+
+    def __repr__(self) -> str:
+        return f"<sync {self._object!r}>"
+
+
+class Handle(Face):
+    """What one thread uses at a time. Another that calls meanwhile gets a RuntimeError."""
+
+    def __init__(self, it: Any, running: Running) -> None:
+        super().__init__(it, running)
+        self._lock = threading.RLock()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._alone())
+            except RuntimeError:
+                work.close()
+                raise
+            return self._running.run(work)
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return alone(self._lock, type(self).__name__)
+
+
+@contextlib.contextmanager
+def alone(lock: Any, what: str) -> Iterator[None]:
+    """In here no other thread is. Raises RuntimeError if one is."""
+    if not lock.acquire(blocking=False):
+        raise RuntimeError(f"{what} is in use by another thread: one at a time may")
+    try:
+        yield
+    finally:
+        lock.release()
