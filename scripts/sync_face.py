@@ -75,6 +75,13 @@ class Source:
             raise Unfit(f"{self.name} has no {', '.join(sorted(missing))}")
         return [one for one in found if one.name in wanted]
 
+    def has_twin(self, name: str) -> bool:
+        """Whether what is called so in this module is a class that has a twin."""
+        if name not in TWINS:
+            return False
+        module = f"from raftstate.client.{TWINS[name]} import"
+        return TWINS[name] == self.name or self.imports.get(name, module).startswith(module)
+
     def literal(self, name: str) -> str | None:
         """The text of a private constant, if it is a plain value."""
         node = self.defined.get(name)
@@ -100,14 +107,34 @@ class Module:
         name = self.source.name
         head = words.HEADS.get(name, "")
         doc = document(name, ast.get_docstring(self.source.tree, clean=False) or "")
-        parts = [HEADER.format(name=name), f'"""{doc}"""\n', "from __future__ import annotations"]
+        parts = [
+            HEADER.format(name=name),
+            f'"""{doc}"""\n',
+            "from __future__ import annotations",
+        ]
         parts += sorted(self._imports(head), key=lambda one: one.startswith("import "))
         return "\n".join([*parts, "", head, *self.body]) + "\n"
 
     def _imports(self, head: str) -> Iterable[str]:
         yield f"from raftstate.client import {self.source.name} as face"
         code = ast.parse("\n".join([head, *self.body]))
-        here = {node.name for node in ast.walk(code) if isinstance(node, ast.ClassDef)}
+        methods = {
+            id(item)
+            for node in ast.walk(code)
+            if isinstance(node, ast.ClassDef)
+            for item in node.body
+        }
+        here = {
+            node.name
+            for node in ast.walk(code)
+            if isinstance(node, ast.ClassDef | Function) and id(node) not in methods
+        }
+        here |= {
+            alias.asname or alias.name
+            for node in code.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
         here |= {
             target.id
             for node in code.body
@@ -126,7 +153,13 @@ class Module:
             one.arg
             for node in ast.walk(code)
             if isinstance(node, ast.arguments)
-            for one in (*node.args, *node.posonlyargs, *node.kwonlyargs, node.vararg, node.kwarg)
+            for one in (
+                *node.args,
+                *node.posonlyargs,
+                *node.kwonlyargs,
+                node.vararg,
+                node.kwarg,
+            )
             if one is not None
         }
         stored = {
@@ -135,7 +168,9 @@ class Module:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
         caught = {
-            node.name for node in ast.walk(code) if isinstance(node, ast.ExceptHandler) and node.name
+            node.name
+            for node in ast.walk(code)
+            if isinstance(node, ast.ExceptHandler) and node.name
         }
         return loaded - bound - stored - caught
 
@@ -143,7 +178,7 @@ class Module:
         source = self.source
         if name in words.IMPORTS:
             yield words.IMPORTS[name]
-        elif name in TWINS:
+        elif source.has_twin(name):
             yield f"from raftstate.sync.{TWINS[name]} import {name}"
         elif name in source.imports:
             yield source.imports[name]
@@ -155,6 +190,7 @@ class Module:
 
 # --- docstrings --------------------------------------------------------------
 
+_wrong: list[str] = []
 _unused = {(place, old) for place, pairs in words.DOCS.items() for old, _ in pairs}
 
 
@@ -165,30 +201,33 @@ def document(place: str, text: str) -> str:
         pattern = r"\s+".join(map(re.escape, plain.split(" ")))
         found = re.sub(pattern, lambda _, new=new: new, text, count=1)
         if found == text:
-            raise Unfit(f"the docstring of {place} does not say {plain!r}")
+            _wrong.append(f"{place} does not say {plain!r}")
         _unused.discard((place, old))
         text = found
     for old, new in words.EVERYWHERE:
         text = re.sub(old, new, text)
     for stale in words.NEVER:
         if found_word := re.search(stale, text):
-            raise Unfit(f"the docstring of {place} speaks of {found_word[0]!r}")
+            _wrong.append(f"{place} speaks of {found_word[0]!r}")
     return refilled(text)
 
 
 def refilled(text: str) -> str:
     """The same, with those paragraphs set anew of which a line got too long."""
-    parts = re.split(r"(\n[ ]*\n)", text)
+    # What is set on its own: paragraphs, and the points of a list.
+    parts = re.split(r"(\n[ ]*\n|\n(?=[ ]*\* ))", text)
     for number, part in enumerate(parts):
         lines = part.split("\n")
         if all(len(line) <= words.WIDTH for line in lines):
             continue
         indent = re.match(r" *", lines[-1] if len(lines) > 1 else lines[0])
+        first = re.match(r" *", lines[0])
         assert indent is not None
+        assert first is not None
         parts[number] = textwrap.fill(
             " ".join(line.strip() for line in lines),
             words.WIDTH,
-            initial_indent=indent[0] if number else "",
+            initial_indent=first[0],
             subsequent_indent=indent[0],
             break_on_hyphens=False,
             break_long_words=False,
@@ -244,10 +283,13 @@ class Twin:
                 for one in self.node.body
                 if isinstance(one, ast.FunctionDef) and one.name == "__init__"
             )
+            first = first.format(passed=", ".join(self._passed(init)))
             lines += [self._signature(init, "__init__"), textwrap.indent(first, " " * 8)]
+        opened = ["        self._running.thread()  # raises unless it is open"]
         lines += [
             "    @property",
             f"    def _it(self) -> face.{self.name}:",
+            *(opened if self.name == "Store" else []),
             f"        return cast(face.{self.name}, self._object)",
         ]
         for name, kind in words.ATTRIBUTES.get(self.name, {}).items():
@@ -259,12 +301,15 @@ class Twin:
                 f"        return self._it.{name}",
             ]
         for item in self.node.body:
-            if isinstance(item, Function) and self._public(item.name):
+            if isinstance(item, Function) and self._public(item):
                 lines += self._method(item)
         lines += [textwrap.indent(words.EXTRAS.get(self.name, ""), " " * 4)]
         self.module.body.append("\n".join(lines) + "\n\n")
 
-    def _public(self, name: str) -> bool:
+    def _public(self, node: Function) -> bool:
+        name = node.name
+        if any(ast.unparse(one) == "overload" for one in node.decorator_list):
+            return False
         if name in words.INTERNAL.get(self.name, ()):
             return False
         return not name.startswith("_") or name in words.PROTOCOL
@@ -284,21 +329,22 @@ class Twin:
         body = words.BODIES.get(place)
         if body is None:
             body = self._body(node, name, "property" in decorators)
+        elif "{passed}" in body:
+            body = body.format(passed=", ".join(self._passed(node)))
         return [*lines, textwrap.indent(body, " " * 8)]
 
     def _signature(self, node: Function, name: str) -> str:
+        place = f"{self.name}.{node.name}"
+        if place in words.SIGNATURES:
+            return f"    def {name}{words.SIGNATURES[place]}:"
         arguments = self.types.visit(node.args)
-        # The quotes of an annotation are of the source.
         returns = self._returns(node)
         return f"    def {name}({ast.unparse(arguments)}) -> {returns}:"
 
     def _returns(self, node: Function) -> str:
         if node.returns is None:
             raise Unfit(f"{self.name}.{node.name} says not what it gives")
-        text = ast.unparse(self.types.visit(node.returns))
-        for old, new in words.RESULTS:
-            text = re.sub(old, new, text)
-        return text
+        return ast.unparse(self.types.visit(node.returns))
 
     def _body(self, node: Function, name: str, is_property: bool) -> str:
         text = self._returns(node)
@@ -321,7 +367,7 @@ class Twin:
         return f"return self._do({call})" if text != "None" else f"self._do({call})"
 
     def _wrapped(self, text: str, call: str) -> str:
-        if text in TWINS:
+        if self.source.has_twin(text):
             return f"return {text}({call}, self._running)"
         return f"return {call}"
 
@@ -348,7 +394,7 @@ class Twin:
             return words.CALLED[place].format(one.arg)
         if "Callable" in text or text in words.FUNCTION_TYPES:
             raise Unfit(f"{place} is a function of the user's: say how it is called")
-        return f"{one.arg}._it" if text in TWINS else one.arg
+        return f"{one.arg}._it" if self.source.has_twin(text) else one.arg
 
 
 # --- all of it ---------------------------------------------------------------
@@ -364,7 +410,8 @@ def write(out: Path) -> None:
             module.body.append(function(module.source, *text))
         (out / f"{name}.py").write_text(module.text())
     (out / "__init__.py").write_text(package())
-    (out / "replay_face.py").unlink(missing_ok=True)
+    if _wrong:
+        raise Unfit("docstrings:\n" + "\n".join(_wrong))
     if _unused or (stale := words.CALLED.keys() - words.called):
         raise Unfit(f"nothing has these any more: {sorted(map(str, _unused or stale))}")
 
@@ -374,6 +421,11 @@ def function(source: Source, name: str, body: str) -> str:
     node = source.defined[name]
     assert isinstance(node, Function)
     arguments = ast.unparse(Types(source).visit(node.args))
+    given = node.args
+    names = [one.arg for one in given.args] + [
+        f"{one.arg}={one.arg}" for one in given.kwonlyargs
+    ]
+    body = body.format(passed=", ".join(names))
     assert node.returns is not None
     lines = [f"def {name}({arguments}) -> {ast.unparse(node.returns)}:"]
     doc = ast.get_docstring(node, clean=False) or ""

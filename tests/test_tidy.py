@@ -31,6 +31,7 @@ LAYERS = {
     "consensus": {"consensus", "core", "errors", "v1"},
     "rpc": {"rpc", "content", "core", "errors", "v1"},
     "client": {"client", "content", "errors", "v1"},
+    "sync": {"sync", "client", "errors", "v1"},
     "recovery": {"recovery", "raftstate", "client", "errors", "v1"},
     "console": {"console", "core", "errors", "v1"},
     "server": {

@@ -5,8 +5,8 @@
     async with RaftSession("127.0.0.1:7411", "user-123") as session:
         await Runner.run(agent, "Hello", session=session)
 
-A session's items are there for every process as soon as `add_items` returns, and outlive any
-minority of the members. Items are stored as JSON and as nothing else.
+What `add_items` has returned from is there for every process, and outlives any minority of
+the members. Items are stored as JSON, and as nothing else.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ try:
         coerce_session_settings,
         resolve_session_limit,
     )
-except ImportError as error:
+except ImportError as missing:
     raise ImportError(
-        "this adapter needs the OpenAI Agents SDK: pip install raftstate[openai-agents]"
-    ) from error
+        "the OpenAI Agents SDK is not installed: pip install raftstate[openai-agents]"
+    ) from missing
 
-from raftstate.adapters.records import Owner
-from raftstate.adapters.transcripts import Transcript
+from raftstate.adapters.portals import TIMEOUT_S, Access
+from raftstate.adapters.records import Owning, owner_of
+from raftstate.adapters.transcripts import Transcript, check_text
 from raftstate.client import Store
 from raftstate.client.portal import Portal
-from raftstate.errors import InvalidRequest
 
 __all__ = ["RaftSession"]
 
 T = TypeVar("T")
 
 _ROOT: Final = "~openai"
-# How long a cancelled write may still go on, so that its caller knows that it is over.
+# How long a write that is cancelled may go on, so that its caller knows what there is.
 _SETTLE_S: Final = 5.0
 
 
 class RaftSession:
     """A conversation's history. It may be used from any thread and any event loop, and by
-    any number of processes at a time: what they add is interleaved by calls, and nothing of
-    it is lost.
+    any number of processes at a time: what they add is in order by calls, and nothing of it
+    is lost.
 
     Every write is one transaction: it happened whole, or not at all. What fails raises a
-    `RaftStateError`; is that not `definite`, the write may have happened, and `get_items`
-    tells. A write whose task is cancelled is waited for, up to 5 s, before the cancellation
-    goes on.
+    `RaftStateError`; if that is not `definite`, the write may have happened, and `get_items`
+    tells. A write that is cancelled is waited for, up to 5 s, before the cancellation goes
+    on; so what is read after it is what there is.
     """
 
     session_id: str
@@ -65,45 +65,35 @@ class RaftSession:
         *,
         name: str = "default",
         session_settings: SessionSettings | dict[str, Any] | None = None,
-        owner: HasToken | None = None,
-        timeout: float = 60.0,
+        owner: Owning | None = None,
+        timeout: float = TIMEOUT_S,
         **options: Any,
     ) -> None:
-        """`endpoints` and `options` are those of `raftstate.connect`; a portal is used as it
-        is, and left open. Sessions of different `name` have nothing to do with each other.
+        """`endpoints` and `options` are those of `raftstate.connect`, or a `Portal` that
+        stays open when the session is closed. Sessions of one `name` share their ids.
+        `timeout` in seconds is that of a method: a change of leader is waited for.
 
-        With `owner`, an owned agent's handle, whatever writes is refused once the agent is
-        owned under another token: Fenced (definite), and nothing was written. `timeout` in
-        seconds is that of a method: within it, a change of leader is waited for.
+        With an `owner`, a handle of an agent that is owned, every write raises Fenced
+        (definite) once the agent has another owner, and nothing was written.
 
-        Raises InvalidRequest (definite) if one of them makes no sense."""
-        texts = {"session_id": (session_id, 1 << 20), "name": (name, NAME_BYTES_MAX)}
-        for field, (text, limit) in texts.items():
-            check_text(field, text, limit)
+        Raises InvalidRequest (definite) if an argument makes no sense."""
+        check_text("session_id", session_id)
+        check_text("name", name)
         self.session_id = session_id
-        self.session_settings = (
-            SessionSettings()
-            if session_settings is None
-            else coerce_session_settings(session_settings)
-        )
-        self._owner = None if owner is None else Owner(owner.agent_id, owner.token)
+        self.session_settings = coerce_session_settings(session_settings or {})
+        self._owner = owner_of(owner)
         self._timeout = timeout
-        self._own = not isinstance(endpoints, Portal)
-        self._portal = (
-            endpoints
-            if isinstance(endpoints, Portal)
-            else Portal(endpoints, **{"timeout": timeout, **options})
-        )
+        self._access = Access(endpoints, options, timeout)
         self._transcript = Transcript((_ROOT, name), session_id)
 
     # --- what the SDK asks for ---
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        """The items in order, or the latest `limit` of them; without one, that of
-        `session_settings` counts. A limit of 0 or less is no item. As they were at one
-        moment, and no earlier than what was written before the call."""
+        """The items in order, or the latest `limit` of them; if that is not given, that of
+        `session_settings`. With 0 or less there are none. They are as they were at one
+        moment, and reflect every write acknowledged before."""
         most = resolve_session_limit(limit, self.session_settings)
-        found = await self._portal.arun(
+        found = await self._access.arun(
             lambda store: self._transcript.load(store, self._until(), most)
         )
         return found or []
@@ -111,29 +101,27 @@ class RaftSession:
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Append all of the items at once, or none of them.
 
-        Raises InvalidRequest (definite) if one is no JSON, Fenced (definite), Conflict
-        (definite): others were faster until the time was over."""
-        if not items:
-            return
-        # What the caller does to its list meanwhile is its own affair.
-        added = list(items)
-        await self._settled(
-            lambda store: self._transcript.append(
-                store, added, self._until(), owner=self._owner
+        Raises InvalidRequest (definite) if one is no JSON, Conflict (definite) if others
+        were faster until the time was over, and Fenced (definite)."""
+        if items:
+            added = list(items)  # the caller's list is the caller's
+            await self._settled(
+                lambda store: self._transcript.append(
+                    store, added, self._until(), owner=self._owner
+                )
             )
-        )
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Remove the last item and return it; None if there is none. Raises as
-        `add_items`."""
+        """Remove the last item, and return it; None if there is none. Raises Conflict,
+        Fenced (definite)."""
         item: TResponseInputItem | None = await self._settled(
             lambda store: self._transcript.pop(store, self._until(), owner=self._owner)
         )
         return item
 
     async def clear_session(self) -> None:
-        """Remove all items at once. What they took up is given back before this returns; if
-        that fails, it may be called again. Raises as `add_items`."""
+        """Remove all items, at once; and then what they took up. If that is broken off, it
+        may be called again. Raises Conflict, Fenced (definite)."""
         await self._settled(
             lambda store: self._transcript.remove(store, self._until(), owner=self._owner)
         )
@@ -141,14 +129,13 @@ class RaftSession:
     # --- its end ---
 
     def close(self) -> None:
-        """Close the connection, if it is this session's own. The history stays."""
-        if self._own:
-            self._portal.close()
+        """Give back its connections, if they are its own. Closing twice is harmless. What is
+        stored stays."""
+        self._access.close()
 
     async def aclose(self) -> None:
-        """As `close`; the event loop goes on."""
-        if self._own:
-            await self._portal.aclose()
+        """As `close`."""
+        await self._access.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,21 +148,20 @@ class RaftSession:
     ) -> None:
         await self.aclose()
 
-    def __repr__(self) -> str:
-        return f"RaftSession(session_id={self.session_id!r})"
-
     # --- inside ---
 
     def _until(self) -> float:
         return time.monotonic() + self._timeout
 
     async def _settled(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-        """What a write comes to. Who cancels it learns of that when it is over, if that is
-        soon: an SDK that rewinds what it wrote has to know what there is."""
-        task = asyncio.ensure_future(self._portal.arun(work))
+        """What a write comes to. Who cancels it hears of that when it is over, if that is
+        soon: the SDK goes on to rewind what it wrote, and has to see what there is."""
+        task = asyncio.ensure_future(self._access.arun(work))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             await asyncio.wait({task}, timeout=_SETTLE_S)
-            task.cancel()
             raise
+        finally:
+            task.cancel()

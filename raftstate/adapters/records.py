@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol, Unpack
 
 from raftstate.client import Store, txn
@@ -160,7 +160,7 @@ async def read(store: Store, key: bytes, **how: Unpack[How]) -> Record | None:
         if record is not None:
             return record
         # It was replaced: what an earlier state shows has no parts any more.
-        how = {name: how[name] for name in ("timeout", "seen") if name in how}  # type: ignore[literal-required,assignment]
+        how = {name: how[name] for name in ("timeout", "seen") if name in how}  # type: ignore[assignment]
     raise RaftStateError(f"{key!r} changed {_READS} times while it was read", definite=True)
 
 
@@ -173,7 +173,7 @@ async def scan(
     backwards: bool = False,
     page_size: int = 0,
     **how: Unpack[How],
-) -> AsyncIterator[Record]:
+) -> AsyncGenerator[Record]:
     """The records with a prefix, or from `start` to before `end`, in order of their keys, as
     they were at one revision. `timeout` is that of a page of so many keys."""
     timeout = how.get("timeout")

@@ -13,7 +13,7 @@ so that many of them are listed without being read.
 
 What is removed begins anew in another era: an old page never shows up in a new transcript.
 Heads are removed by one transaction, whatever is behind them; the pages go after it, and if
-that is broken off, with the next removal.
+that is broken off, what is left goes with the next removal.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ PAGES_AT_ONCE: Final = 16
 # So many transcripts end in one transaction.
 REMOVED_AT_ONCE: Final = 16
 
+# Four ids, an era and a number fit into a key if the first of them is as short as this.
+NAME_BYTES_MAX: Final = 32
+ID_BYTES_MAX: Final = 4_096
+
 _PAGES_READ: Final = 100
 _MARK_BYTES: Final = 16
 _PAUSE_S: Final = 0.005
@@ -56,7 +60,7 @@ class Head(NamedTuple):
 
     era: str
     next: int
-    count: int
+    size: int
     stamp: str
 
 
@@ -111,7 +115,7 @@ class Transcript:
             if found is None:
                 return None
             head = _head(found.value)
-            wanted = head.count if limit is None else max(min(limit, head.count), 0)
+            wanted = head.size if limit is None else max(min(limit, head.size), 0)
             try:
                 items = await self._walk(store, head, seen.revision, wanted, attempts.left)
             except Compacted:
@@ -125,7 +129,7 @@ class Transcript:
         """The last items, from the end backwards. None if a page is not what it was at that
         revision: of large ones, the past is not kept."""
         pages: list[Items] = []
-        first = head.count
+        first = head.size
         async with aclosing(
             records.scan(
                 store,
@@ -136,7 +140,7 @@ class Transcript:
                 timeout=timeout,
             )
         ) as found:
-            while head.count - first < wanted:
+            while head.size - first < wanted:
                 record = await anext(found, None)
                 if record is None or record.revision > revision:
                     return None
@@ -172,16 +176,18 @@ class Transcript:
             attempts = _Attempts(until)
             while True:
                 await attempts.another()
-                known = self._known or await self._look(store, attempts.left, tell is not None)
+                remembered = self._known
+                known = remembered or await self._look(store, attempts.left, tell is not None)
                 before = await self._seen_marks(store, known, attempts.left) if ids else set()
                 fresh = list(_fresh(marks, before))
-                if not fresh:
+                if not fresh and remembered is None:
                     return
-                era, begun, count = known.head.era, known.head.next, known.head.count
-                pages = list(_paged([texts[n] for n in fresh], count))
-                puts = {
-                    self._key("page", era, begun + n): page for n, page in enumerate(pages)
-                }
+                if not fresh:  # for all that is remembered; nobody has compared that
+                    self._known = None
+                    continue
+                era, begun, size = known.head.era, known.head.next, known.head.size
+                pages = list(_paged([texts[n] for n in fresh], size))
+                puts = {self._key("page", era, begun + n): page for n, page in enumerate(pages)}
                 added = [mark for n in fresh if (mark := marks[n]) is not None]
                 if added:
                     puts[self._key("mark", era, begun)] = b"".join(added)
@@ -189,7 +195,7 @@ class Transcript:
                 if tell is not None:
                     about = tell(about, [items[n] for n in fresh])
                     puts[self._key("about")] = json.dumps(about).encode()
-                head = known.head._replace(next=begun + len(pages), count=count + len(fresh))
+                head = known.head._replace(next=begun + len(pages), size=size + len(fresh))
                 new = known._replace(head=head, about=about)
                 if await self._write(store, known.raw, new, puts, (), attempts.left, owner):
                     self._marks.known.update(added)
@@ -203,14 +209,14 @@ class Transcript:
             while True:
                 await attempts.another()
                 known = await self._look(store, attempts.left)
-                if not known.head.count:
+                if not known.head.size:
                     return None
                 record = await self._last_page(store, known.head, attempts.left)
                 if record is None:
                     continue  # removed meanwhile
                 at, items = _page(record.data)
                 last = items.pop()
-                new = known._replace(head=known.head._replace(count=known.head.count - 1))
+                new = known._replace(head=known.head._replace(size=known.head.size - 1))
                 puts = {record.key: _written(at, map(json.dumps, items))} if items else {}
                 gone = [] if items else [record.key]
                 if await self._write(store, known.raw, new, puts, gone, attempts.left, owner):
@@ -310,20 +316,9 @@ class Transcript:
         return _End(
             # Written to it may be meanwhile, and goes with it; begun anew it may not.
             txn.equal(found.key, create_revision=found.create_revision),
-            [txn.delete(found.key), txn.put(self._key("grave", era), era)],
+            [txn.delete(found.key), txn.put(self._key("grave", era), b"")],
             self._key("about"),
         )
-
-    async def _sweep(self, store: Store, timeout: float, owner: Owner | None) -> None:
-        """Remove the pages of what was removed."""
-        prefix = self._key("grave")
-        graves = [one async for one in store.keys.range(prefix=prefix, timeout=timeout)]
-        for grave in graves:
-            for kind in ("page", "mark"):
-                rest = self._key(kind, grave.value.decode())
-                await records.remove(store, rest, owner=owner, timeout=timeout)
-            # With nothing behind it, it is a record of one key.
-            await records.remove(store, grave.key, owner=owner, timeout=timeout)
 
     def _key(self, kind: str, *rest: str | int) -> bytes:
         return key(*self._root, kind, *self._ids, *rest)
@@ -355,18 +350,33 @@ async def remove(
             break
     for one in transcripts:
         one._known = None
-        await one._sweep(store, attempts.left, owner)
+        await sweep(store, one._root, *one._ids, timeout=attempts.left, owner=owner)
 
 
-async def abouts(
-    store: Store, root: Sequence[str], *ids: str, timeout: float
-) -> list[About]:
+async def sweep(
+    store: Store,
+    root: Sequence[str],
+    *ids: str,
+    timeout: float,
+    owner: Owner | None = None,
+) -> None:
+    """Remove the pages of transcripts whose ids begin with these, and which were removed.
+    `remove` does so, unless it is broken off."""
+    grave = key(*root, "grave")
+    found = store.keys.range(prefix=key(*root, "grave", *ids), keys_only=True, timeout=timeout)
+    for name in [one.key async for one in found]:
+        for kind in ("page", "mark"):
+            rest = key(*root, kind) + name.removeprefix(grave)
+            await records.remove(store, rest, owner=owner, timeout=timeout)
+        await records.remove(store, name, owner=owner, timeout=timeout)
+
+
+async def abouts(store: Store, root: Sequence[str], *ids: str, timeout: float) -> list[About]:
     """What is told about the transcripts whose ids begin with these, in order of their ids,
     as it was at one revision."""
     prefix = key(*root, "about", *ids)
     return [
-        json.loads(record.data)
-        async for record in records.scan(store, prefix, timeout=timeout)
+        json.loads(record.data) async for record in records.scan(store, prefix, timeout=timeout)
     ]
 
 
@@ -394,6 +404,23 @@ class _Attempts:
             )
         await asyncio.sleep(random.uniform(0, self._pause))
         self._pause = min(2 * self._pause, _PAUSE_MAX_S)
+
+
+def check_text(field: str, text: object) -> None:
+    """Raises InvalidRequest (definite) for what a transcript cannot be kept under: no text,
+    an empty one, or one that is very long."""
+    limit = NAME_BYTES_MAX if field == "name" else ID_BYTES_MAX
+    if not isinstance(text, str):
+        wrong = f"is no text, but {type(text).__name__}"
+    elif not text:
+        wrong = "is empty"
+    elif (size := len(text.encode("utf-8", "surrogatepass"))) > limit:
+        wrong = f"has {size} bytes; at most {limit} are possible"
+    else:
+        return
+    raise InvalidRequest(
+        f"{field} {wrong}", definite=True, details={"field": field, "limit": str(limit)}
+    )
 
 
 # --- how it is written -------------------------------------------------------

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from raftstate.client import forks
 from raftstate.client.beats import Beat, Beats
 from raftstate.client.loops import LoopThread, call_soon
 from raftstate.client.options import CLOSE_S, Options
@@ -45,6 +46,7 @@ def alive_thread() -> LoopThread:
 
 def _after_fork() -> None:
     global _thread, _lock  # neither the thread nor the lock's owner is here
+    forks.keep(_thread)
     _thread, _lock = None, threading.Lock()
 
 

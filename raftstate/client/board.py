@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable
 from itertools import takewhile
 from typing import Any, Final
@@ -20,6 +19,7 @@ from typing import Any, Final
 from raftstate.client import reading
 from raftstate.client.calls import deadline_in
 from raftstate.client.circuits import TRUSTED_S, Circuit, LogClock, Ticket, Verdict
+from raftstate.client.clock import now
 from raftstate.client.engine import Engine
 from raftstate.client.options import CLOSE_S
 from raftstate.client.watch import Watch, WatchBatch
@@ -52,7 +52,7 @@ _PROGRESS_MS: Final = 1_000
 class Board:
     """All breakers that one store uses."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = now) -> None:
         self._engine = engine
         self._clock = clock
         self._log = LogClock(clock)

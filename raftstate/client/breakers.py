@@ -15,8 +15,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Final, Literal, ParamSpec, TypedDict, Unpack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from typing import Any, Final, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from raftstate.client import reading
 from raftstate.client.board import Board
@@ -55,6 +55,7 @@ from raftstate.v1.rollback_service_pb2 import (
 )
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 _ACTIONS: Final[dict[str, TripAction]] = {
     "notify": TRIP_ACTION_NOTIFY,
@@ -137,6 +138,24 @@ class BreakerHandle:
         record = self._circuit.record
         return record is not None and record.degraded
 
+    @overload
+    async def call(
+        self,
+        function: Callable[..., Awaitable[T]],
+        /,
+        *arguments: Any,
+        fallback: Callable[..., Awaitable[T] | T] | None = None,
+        **named: Any,
+    ) -> T: ...
+    @overload
+    async def call(
+        self,
+        function: Callable[..., T],
+        /,
+        *arguments: Any,
+        fallback: Callable[..., Awaitable[T] | T] | None = None,
+        **named: Any,
+    ) -> T: ...
     async def call(
         self,
         function: Callable[..., Any],
@@ -166,7 +185,13 @@ class BreakerHandle:
         with self._counted(ticket):
             yield
 
-    def __call__(self, function: Callable[P, Any]) -> Callable[P, Awaitable[Any]]:
+    @overload
+    def __call__(
+        self, function: Callable[P, Awaitable[T]]
+    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __call__(self, function: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
         """As a decorator: every call of the function goes through the breaker."""
 
         @functools.wraps(function)

@@ -38,6 +38,7 @@ from typing import Any, Final, NamedTuple
 from raftstate.client.practice import PracticeAgent
 
 # What the function is called with is read from a child's standard input.
+FACE: Final = "raftstate.client.practice"
 _CHILD: Final = "from raftstate.client.determinism import child; child()"
 _SEEDS: Final = ("1", "2")
 _STDLIB: Final = sysconfig.get_path("stdlib") + os.sep
@@ -118,6 +119,7 @@ def check_deterministic(
     state: Any = None,
     effects: dict[str, Any] | None = None,
     timeout: float = 60.0,
+    face: str = FACE,
 ) -> Produced:
     """Run a function twice, and raise UndeclaredNondeterminism unless it does the same both
     times and draws nothing that it does not declare; what it did.
@@ -130,13 +132,13 @@ def check_deterministic(
     One that can be imported, with arguments that JSON can hold, also runs in two processes
     with different hashes of texts, `timeout` seconds each: so the order of a set shows. One
     that cannot (a local function, one of `__main__`) does not. Not to be called in a
-    running event loop.
+    running event loop. `face` is the module of which a function gets its `PracticeAgent`.
 
     Raises what the function raises, and TypeError if its result is no value of JSON."""
     function = _imported(target) if isinstance(target, str) else target
     if agent is None:
         agent = _takes(function) == len(arguments) + 1
-    given = _Given(list(arguments), agent, state, effects or {})
+    given = _Given(list(arguments), agent, state, effects or {}, face)
     first = _run(function, given, {})
     second = _run(function, given, first.recordings)
     _compare(first, second, "the second time")
@@ -154,6 +156,7 @@ class _Given(NamedTuple):
     agent: bool
     state: Any
     effects: dict[str, Any]
+    face: str
 
 
 class _NotPlain(Exception):
@@ -167,7 +170,7 @@ def _run(function: Callable[..., Any], given: _Given, recordings: dict[str, Any]
     practice = PracticeAgent(given.state, recordings, declared, given.effects)
     arguments = copy.deepcopy(given.arguments)  # a function may change what it is given
     if given.agent:
-        arguments.insert(0, practice)
+        arguments.insert(0, importlib.import_module(given.face).practising(practice))
 
     async def wait(for_what: Any) -> Any:
         return await for_what

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from raftstate.client import forks
 from raftstate.client.alive import Alive
 from raftstate.client.calls import Calls, deadline_in
 from raftstate.client.fair import about
@@ -38,6 +39,9 @@ class Engine:
     """A running client: made inside an event loop, closed once."""
 
     def __init__(self, options: Options) -> None:
+        """Raises Closed (definite) in a process that was forked from one with a client."""
+        forks.check()
+        forks.opened(self)
         self.options = options
         self.router = Router(options)
         self.calls = Calls(self.router)
@@ -68,11 +72,7 @@ class Engine:
     def check_process(self) -> None:
         """Raise Closed (definite) if this client is another process'."""
         if os.getpid() != self._pid:
-            raise Closed(
-                f"this store was opened by process {self._pid} and cannot be used in"
-                f" process {os.getpid()}: open one there",
-                definite=True,
-            )
+            raise forks.forked(self._pid)
 
     def deadline(self, timeout: float | None) -> float:
         """When a call that begins now must be over."""

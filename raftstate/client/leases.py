@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self, Unpack
 
-from raftstate.client import reading
+from raftstate.client import clock, reading
 from raftstate.client.clock import now
 from raftstate.client.engine import Engine
 from raftstate.client.options import CLOSE_S, milliseconds, positive
@@ -79,9 +79,7 @@ class HeldLease:
         """Return once the lease is lost. Raises RuntimeError before it is granted."""
         self._granted()
         while not self.lost:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.time_left):
-                    await self._ended.wait()
+            await clock.wait(self._ended, self.time_left)
 
     async def __aenter__(self) -> Self:
         if self._lease is not None:

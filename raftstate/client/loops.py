@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from raftstate.client import forks
 from raftstate.client.options import CLOSE_S
-from raftstate.errors import Closed
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class LoopThread:
         Raises Closed (definite) in a process that was forked from the thread's."""
         if os.getpid() != self._pid:
             work.close()
-            raise forked(self._pid)
+            raise forks.forked(self._pid)
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def call(self, what: Callable[..., object], *arguments: Any) -> bool:
@@ -94,12 +94,3 @@ def call_soon(
             raise
         return False
     return True
-
-
-def forked(pid: int) -> Closed:
-    """The error of using in one process what another, `pid`, has opened."""
-    return Closed(
-        f"this store was opened by process {pid} and cannot be used in process"
-        f" {os.getpid()}: open one there",
-        definite=True,
-    )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from raftstate.client import values
+from raftstate.client import clock, values
 from raftstate.client.autosave import Autosave, Costs, Inherited, Policy
 from raftstate.client.calls import deadline_in
 from raftstate.client.chunks import Cut
@@ -119,7 +119,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self._task: asyncio.Task[Any] | None = None
         self.cancelled = False
         self.given_up = False
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, asyncio.TimerHandle | clock.Timer] = {}
         self._asking: asyncio.Task[None] | None = None
         self._habits = habits
         self._saver = Saver(engine, self.agent_id, habits.cut, deltas=habits.deltas)
@@ -353,7 +353,10 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
 
     def _watch_clock(self) -> None:
         if not self.notice():
-            self._later("clock", max(self.time_left, 0.0), self._watch_clock)
+            if (timer := self._timers.pop("clock", None)) is not None:
+                timer.cancel()
+            left = max(self.time_left, 0.0)
+            self._timers["clock"] = clock.call_later(left, self._watch_clock)
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         if (timer := self._timers.pop(name, None)) is not None:

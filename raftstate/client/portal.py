@@ -22,7 +22,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from raftstate.client.loops import LoopThread, forked
+from raftstate.client import forks
+from raftstate.client.loops import LoopThread
 from raftstate.client.store import Store, connect
 from raftstate.errors import Closed
 
@@ -45,6 +46,7 @@ def shared_thread() -> LoopThread:
 def _after_fork() -> None:
     """What a fork copies is a thread that does not run, and perhaps a lock that is held."""
     global _shared, _shared_lock
+    forks.keep((_shared, list(_open)))
     _shared, _shared_lock = None, threading.Lock()
     _open.clear()
 
@@ -112,13 +114,18 @@ class Portal:
         """The store's thread, if the store is open."""
         return self._thread
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
     def thread(self) -> LoopThread:
         """The store's thread, with the store open on it. Raises Closed (definite)."""
         return self._ready()
 
     def _ready(self) -> LoopThread:
         if os.getpid() != self._pid:
-            raise forked(self._pid)
+            raise forks.forked(self._pid)
         with self._lock:
             if self._closed:
                 raise Closed("the store was closed", definite=True)

@@ -173,6 +173,11 @@ class PracticeStep:
         return f"{self._agent.step_number + 1} {key}"
 
 
+def practising(agent: PracticeAgent) -> PracticeAgent:
+    """What a function is given: here, the agent itself."""
+    return agent
+
+
 def _value(held: list[str]) -> Any:
     data, content_type = held
     return values.decode_as(bytes.fromhex(data), content_type)

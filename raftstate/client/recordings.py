@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import random
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -20,7 +19,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from raftstate import content
-from raftstate.client import reading, values
+from raftstate.client import clock, reading, values
 from raftstate.client.engine import Engine
 from raftstate.client.reading import How
 from raftstate.v1.agent_service_pb2 import TakeoverBundle
@@ -321,7 +320,7 @@ def plain(state: Any) -> Any:
 
 def now_time() -> float:
     """Seconds since 1970."""
-    return time.time()
+    return clock.wall()
 
 
 def any_number() -> float:

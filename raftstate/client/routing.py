@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import grpc
 import grpc.aio
 
+from raftstate.client import forks
 from raftstate.client.errors import unreachable
 from raftstate.client.options import BACKOFF_MAX_S, BACKOFF_MIN_S, Options
 from raftstate.client.queries import Queries
@@ -54,6 +55,7 @@ class Peer:
 
     def __init__(self, address: str, options: Options) -> None:
         self.address = address
+        forks.opened(self)
         self.channel: Any = _channel(address, options)
         self.sessions = SessionServiceStub(self.channel)
         self.agents = AgentServiceStub(self.channel)

@@ -26,14 +26,18 @@ logger = logging.getLogger("raftstate.rpc")
 Observe = Callable[[str, str, float], None]
 """Told of every call that ended: its method, status code and seconds."""
 
+Arrive = Callable[[Any], None]
+"""Told of every call that begins, in its own task: its context. Must not raise."""
+
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped
     """Wraps every handler of the server."""
 
-    def __init__(self, observe: Observe) -> None:
+    def __init__(self, observe: Observe, arrive: Arrive = lambda _context: None) -> None:
         self._observe = observe
+        self._arrive = arrive
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -65,6 +69,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped
         async def guarded(request: Any, context: Any) -> Any:
             began = time.monotonic()
             code = "OK"
+            self._arrive(context)
             try:
                 if isinstance(request, DecodeError):
                     raise request

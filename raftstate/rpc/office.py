@@ -48,15 +48,15 @@ class Office:
             self._term = term
 
     async def requests(self, iterator: AsyncIterator[Request]) -> AsyncIterator[Request]:
-        """The requests of a stream; raises OfficeLost when the office is lost.
+        """The requests of a stream; raises OfficeLost when the office is lost, also if that
+        was while a request was answered.
 
-        A stream that began before the office was noticed joins it with its next
-        request.
+        A stream that began before the office was noticed is of that office.
         """
+        lost = self._lost
         while True:
             read = asyncio.ensure_future(anext(iterator, None))
             read.add_done_callback(_seen)
-            lost = self._lost
             try:
                 waiting: set[asyncio.Future[Any]] = {read, lost}
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

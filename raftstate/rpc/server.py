@@ -24,7 +24,7 @@ from raftstate.rpc.breakers import Breakers
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.checkpoints import Checkpoints
 from raftstate.rpc.cluster import Cluster
-from raftstate.rpc.edge import Edge, Observe
+from raftstate.rpc.edge import Arrive, Edge, Observe
 from raftstate.rpc.effects import Effects
 from raftstate.rpc.events import Events
 from raftstate.rpc.frontend import Addresses, Frontend, Limits
@@ -180,13 +180,14 @@ class RpcServer:
         bridge: Bridge,
         settings: Settings,
         observe: Observe = lambda _method, _code, _seconds: None,
+        arrive: Arrive = lambda _context: None,
     ) -> None:
         self._settings = settings
         self._frontend = Frontend(
             consensus, state, bridge, settings.addresses, settings.limits, settings.state_found
         )
         self._server = grpc.aio.server(
-            interceptors=[Edge(observe)],
+            interceptors=[Edge(observe, arrive)],
             options=_options(settings),
             # Watches last, and have a bound of their own.
             maximum_concurrent_rpcs=settings.max_concurrent + settings.limits.watches.streams,

@@ -21,9 +21,16 @@ import os
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+)
 from types import TracebackType
-from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Final, ParamSpec, Protocol, Self, TypeVar, overload
 
 from raftstate.client import acts
 from raftstate.client.doing import EffectOptions, Undo
@@ -198,6 +205,7 @@ class Running:
 
     def __init__(self, portal: Portal, own: tuple[Block, ...] = ()) -> None:
         self.portal = portal
+        self.lock = threading.Lock()
         self._own = own
         self._pid = os.getpid()
 
@@ -205,21 +213,50 @@ class Running:
         """The same for what belongs to a block, whichever thread uses it."""
         return Running(self.portal, (*self._own, block))
 
+    def open(self) -> None:
+        """Open the store. Raises Closed (definite) if it is or was open."""
+        self._check_process()
+        if self.portal.running is not None:
+            raise Closed("the store is open already: connect again", definite=True)
+        self.portal.open()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Close the store. Raises Closed (definite) in a forked process, where the block did
+        not end with an error."""
+        if error is None:
+            self._check_process()
+        self.portal.close()
+
     def thread(self) -> LoopThread:
         """The thread of the event loop. Raises Closed (definite) in a forked process, and
         where the store is not open."""
+        self._check_process()
+        if (thread := self.portal.running) is None:
+            if not self.portal.closed:
+                raise Closed("the store is not open: use `with`", definite=True)
+            raise Closed("the store was closed", definite=True)
+        return thread
+
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise forked(self._pid)
-        return self.portal.thread()
 
-    def run(self, work: Coroutine[Any, Any, T], *, asks: bool = True) -> T:
+    def run(self, work: Coroutine[Any, Any, T], *, asks: bool = True, bound: bool = True) -> T:
         """Carry out `work`, and wait for it; the user's functions run in this thread, or
-        without `asks` in threads of their own. Raises what it raises; OwnershipLost, as
-        soon as a block that this thread is in has lost its agent."""
-        blocks = self._blocks()
+        without `asks` in threads of their own. Raises what it raises; and, if `bound`,
+        OwnershipLost as soon as a block that this thread is in has lost its agent."""
+        blocks = self._blocks() if bound else []
         if not blocks:
             return self._call(work, asks=asks)
         return self._call(_among(blocks, work), work, asks=asks)
+
+    def call(self, act: Callable[[], T]) -> T:
+        """Call something on the event loop, and wait for it."""
+
+        async def work() -> T:
+            return act()
+
+        return self.run(work())
 
     def leave(
         self,
@@ -283,7 +320,16 @@ class Running:
         @functools.wraps(function)
         async def carry(*arguments: Any, **named: Any) -> Any:
             twins = [twin(one, self) for one in arguments]
-            return await _where()(lambda: given(function(*twins, **named)))
+
+            def act() -> Any:
+                try:
+                    return given(function(*twins, **named))
+                finally:
+                    for one in twins:
+                        if isinstance(one, Handle):
+                            one._states.ask()
+
+            return await _where()(act)
 
         return carry
 
@@ -394,7 +440,7 @@ class _Items(Iterator[T]):
         self._lock = threading.RLock()
         self._ended = False
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
@@ -529,6 +575,7 @@ class Handle(Face):
     def __init__(self, it: Any, running: Running) -> None:
         super().__init__(it, running)
         self._lock = threading.RLock()
+        self._states = States()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         with contextlib.ExitStack() as stack:

@@ -65,8 +65,9 @@ class Hands:
             target = self._now + seconds
             while self._now < target:
                 leap = min(target - self._now, _LEAP_S)
-                # The first time only to hear of everything that was begun before.
-                for ahead in (0.0, leap):
+                # First to hear of everything that was begun before. Last because who asks
+                # again has read the answer to what it asked before.
+                for ahead in (0.0, leap, 0.0):
                     await asyncio.gather(*(one.renew(ahead) for one in self.members))
                 await self._leap(self._now + leap)
             for one in self.members:
@@ -87,9 +88,7 @@ class Hands:
         self._now = now
         if looked := clock.moved():
             waiting = {asyncio.wrap_future(one) for one in looked}
-            _, late = await asyncio.wait(waiting, timeout=PATIENCE_S)
-            for one in late:
-                one.cancel()
+            await asyncio.wait(waiting, timeout=PATIENCE_S)
 
 
 class Home:
@@ -133,5 +132,3 @@ def leave() -> None:
         if _guests == 0 and _home is not None:
             home, _home = _home, None
             home.end()
-
-

@@ -138,7 +138,7 @@ class Fault:
 
     def cancel(self) -> None:
         """Happen to nothing any more. What is held is let go."""
-        self.run(self._cancel)
+        self.run(self.end)
 
     def release(self) -> None:
         """Let go of what is held: it is carried out now, unless it was before, and
@@ -167,7 +167,8 @@ class Fault:
         if not self.first.done():
             self.first.set_result(None)
 
-    def _cancel(self) -> None:
+    def end(self) -> None:
+        """As `cancel`."""
         self.over = True
         held, self.held = self.held, []
         for ticket, answer in held:

@@ -27,7 +27,7 @@ from raftstate.core.types import MemberId, Term
 from raftstate.core.upkeep import Upkeep
 from raftstate.testing.faults import READ, Committed, Fault, Way, refusal_of
 from raftstate.testing.member import Member, MemoryState
-from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, FenceQuery
+from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, Agent, FenceQuery
 from raftstate.v1.store_pb2 import Command, Outcome
 
 # As a cluster's leader has them if it is not told otherwise.
@@ -235,6 +235,20 @@ class Solo(Member):
                 )
             )
 
+    def keep_rival(self, session_id: str) -> None:
+        """Keep a session alive that has no client, and all that it owns."""
+        store, ticket = self.state.store, object()
+        self._tenure.keep_session(store, session_id, ticket, self._arrived)
+        for agent_id in queries.agents_owned_by(store, session_id):
+            agent = queries.get_agent(store, agent_id)
+            assert agent is not None, f"an index entry for nobody: {agent_id}"
+            query = FenceQuery(agent_id=agent_id, fence=agent.owner.fence)
+            self._tenure.keep_ownership(store, query, ticket, self._arrived)
+
+    def deliver(self, ticket: object, answer: Answer) -> None:
+        """Answer what was held."""
+        self._deliver([(ticket, answer)])
+
     # --- faults ----------------------------------------------------------------------
 
     def _met(self, kind: str, agent_id: str, call: object, command: Command) -> Fault | None:
@@ -292,11 +306,16 @@ class Solo(Member):
         for agent in queries.owned_agents(store):
             session = ("session", agent.owner.session_id)
             if session in found:
-                found["agent", _grant(agent.agent_id, agent.owner.fence)] = found[session]
+                found[ownership_name(agent)] = found[session]
         for name, link in self.links.items():
             if name[0] == "lease" and name in self.beaten:
                 found[name] = link
         return found
+
+
+def ownership_name(agent: Agent) -> Name:
+    """What the ownership that an agent is under is called here."""
+    return "agent", _grant(agent.agent_id, agent.owner.fence)
 
 
 def _grant(agent_id: str, fence: object) -> str:

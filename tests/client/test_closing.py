@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from raftstate.client.options import FLYING_MUTATIONS
 from raftstate.client.session import WINDOW
 from raftstate.client.store import Store
 from raftstate.errors import (
@@ -229,13 +230,14 @@ async def test_nothing_is_sent_by_a_store_that_was_closed() -> None:
             asyncio.create_task(store.create_agent(f"a{number}"))
             for number in range(WINDOW + 2)
         ]
-        await until(lambda: len(one.ids) == WINDOW, "as much was sent as there may be")
+        await until(lambda: len(one.ids) == FLYING_MUTATIONS, "as much was sent as may be")
         await store.close()
         await asyncio.wait(users)
 
     found = [type(user.exception()) for user in users]
-    assert found == [OutcomeUnknown] * WINDOW + [Closed] * 2
-    assert len(one.ids) == WINDOW
+    waited = WINDOW + 2 - FLYING_MUTATIONS
+    assert found == [OutcomeUnknown] * FLYING_MUTATIONS + [Closed] * waited
+    assert len(one.ids) == FLYING_MUTATIONS
 
 
 @asynchronous

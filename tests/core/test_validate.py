@@ -20,6 +20,7 @@ from raftstate.v1 import (
     event_service_pb2,
     kv_service_pb2,
     lease_service_pb2,
+    read_service_pb2,
     recovery_service_pb2,
     replay_service_pb2,
     rollback_service_pb2,
@@ -60,6 +61,7 @@ from raftstate.v1.event_service_pb2 import (
     ReadAllRequest,
     ReadEventsRequest,
 )
+from raftstate.v1.read_service_pb2 import Query, ReadRequest
 from raftstate.v1.session_service_pb2 import (
     CloseSessionRequest,
     KeepAliveRequest,
@@ -239,6 +241,7 @@ TABLE = [
     Limit(lambda v: checkpoint(labels=labels(v)), 32, 33, "checkpoint.labels"),
     Limit(sized, 3 << 19, (3 << 19) + 1, ""),
     Limit(lambda v: SubmitRequest(mutations=[Mutation()] * v), 1_000, 1_001, "mutations"),
+    Limit(lambda v: ReadRequest(queries=[Query()] * v), 1_000, 1_001, "queries"),
     # reads
     Limit(lambda v: ListAgentsRequest(prefix=v), "a" * 200, AGENT_ID_BEYOND, "prefix"),
     Limit(lambda v: ReadEventsRequest(stream_id=v), "a", "", "stream_id"),
@@ -326,7 +329,7 @@ def test_every_request_has_a_rule() -> None:
     files = (
         *(agent_service_pb2, checkpoint_service_pb2, cluster_service_pb2),
         *(event_service_pb2, kv_service_pb2, lease_service_pb2, recovery_service_pb2),
-        *(session_service_pb2, step_service_pb2, watch_service_pb2),
+        *(read_service_pb2, session_service_pb2, step_service_pb2, watch_service_pb2),
         *(breaker_service_pb2, effect_service_pb2, replay_service_pb2, rollback_service_pb2),
     )
     requests = {

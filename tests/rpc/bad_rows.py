@@ -101,6 +101,7 @@ from raftstate.v1.lease_service_pb2 import (
     RevokeRequest,
     TimeToLiveRequest,
 )
+from raftstate.v1.read_service_pb2 import Query, ReadRequest
 from raftstate.v1.recovery_service_pb2 import ListValidatorsRequest, PutValidatorRequest
 from raftstate.v1.session_service_pb2 import (
     CloseSessionRequest,
@@ -388,6 +389,9 @@ ROWS: dict[str, Callable[[Bench], Message]] = {
         start=WatchStart.WATCH_START_SNAPSHOT,
         selector=Selector(types=[ResourceType.RESOURCE_TYPE_AGENT], prefix=b"a"),
     ),
+    "ReadService.Read": _read(
+        ReadRequest, first_nonce=1, queries=[Query(get=GetRequest(key=b"k"), timeout_ms=5_000)]
+    ),
     "ClusterService.Status": _read(StatusRequest),
     "ClusterService.GetLimits": _read(GetLimitsRequest),
     "ClusterService.ListMembers": _read(ListMembersRequest),
@@ -452,6 +456,8 @@ WRONG: dict[str, Wrong] = {
     "CommitStepRequest.events": [too_many(129)],
     "SubmitRequest.first_nonce": ANY,
     "SubmitRequest.mutations": [too_many(1_001)],
+    "ReadRequest.first_nonce": ANY,
+    "ReadRequest.queries": [too_many(1_001)],
     "NewEvent.type": ["x" * 129],
     "NewEvent.data": [bytes(limits.REQUEST_BYTES_MAX)],
     "NewEvent.causation_id": WORD,

@@ -65,9 +65,9 @@ def is_repeated(field: Any) -> bool:
 
 def places(kind: Any, path: Path = (), seen: tuple[str, ...] = ()) -> Iterator[Place]:
     """Every field of a request, and of what is in it. A type within itself is gone into
-    once, and of fields of one type the first; the mutations of a batch are requests
-    themselves."""
-    gone = {"Mutation"}
+    once, and of fields of one type the first; the mutations and queries of a batch are
+    requests themselves."""
+    gone = {"Mutation", "Query"}
     for field in kind.fields:
         yield Place(path, field)
         inner = field.message_type

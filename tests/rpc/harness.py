@@ -30,6 +30,7 @@ from raftstate.v1.effect_service_pb2_grpc import EffectServiceStub
 from raftstate.v1.event_service_pb2_grpc import EventServiceStub
 from raftstate.v1.kv_service_pb2_grpc import KvServiceStub
 from raftstate.v1.lease_service_pb2_grpc import LeaseServiceStub
+from raftstate.v1.read_service_pb2_grpc import ReadServiceStub
 from raftstate.v1.recovery_service_pb2_grpc import RecoveryServiceStub
 from raftstate.v1.replay_service_pb2_grpc import ReplayServiceStub
 from raftstate.v1.rollback_service_pb2_grpc import RollbackServiceStub
@@ -77,6 +78,7 @@ class Bench:
         self.breakers: Any = BreakerServiceStub(self.channel)
         self.replays: Any = ReplayServiceStub(self.channel)
         self.watches: Any = WatchServiceStub(self.channel)
+        self.reads: Any = ReadServiceStub(self.channel)
 
     def request_id(self, session_id: str = "s1") -> RequestId:
         """The next id of the bench's session."""

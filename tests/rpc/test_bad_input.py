@@ -20,6 +20,7 @@ from raftstate.core import history
 from raftstate.core.machine import StateMachine
 from raftstate.core.memory import MemoryStore
 from raftstate.rpc.errors import _CODES, DETAILS_KEY
+from raftstate.v1.read_service_pb2 import Query, ReadRequest, ReadResponse
 from raftstate.v1.step_service_pb2 import Mutation, SubmitRequest, SubmitResponse
 from raftstate.v1.store_pb2 import Reason
 from tests.rpc import documented
@@ -35,6 +36,13 @@ METHODS = {
 }
 _BODIES: list[Any] = list(Mutation.DESCRIPTOR.fields)
 MUTATIONS = {field.message_type.full_name: field.name for field in _BODIES}
+_QUERIES: list[Any] = list(Query.DESCRIPTOR.oneofs[0].fields)
+QUERIES = {field.message_type.full_name: field.name for field in _QUERIES}
+# The streams that carry other calls, and what they answer with.
+CARRIERS: dict[str, Any] = {
+    "StepService.Submit": SubmitResponse,
+    "ReadService.Read": ReadResponse,
+}
 # Too much for a batch, which has a limit of its own.
 LARGE = 1_000_000
 # What the machine changes for a session whose request is refused: counters, outcomes, and
@@ -74,7 +82,7 @@ async def ask(b: Bench, name: str, raw: bytes, wait_s: float = WAIT_S) -> Said:
             return await _watched(call(request), wait_s)
         if kind.server_streaming:
             answer = [one async for one in call(request, timeout=wait_s)]
-            return _submitted(answer) if name == "StepService.Submit" else OK
+            return _last(name, answer) if name in CARRIERS else OK
         await call(request, timeout=wait_s)
     except grpc.aio.AioRpcError as error:
         return _failed(error)
@@ -82,11 +90,14 @@ async def ask(b: Bench, name: str, raw: bytes, wait_s: float = WAIT_S) -> Said:
 
 
 async def ask_on_stream(b: Bench, name: str, raw: bytes) -> Said:
-    """Make a call as a mutation of a stream, if it is one; otherwise by itself."""
+    """Make a call as a mutation or query of a stream, if it is one; otherwise by itself."""
     kind = METHODS[name].input_type
-    if kind.full_name not in MUTATIONS or len(raw) > LARGE:
+    if kind.full_name not in MUTATIONS | QUERIES or len(raw) > LARGE:
         return await ask(b, name, raw)
     body = kind._concrete_class.FromString(raw)
+    if kind.full_name in QUERIES:
+        query = ReadRequest(queries=[Query(**{QUERIES[kind.full_name]: body})])
+        return await ask(b, "ReadService.Read", query.SerializeToString())
     batch = SubmitRequest(mutations=[Mutation(**{MUTATIONS[kind.full_name]: body})])
     return await ask(b, "StepService.Submit", batch.SerializeToString())
 
@@ -100,9 +111,9 @@ async def _watched(call: Any, wait_s: float) -> Said:
     return OK
 
 
-def _submitted(responses: list[bytes]) -> Said:
-    """How the last mutation of a stream ended."""
-    results = [one for raw in responses for one in SubmitResponse.FromString(raw).results]
+def _last(name: str, responses: list[bytes]) -> Said:
+    """How the last mutation or query of a stream ended."""
+    results = [one for raw in responses for one in CARRIERS[name].FromString(raw).results]
     if not results or results[-1].WhichOneof("result") != "error":
         return OK
     return _said(decode(results[-1].error))
@@ -235,8 +246,8 @@ def run(story: Callable[[Bench], Awaitable[None]]) -> None:
 def test_bad_input(name: str) -> None:
     """
     Documented failures only, and nothing changed. The row itself is a good request: so
-    it is what was changed in it that is refused. A bad mutation is answered on a stream
-    as by itself.
+    it is what was changed in it that is refused. A bad mutation or query is answered on a
+    stream as by itself.
     """
 
     async def story(b: Bench) -> None:

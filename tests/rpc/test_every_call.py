@@ -48,6 +48,7 @@ from raftstate.v1.common_pb2 import Consistency, FencingToken, Label
 from raftstate.v1.event_service_pb2 import (
     NewEvent,
 )
+from raftstate.v1.read_service_pb2 import Query, ReadRequest
 from raftstate.v1.session_service_pb2 import (
     CloseSessionRequest,
     KeepAliveRequest,
@@ -63,7 +64,7 @@ from tests.rpc import (
     stories_of_keys,
 )
 from tests.rpc.fake import EPOCH
-from tests.rpc.harness import Bench, bench, rest_of, services
+from tests.rpc.harness import Bench, bench, decode, rest_of, services
 from tests.rpc.stories_of_keys import Story
 
 
@@ -301,6 +302,32 @@ async def submit(b: Bench) -> None:
     assert all(one.commit_step.header.member_id == "n1" for one in results)
 
 
+# --- reads together ------------------------------------------------------------------
+
+
+async def read(b: Bench) -> None:
+    await create(b)
+    rounds = b.fake.read_points
+    call = b.reads.Read()
+    queries = [
+        Query(get_agent=GetAgentRequest(agent_id="a")),
+        Query(get_agent=GetAgentRequest(agent_id="nobody")),
+        Query(get_limits=GetLimitsRequest()),
+        Query(list_agents=ListAgentsRequest()),
+    ]
+    await call.write(ReadRequest(first_nonce=7, queries=queries))
+    await call.done_writing()
+    found = {
+        result.nonce: result for response in await rest_of(call) for result in response.results
+    }
+    assert sorted(found) == [7, 8, 9, 10]
+    assert found[7].get_agent == await b.agents.GetAgent(GetAgentRequest(agent_id="a"))
+    assert decode(found[8].error).reason == "AGENT_NOT_FOUND"
+    assert found[9].get_limits.limits
+    assert [one.agent_id for one in found[10].list_agents.agents] == ["a"]
+    assert b.fake.read_points == rounds + 2, "one for the batch, and one for the other call"
+
+
 # --- the cluster ---------------------------------------------------------------------
 
 
@@ -404,6 +431,7 @@ STORIES: dict[str, Story] = {
     "AgentService.CheckFence": check_fence,
     "StepService.CommitStep": commit_step,
     "StepService.Submit": submit,
+    "ReadService.Read": read,
     "ClusterService.Status": status,
     "ClusterService.GetLimits": get_limits,
     "ClusterService.ListMembers": list_members,

@@ -97,7 +97,7 @@ class RaftFactory(InfrastructureFactory[RaftTrackingRecorder]):
     def _made(self, base: type[F], topic: str | None, purpose: str = "events") -> F:
         chosen = self.env.get(topic) if topic is not None else None
         made: type[F] = resolve_topic(chosen) if chosen else base
-        if not (isinstance(made, type) and issubclass(made, base)):
+        if not issubclass(made, base):
             raise TypeError(f"{made} is no subclass of {base.__name__}")
         application = self.env.name.lower()
         return made(self._portal, name=self._name, application=application, purpose=purpose)

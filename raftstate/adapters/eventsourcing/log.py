@@ -22,7 +22,7 @@ import itertools
 import random
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
@@ -236,8 +236,8 @@ class Log:
                 at = key(*self._under, "top", originator)
                 if at not in known:
                     when.append(_below(at, first, exists=first > 1))
-                top = max(top, known.get(at) or 0)
-                extra.append(txn.put(at, _NUMBER.pack(top)))
+                highest = max(top, known.get(at) or 0)
+                extra.append(txn.put(at, _NUMBER.pack(highest)))
             if insert.position is not None:
                 application, tracked = insert.position
                 at = key(*self._under, "tracked", application)
@@ -312,7 +312,7 @@ class Log:
 
     async def numbered(
         self, store: Store, first: int, *, page_size: int = 0
-    ) -> AsyncIterator[Numbered]:
+    ) -> AsyncGenerator[Numbered, None]:
         """All events from a number on."""
         if first > NUMBER_MAX:
             return
@@ -322,18 +322,17 @@ class Log:
             end=key(*self._under, "log") + _AFTER,
             page_size=page_size,
         )
-        async with aclosing(found):
-            async for record in found:
-                entries = _unpacked(record.data)
-                number = int(record.key[-17:-1], 16) - len(entries)
-                for entry in entries:
-                    number += 1
-                    if number >= first:
-                        yield Numbered(number, entry)
+        async for record in found:
+            entries = _unpacked(record.data)
+            number = _tail(record.key) - len(entries)
+            for entry in entries:
+                number += 1
+                if number >= first:
+                    yield Numbered(number, entry)
 
     async def of(
         self, store: Store, originator: str, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncGenerator[Entry, None]:
         """The events of an originator from one version to another, in order."""
         low, high = max(low, 0), min(high, NUMBER_MAX)
         if low > high:
@@ -346,8 +345,8 @@ class Log:
                         yield entry
 
     async def _fetched(
-        self, store: Store, runs: AsyncIterator[tuple[int, int, int, int]]
-    ) -> AsyncIterator[list[Entry]]:
+        self, store: Store, runs: AsyncGenerator[tuple[int, int, int, int], None]
+    ) -> AsyncGenerator[list[Entry], None]:
         """What the log has of each run. More and more runs are fetched side by side, so that
         who wants the last event only does not wait for others."""
         most, pending = 1, list[tuple[int, int, int, int]]()
@@ -377,7 +376,7 @@ class Log:
 
     async def _forwards(
         self, store: Store, originator: str, low: int, high: int
-    ) -> AsyncIterator[tuple[int, int, int, int]]:
+    ) -> AsyncGenerator[tuple[int, int, int, int], None]:
         found = self._runs_from(store, originator, low)
         async with aclosing(found):
             async for last, place in found:
@@ -387,7 +386,7 @@ class Log:
 
     async def _backwards(
         self, store: Store, originator: str, low: int, high: int
-    ) -> AsyncIterator[tuple[int, int, int, int]]:
+    ) -> AsyncGenerator[tuple[int, int, int, int], None]:
         # The run that holds `high` is known by its last version, which is not below.
         async with aclosing(self._runs_from(store, originator, high, 1)) as found:
             async for last, place in found:
@@ -397,16 +396,16 @@ class Log:
         if low < high:
             start, end = self._run_key(originator, low), self._run_key(originator, high)
             async for one in store.keys.range(start, end, backwards=True):
-                yield _version(one.key), *_RUN.unpack(one.value)
+                yield _tail(one.key), *_RUN.unpack(one.value)
 
     async def _runs_from(
         self, store: Store, originator: str, low: int, page_size: int = 0
-    ) -> AsyncIterator[tuple[int, tuple[int, int, int]]]:
+    ) -> AsyncGenerator[tuple[int, tuple[int, int, int]], None]:
         """The runs that end with a version or a later one: that, and where they are."""
         start = self._run_key(originator, low)
         end = key(*self._under, "of", originator) + _AFTER
         async for one in store.keys.range(start, end, page_size=page_size):
-            yield _version(one.key), _RUN.unpack(one.value)
+            yield _tail(one.key), _RUN.unpack(one.value)
 
     def _run_key(self, originator: str, version: int) -> bytes:
         return key(*self._under, "of", originator, version)
@@ -463,9 +462,9 @@ async def _number(store: Store, at: bytes) -> int | None:
     return number
 
 
-def _version(run_key: bytes) -> int:
-    """Keys end with the version as 16 digits, and the end of a part."""
-    return int(run_key[-17:-1], 16)
+def _tail(made: bytes) -> int:
+    """The number that a key ends with: 16 digits, and the end of a part."""
+    return int(made[-17:-1], 16)
 
 
 def _packed(entries: Iterable[Entry]) -> bytes:
@@ -474,5 +473,5 @@ def _packed(entries: Iterable[Entry]) -> bytes:
 
 
 def _unpacked(data: bytes) -> list[Entry]:
-    rows: list[list[Any]] = msgpack.unpackb(data, max_buffer_size=0)
+    rows: list[list[Any]] = msgpack.unpackb(data)
     return [Entry(*row) for row in rows]

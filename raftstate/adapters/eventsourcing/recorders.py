@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, Final, TypeVar
@@ -26,7 +25,7 @@ from eventsourcing.persistence import (
 from raftstate.adapters.eventsourcing.log import NUMBER_MAX, Entry, Log, Position, Taken
 from raftstate.adapters.eventsourcing.subscription import RaftSubscription
 from raftstate.adapters.portals import TIMEOUT_S, Access
-from raftstate.adapters.records import Damaged, Owner, Owning, owner_of
+from raftstate.adapters.records import Damaged, Owning, owner_of
 from raftstate.client import Store
 from raftstate.client.portal import Portal
 from raftstate.errors import Closed, InvalidRequest, RaftStateError

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from eventsourcing.persistence import (
     ApplicationRecorder,
@@ -17,18 +16,18 @@ from raftstate.adapters.portals import Access
 from raftstate.client import Store
 from raftstate.errors import Closed, Compacted, RaftStateError
 
-R = TypeVar("R", bound=ApplicationRecorder, covariant=True)
+R_co = TypeVar("R_co", bound=ApplicationRecorder, covariant=True)
 
 # Between attempts to watch again, should the whole cluster be out of reach.
 _PAUSE_S: Final = 1.0
 
 
-class RaftSubscription(ListenNotifySubscription[R]):
+class RaftSubscription(ListenNotifySubscription[R_co]):
     """Made by `RaftApplicationRecorder.subscribe`."""
 
     def __init__(
         self,
-        recorder: R,
+        recorder: R_co,
         access: Access,
         head: bytes,
         gt: int | None,

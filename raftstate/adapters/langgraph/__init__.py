@@ -15,6 +15,7 @@ except ImportError as error:
         'this adapter needs LangGraph: pip install "raftstate[langgraph]"'
     ) from error
 
+from raftstate.adapters.langgraph.saver import RaftSaver
 from raftstate.adapters.langgraph.store import RaftStore
 
-__all__ = ["RaftStore"]
+__all__ = ["RaftSaver", "RaftStore"]

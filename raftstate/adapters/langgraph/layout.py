@@ -36,11 +36,7 @@ class Layout:
 
     def __init__(self, name: str) -> None:
         """Raises InvalidRequest (definite) for a name that is empty or too long."""
-        if (
-            not isinstance(name, str)
-            or not 0 < len(key(name)) <= NAME_BYTES_MAX + 1
-            or not name
-        ):
+        if not name or len(key(name)) > NAME_BYTES_MAX + 1:
             raise InvalidRequest(
                 f"name is {name!r}; it has 1 to {NAME_BYTES_MAX} bytes",
                 definite=True,
@@ -126,7 +122,7 @@ class Head(NamedTuple):
 class Write(NamedTuple):
     """What a task has written to a channel."""
 
-    index: int
+    at: int
     channel: str
     value: Typed
     task_path: str
@@ -171,7 +167,7 @@ def unpacked_task(data: bytes) -> Task:
             made = (
                 Write(at, channel, _typed(value), path) for at, channel, value, path in writes
             )
-            return Task(task_id, {one.index: one for one in made})
+            return Task(task_id, {one.at: one for one in made})
     except (ormsgpack.MsgpackDecodeError, TypeError, ValueError) as error:
         raise Damaged(f"no writes of this version: {error}", definite=True) from error
     raise Damaged(f"writes of version {version} were stored by a newer one", definite=True)

@@ -185,9 +185,7 @@ async def _heads(kept: Kept, thread: str) -> AsyncIterator[tuple[list[Head], int
     while True:
         seen = Seen()
         found: list[records.Record] = []
-        scanned = records.scan(
-            kept.store, start=start, end=end, page_size=_HEADS, seen=seen
-        )
+        scanned = records.scan(kept.store, start=start, end=end, page_size=_HEADS, seen=seen)
         async for one in scanned:
             found.append(one)
             if len(found) == _HEADS:
@@ -243,9 +241,7 @@ async def _sweep(kept: Kept, thread: str, ns: str) -> None:
         async for one in records.scan(kept.store, prefix=layout.heads(thread, ns)):
             head = unpacked_head(one.data)
             live |= {layout.blob(thread, ns, *each) for each in head.apart.items()}
-        dead = [
-            key async for key in kept.keys(layout.blobs(thread, ns)) if key not in live
-        ]
+        dead = [key async for key in kept.keys(layout.blobs(thread, ns)) if key not in live]
         for at in range(0, len(dead), _AT_ONCE):
             if not await kept.write({}, dead[at : at + _AT_ONCE], when=[still]):
                 break

@@ -42,8 +42,8 @@ from raftstate.adapters.langgraph.coding import Coding
 from raftstate.adapters.langgraph.layout import Layout
 from raftstate.adapters.langgraph.listing import Listing
 from raftstate.adapters.langgraph.stored import Kept
-from raftstate.adapters.records import Owner
-from raftstate.adapters.wiring import Owning, owner_of, portal_of
+from raftstate.adapters.portals import Access
+from raftstate.adapters.records import Owner, Owning, owner_of
 from raftstate.client.portal import Portal
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class RaftSaver(BaseCheckpointSaver[str]):
         endpoints: str | Iterable[str] | Portal,
         *,
         name: str = "default",
-        owner: Owning | Owner | None = None,
+        owner: Owning | None = None,
         serde: SerializerProtocol | None = None,
         **options: Any,
     ) -> None:
@@ -75,9 +75,10 @@ class RaftSaver(BaseCheckpointSaver[str]):
         `serde` is LangGraph's own msgpack serializer if not given; one that unpickles is
         refused. Raises InvalidRequest (definite) if an argument makes no sense."""
         super().__init__(serde=coding.checked(serde))
+        self._name = name
         self._layout = Layout(name)
         self._owner = owner_of(owner)
-        self._portal, self._closes = portal_of(endpoints, options)
+        self._access = Access(endpoints, options)
 
     # --- reading ---
 
@@ -246,9 +247,7 @@ class RaftSaver(BaseCheckpointSaver[str]):
         for thread in threads:
             self._run(lambda kept, thread=thread: prune(kept, thread))  # type: ignore[misc]
 
-    async def aprune(
-        self, thread_ids: Sequence[str], *, strategy: str = "keep_latest"
-    ) -> None:
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """As `prune`."""
         prune, threads = coding.strategy(strategy), coding.texts_of("thread_ids", thread_ids)
         for thread in threads:
@@ -260,7 +259,12 @@ class RaftSaver(BaseCheckpointSaver[str]):
         """A greater version, which nobody else makes: two branches of a thread may have a
         channel's next value at the same time."""
         number = int(str(current).split(".", maxsplit=1)[0]) if current is not None else 0
-        return f"{number + 1:032}.{random.getrandbits(63):019}"  # noqa: S311  # no secret
+        return f"{number + 1:032}.{random.getrandbits(63):019}"
+
+    @property
+    def name(self) -> str:
+        """What its threads are kept under."""
+        return self._name
 
     @property
     def owner(self) -> Owner | None:
@@ -269,13 +273,11 @@ class RaftSaver(BaseCheckpointSaver[str]):
 
     def close(self) -> None:
         """Give back its connections, if they are its own. Closing twice is harmless."""
-        if self._closes:
-            self._portal.close()
+        self._access.close()
 
     async def aclose(self) -> None:
         """As `close`."""
-        if self._closes:
-            await self._portal.aclose()
+        await self._access.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -304,9 +306,9 @@ class RaftSaver(BaseCheckpointSaver[str]):
         return Coding(self.serde)  # LangGraph exchanges it
 
     def _run(self, work: Work[T]) -> T:
-        return self._portal.run(lambda store: work(Kept(store, self._layout, self._owner)))
+        return self._access.run(lambda store: work(Kept(store, self._layout, self._owner)))
 
     async def _arun(self, work: Work[T]) -> T:
-        return await self._portal.arun(
+        return await self._access.arun(
             lambda store: work(Kept(store, self._layout, self._owner))
         )

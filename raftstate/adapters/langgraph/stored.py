@@ -125,7 +125,7 @@ class Kept(NamedTuple):
     async def find(self, place: Place, seen: Seen) -> Head | None:
         """A checkpoint, without what belongs to it."""
         if place.checkpoint_id is not None:
-            key = self.layout.head(*place)
+            key = self.layout.head(place.thread, place.ns, place.checkpoint_id)
             found = await records.read(self.store, key, seen=seen)
             return None if found is None else unpacked_head(found.data)
         prefix = self.layout.heads(place.thread, place.ns)

@@ -1,0 +1,6 @@
+"""A LangGraph graph that is killed in mid-run, and goes on in another process.
+
+    python -m raftstate.examples.langgraph_takeover
+
+See `demo`. It needs LangGraph: `pip install "raftstate[langgraph]"`.
+"""

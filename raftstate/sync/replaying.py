@@ -1,0 +1,152 @@
+# Generated from raftstate/client/replaying.py by scripts/generate. Not to be edited.
+
+"""An agent that is replayed: the same function once more, over what it wrote.
+
+A `ReplayAgent` is what the function is given instead of an owned agent. Everything that it
+draws is served from what was recorded, effects give what the ledger says that they gave,
+and nothing is written: each step's events are held against those of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Unpack, cast
+
+from raftstate.client import replaying as face
+from raftstate.client.doing import EffectOptions
+from raftstate.sync.ownership import Step
+from raftstate.sync.recordings import AgentRecordings
+from raftstate.sync.running import plain, plain_options
+from raftstate.v1.agent_service_pb2 import TakeoverBundle
+from raftstate.v1.common_pb2 import FencingToken, StepHead
+from raftstate.v1.effect_service_pb2 import Effect, Saga
+from raftstate.v1.event_service_pb2 import Event
+
+
+class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
+    """What a function is given in a replay, in place of an `AgentHandle`."""
+
+    @property
+    def _it(self) -> face.ReplayAgent:
+        return cast(face.ReplayAgent, self._object)
+
+    @property
+    def agent_id(self) -> str:
+        """The agent's id."""
+        return self._it.agent_id
+
+    @property
+    def token(self) -> FencingToken:
+        """The fencing token of this ownership."""
+        return self._it.token
+
+    @property
+    def token_text(self) -> str:
+        """The fencing token as text."""
+        return self._it.token_text
+
+    @property
+    def lost(self) -> bool:
+        """Always false."""
+        return self._it.lost
+
+    @property
+    def in_doubt(self) -> bool:
+        """Always false."""
+        return self._it.in_doubt
+
+    @property
+    def time_left(self) -> float:
+        """For ever."""
+        return self._it.time_left
+
+    @property
+    def head(self) -> StepHead:
+        """The agent's newest step, event and checkpoint, as far as this handle knows."""
+        return self._it.head
+
+    @property
+    def bundle(self) -> TakeoverBundle:
+        """What the store gave when the agent was taken over."""
+        return self._it.bundle
+
+    @property
+    def events_since(self) -> list[Event]:
+        """The events after the newest checkpoint, when the agent was taken over."""
+        return self._it.events_since
+
+    @property
+    def open_effects(self) -> list[Effect]:
+        """None."""
+        return self._it.open_effects
+
+    @property
+    def open_sagas(self) -> list[Saga]:
+        """None."""
+        return self._it.open_sagas
+
+    @property
+    def steps(self) -> int:
+        """How many steps were done again."""
+        return self._it.steps
+
+    @property
+    def events(self) -> int:
+        """How many events were made again."""
+        return self._it.events
+
+    def restore(
+        self, default: Any = None, fold: Callable[[Any, Event], Any] | None = None
+    ) -> Any:
+        """The state that the replay begins with: no events come after it."""
+        return self._it.restore(default, fold if fold is None else plain(fold))
+
+    def state_from(self, state: Callable[[], Any]) -> None:
+        """See `AgentHandle.state_from`."""
+        self._states.take(state)
+        self._it.state_from(self._states.last)
+
+    def step(self, *, timeout: float | None = None) -> Step:
+        """See `AgentHandle.step`."""
+        made = Step(self._it.step(timeout=timeout), self._running)
+        made._states = self._states
+        return made
+
+    def record(
+        self,
+        kind: str,
+        function: Callable[[], Any],
+        key: str = "",
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """See `AgentHandle.record`."""
+        return self._do(
+            self._it.record(kind, self._running.carried(function), key, timeout=timeout)
+        )
+
+    def effect(
+        self,
+        action: str,
+        args: Any = None,
+        *,
+        effect_id: str,
+        do: Callable[..., Any],
+        timeout: float | None = None,
+        **options: Unpack[EffectOptions],
+    ) -> Any:
+        """What the effect gave when it was done."""
+        return self._do(
+            self._it.effect(
+                action,
+                args,
+                effect_id=effect_id,
+                do=plain(do),
+                timeout=timeout,
+                **plain_options(options),
+            )
+        )
+
+    def checkpoint(self, state: Any, **_: Any) -> int:
+        """Nothing is saved; what was saved then has to be the same."""
+        return self._do(self._it.checkpoint(state, **_))

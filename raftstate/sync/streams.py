@@ -1,0 +1,150 @@
+# Generated from raftstate/client/streams.py by scripts/generate. Not to be edited.
+
+"""Streams of events: appending to them, reading them, and trusting what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Unpack, cast
+
+from raftstate.client import streams as face
+from raftstate.client.reading import How
+from raftstate.client.streams import Append, Where
+from raftstate.sync.running import Face
+from raftstate.v1.common_pb2 import FencingToken
+from raftstate.v1.event_service_pb2 import (
+    AppendEventsResponse,
+    Event,
+    ExportAuditResponse,
+    NewEvent,
+    StreamInfo,
+    VerifyChainResponse,
+)
+
+
+class Streams(Face, of=face.Streams):
+    """The part of a `Store` that is about events."""
+
+    @property
+    def _it(self) -> face.Streams:
+        return cast(face.Streams, self._object)
+
+    def append(
+        self,
+        stream_id: str,
+        events: Iterable[NewEvent],
+        *,
+        expected: Where = "any",
+        fence: FencingToken | None = None,
+        timeout: float | None = None,
+    ) -> AppendEventsResponse:
+        """Append events, as `raftstate.event` makes them, to one stream.
+
+        `expected` says where the stream has to be: its newest seq, `"none"` (no event
+        yet), `"exists"`, or `"any"`. An agent's stream needs the `fence` of who owns it.
+
+        Raises Conflict (definite): the stream is somewhere else, details say where;
+        EventIdReused, Fenced, NotOwner, AgentState (definite); and what every mutation
+        raises."""
+        return self._do(
+            self._it.append(stream_id, events, expected=expected, fence=fence, timeout=timeout)
+        )
+
+    def append_many(
+        self, appends: Iterable[Append], *, timeout: float | None = None
+    ) -> AppendEventsResponse:
+        """Append to several streams, all or nothing, at one revision. See `append`."""
+        return self._do(self._it.append_many(appends, timeout=timeout))
+
+    def truncate_before(
+        self,
+        stream_id: str,
+        seq: int,
+        *,
+        checkpoint_id: int = 0,
+        projection: str = "",
+        timeout: float | None = None,
+    ) -> int:
+        """Remove the events before `seq` for good; the first seq that is left.
+
+        Of an agent's stream, only what the checkpoint named covers; of a free one, only
+        what the projection named has passed. Raises NotCovered, StreamNotFound,
+        CheckpointNotFound, ProjectionNotFound (definite), and what every mutation
+        raises."""
+        return self._do(
+            self._it.truncate_before(
+                stream_id,
+                seq,
+                checkpoint_id=checkpoint_id,
+                projection=projection,
+                timeout=timeout,
+            )
+        )
+
+    def read_events(
+        self,
+        stream_id: str,
+        *,
+        from_seq: int = 0,
+        max_events: int = 0,
+        backwards: bool = False,
+        **how: Unpack[How],
+    ) -> Iterator[Event]:
+        """A stream's events in order, from the first there is up to the newest, or
+        `backwards` from the newest; `max_events` zero is all.
+
+        Goes on at another member if one fails, without a gap. `timeout` is how long it
+        may take until more events come. `raftstate.decode(event)` is what was put in.
+        Raises StreamNotFound, Compacted (definite): what was asked for is truncated."""
+        return self._running.each(
+            self._it.read_events(
+                stream_id, from_seq=from_seq, max_events=max_events, backwards=backwards, **how
+            )
+        )
+
+    def read_all(
+        self,
+        *,
+        from_position: int = 0,
+        max_events: int = 0,
+        prefix: str = "",
+        backwards: bool = False,
+        **how: Unpack[How],
+    ) -> Iterator[Event]:
+        """The events of all streams whose id begins with `prefix`, in the order of the
+        log. Otherwise as `read_events`; what was truncated is passed over."""
+        return self._running.each(
+            self._it.read_all(
+                from_position=from_position,
+                max_events=max_events,
+                prefix=prefix,
+                backwards=backwards,
+                **how,
+            )
+        )
+
+    def get_stream(self, stream_id: str, **how: Unpack[How]) -> StreamInfo:
+        """How long a stream is, what of it can be read, and the hashes that chain it.
+        Raises StreamNotFound (definite) if it never had an event."""
+        return self._do(self._it.get_stream(stream_id, **how))
+
+    def verify_chain(
+        self, stream_id: str, *, from_seq: int = 0, max_events: int = 0, **how: Unpack[How]
+    ) -> VerifyChainResponse:
+        """Let a member compute a stream's hashes anew, all of them or `max_events`.
+
+        `intact` says whether they are what they should be; if not, `broken_seq` is the
+        first that is not. Raises StreamNotFound, Compacted (definite). `timeout` is that
+        of 100,000 events."""
+        return self._do(
+            self._it.verify_chain(stream_id, from_seq=from_seq, max_events=max_events, **how)
+        )
+
+    def export_audit(
+        self, prefix: str = "", **how: Unpack[How]
+    ) -> Iterator[ExportAuditResponse]:
+        """All that is needed to verify streams without a server, at one revision: first
+        the streams, then their events, then the end. See `raftstate audit`.
+
+        Goes on at another member if one fails: what comes again is left out."""
+        return self._running.each(self._it.export_audit(prefix, **how))

@@ -1,0 +1,1 @@
+"""The testing kit, used as the author of an agent would use it."""
