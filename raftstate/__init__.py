@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 from raftstate.errors import RaftStateError
+
+# gRPC reads this when it is imported. Its handlers of forks cannot cope with asyncio, and
+# crash every third process that is forked beside a client, whatever that is for.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:
     from raftstate.client import (

@@ -212,12 +212,17 @@ def document(place: str, text: str) -> str:
     return refilled(text)
 
 
+# Takes the room of what stands before a docstring's first word.
+_QUOTES = "\0" * 11
+
+
 def refilled(text: str) -> str:
     """The same, with those paragraphs set anew of which a line got too long."""
     # What is set on its own: paragraphs, and the points of a list.
     parts = re.split(r"(\n[ ]*\n|\n(?=[ ]*\* ))", text)
     for number, part in enumerate(parts):
-        lines = part.split("\n")
+        lead = "" if number else _QUOTES
+        lines = (lead + part).split("\n")
         if all(len(line) <= words.WIDTH for line in lines):
             continue
         indent = re.match(r" *", lines[-1] if len(lines) > 1 else lines[0])
@@ -231,7 +236,7 @@ def refilled(text: str) -> str:
             subsequent_indent=indent[0],
             break_on_hyphens=False,
             break_long_words=False,
-        )
+        ).removeprefix(lead)
     return "".join(parts)
 
 
@@ -285,7 +290,7 @@ class Twin:
             )
             first = first.format(passed=", ".join(self._passed(init)))
             lines += [self._signature(init, "__init__"), textwrap.indent(first, " " * 8)]
-        opened = ["        self._running.thread()  # raises unless it is open"]
+        opened = ["        self._running.check_opened()"]
         lines += [
             "    @property",
             f"    def _it(self) -> face.{self.name}:",

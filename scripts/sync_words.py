@@ -544,7 +544,7 @@ now and then, or has another one ask `agent.wait_lost()`.
 
 An interrupt (Ctrl-C) ends the call that its thread waits in, and leaves the store usable. What
 was under way may have happened, as with any cancelled call. In a forked process everything of
-a parent's store raises Closed (definite): open one there.
+a parent's store raises Closed (definite).
 """
 '''
 # Where the package has its public names from, if not from a twin or from the async face.

@@ -1,6 +1,6 @@
 """An event store for MCP servers: clients go on where their stream broke.
 
-    manager = StreamableHTTPSessionManager(app=server, event_store=RaftEventStore(endpoints))
+    manager = RaftSessionManager(server, RaftEventStore("127.0.0.1:7411,127.0.0.1:7412"))
 
 An extra: `pip install "raftstate[mcp]"`.
 
@@ -12,7 +12,7 @@ from: then nothing is replayed, rather than something with a gap.
 The library names the streams of a session by the numbers of its requests, and tells an event
 store nothing of the session: two sessions that share one would find each other's messages
 under the same number. So each session needs a store of its own, `store.session(id)`; a
-`RaftSessionManager` gives it to all that it makes.
+`RaftSessionManager` gives one to each that it makes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import secrets
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 try:
     from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
@@ -271,6 +271,22 @@ class RaftSessionManager(StreamableHTTPSessionManager):
         """`options` are those of `StreamableHTTPSessionManager`."""
         self._events = event_store
         super().__init__(app, event_store, **options)
+
+    @classmethod
+    def adopt(
+        cls, manager: StreamableHTTPSessionManager, event_store: RaftEventStore
+    ) -> RaftSessionManager:
+        """Change a manager that the library made into one of these; the sessions that it
+        makes from now on have an event store each. For servers that make their own:
+
+            app = server.streamable_http_app(event_store=store)
+            RaftSessionManager.adopt(server.session_manager, store)
+        """
+        vars(manager).pop("event_store", None)
+        manager.__class__ = cls
+        adopted: Any = manager
+        adopted._events = event_store
+        return cast(RaftSessionManager, manager)
 
     @property
     def event_store(self) -> EventStore | None:

@@ -101,8 +101,16 @@ class Alive:
         )
         return Beating(self, beats)
 
+    @property
+    def here(self) -> bool:
+        """Whether it is the store's loop that runs what asks."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
     def across(self, what: Callable[..., object], *arguments: Any) -> bool:
-        """From the thread: have the store's loop call something. False: it is closed."""
+        """From any thread: have the store's loop call something. False: it is closed."""
         return call_soon(self._loop, what, *arguments)
 
     def tell(self, what: Callable[..., object], *arguments: Any) -> None:

@@ -91,8 +91,8 @@ class Tally:
 class LogClock:
     """Log time, as far as it can be told here: it goes on as this process' clock does.
 
-    A change that a watch tells of was made in the past, so that it may only set the clock
-    forward; an answer says what the time is."""
+    What a watch or a read tells of was done in the past, so that it may only set the clock
+    forward; the refusal of a command says what the time is."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -156,8 +156,9 @@ class Circuit:
     def answered(
         self, record: Breaker | None, revision: int, log_time_ms: int, sent: float
     ) -> None:
-        """What a server said when it was asked."""
-        self._log.set(log_time_ms)
+        """What a server said when it was asked. It read the time of the newest command, which
+        may be long ago: the clock must not be set back to that."""
+        self._log.at_least(log_time_ms)
         self.told(record, revision)
         self.confirmed = max(self.confirmed, sent)
 

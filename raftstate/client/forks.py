@@ -5,6 +5,9 @@ an asyncio channel never connects with one of its own, or crashes while it tries
 process has opened a channel, the processes that it forks cannot; those that it spawns can,
 as can those that it forks before. What the child has got of the parent's channels it keeps
 until it ends, for to clean them up would be to use them.
+
+Children that have nothing to do with any of this are safe as well, unless gRPC was imported
+before this package with its own handlers of forks on (GRPC_ENABLE_FORK_SUPPORT).
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ def forked(pid: int) -> Closed:
 
 
 def _after_fork() -> None:
-    global _parent, _pid
+    global _parent, _pid  # noqa: PLW0603  # they are of the process
     if _used and _parent is None:
         _parent = _pid
     _kept.extend(_opened)

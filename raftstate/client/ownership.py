@@ -174,9 +174,15 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
 
     def check(self) -> None:
         """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and takes
-        no time: for what works long without waiting for anything, and would not be told."""
-        if self.notice():
-            raise self._lost_error(definite=True)
+        no time: for what works long without waiting for anything, and would not be told; on
+        any thread."""
+        if not self.lost:
+            return
+        if self._engine.alive.here:
+            self.notice()
+        else:
+            self._engine.alive.across(self.notice)
+        raise self._lost_error(definite=True)
 
     async def wait_lost(self, timeout: float | None = None) -> bool:
         """Return once the ownership is lost: True; or False when so many seconds have passed
@@ -269,6 +275,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     ) -> NewGroupMember:
         """This agent's part in a group (`Store.put_group`) that saves a new checkpoint of
         it: what is large of it is sent already. Raises what `checkpoint` does."""
+        self._engine.check()
         draft = drafted(state, labels, tags, pinned, content_type)
         member = NewGroupMember(
             agent_id=self.agent_id, fence=self.token, expected_step=self.head.step
@@ -448,8 +455,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         return self._lost_error(definite=definite)
 
     def _lost_error(self, *, definite: bool | None) -> OwnershipLost:
-        assert self._loss is not None
-        why, details, cause = self._loss
+        why, details, cause = self._loss or (self._finding() or "", {}, None)
         message = (
             f"ownership of {self.agent_id} under {self.token_text} is over: {cause or why}"
         )

@@ -98,7 +98,8 @@ class Queries:
                 self._call.cancel()
             raise unanswered(self._address, f"no answer in {patience:.3g} s") from None
         finally:
-            self._flying.pop(asked.nonce, None)
+            if self._flying.pop(asked.nonce, None) is not None and self._lanes:
+                self._send()  # there is room for one more
 
     # --- out ---
 

@@ -135,6 +135,8 @@ class Router:
         self._next = 0
         self._target = options.endpoints[0]
         self._leader: str | None = None
+        # Whether it has failed since: it leads as far as is known, and may be no more.
+        self._doubtful = False
         self._moved: asyncio.Future[None] | None = None
         self.closed = False
         self._unreachable: set[str] = set()
@@ -198,9 +200,10 @@ class Router:
 
     def confirm(self, address: str) -> None:
         """`address` answered what only a leader answers."""
-        if address == self._leader:
+        if address == self._leader and not self._doubtful:
             return
         self._leader = self._target = address
+        self._doubtful = False
         if self._moved is not None:
             self._moved.set_result(None)
             self._moved = None
@@ -211,6 +214,8 @@ class Router:
         The target stays if somebody else's failure has already moved it, and where a
         member has said itself what came of it."""
         self.heed(error)
+        if address == self._leader and not _answers(error):
+            self._doubtful = True
         if address != self._target or _answers(error):
             return
         if error.details.get("unreachable") == address:
@@ -235,8 +240,9 @@ class Router:
         return address not in self._unreachable
 
     async def moved_from(self, address: str) -> None:
-        """Return once another member than `address` has answered as leader."""
-        while self._leader in (None, address):
+        """Return once another member than `address` has answered as leader, and has not
+        failed since."""
+        while self._leader in (None, address) or self._doubtful:
             if self._moved is None:
                 self._moved = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._moved)

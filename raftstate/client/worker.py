@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from raftstate.client import clock
 from raftstate.client.clock import now
 from raftstate.client.compensating import (
     ROLLBACK_PLAN,
@@ -113,7 +114,7 @@ class Worker:
         self._failures: dict[str, int] = {}
         self._seen: dict[str, _Seen] = {}
         self._said: dict[str, str] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, clock.Timer] = {}
         self._begin: Callable[[str], None] = lambda _: None
         # How many plans it has finished, for those who watch it.
         self.finished = 0
@@ -214,8 +215,7 @@ class Worker:
         """Look at a plan again, should nothing be told of it before."""
         if (timer := self._timers.pop(plan_id, None)) is not None:
             timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[plan_id] = loop.call_later(seconds, self._begin, plan_id)
+        self._timers[plan_id] = clock.call_later(seconds, lambda: self._begin(plan_id))
 
     def _forget(self, plan_id: str) -> None:
         """There is nothing to do about a plan any more."""

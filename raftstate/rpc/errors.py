@@ -288,7 +288,7 @@ def unavailable(
         metadata["leader_address"] = address
     reason = answer.reason if answer.reason in _CODES else "OUTCOME_UNKNOWN"
     message = _UNAVAILABLE_TEXT.get(reason, str(answer))
-    if reason == "NOT_LEADER" and leader is not None:
+    if reason == "NOT_LEADER" and leader is not None and address:
         message += f"; {leader} at {address} does"
     return Failure(reason, message, definite=answer.definite, metadata=metadata)
 

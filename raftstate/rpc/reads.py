@@ -33,7 +33,7 @@ from raftstate.v1.read_service_pb2_grpc import ReadServiceServicer
 
 # A stream that has this many queries under way is not read from; nor one whose client
 # leaves so many bytes of answers where they are.
-_IN_FLIGHT = 1_024
+IN_FLIGHT = 1_024
 _UNTAKEN_BYTES = 1 << 20
 # What goes into one message, but for an answer that is larger.
 _MESSAGE_BYTES = 512 << 10
@@ -263,7 +263,7 @@ class _Stream:
         self._news.set()
 
     def _measure(self) -> None:
-        if self._under_way < _IN_FLIGHT and self._untaken < _UNTAKEN_BYTES:
+        if self._under_way < IN_FLIGHT and self._untaken < _UNTAKEN_BYTES:
             self._room.set()
         else:
             self._room.clear()

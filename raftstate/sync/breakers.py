@@ -1,6 +1,7 @@
 # Generated from raftstate/client/breakers.py by scripts/generate. Not to be edited.
 
-"""Circuit breakers: calls that are not made while whoever is called does not answer.
+"""Circuit breakers: calls that are not made while whoever is called does not
+answer.
 
     answer = store.breaker("search").call(search, "pens", fallback=nothing)
 

@@ -86,14 +86,16 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         return self._it.lost
 
     def check(self) -> None:
-        """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and takes
-        no time: for what works long without waiting for anything, and would not be told."""
+        """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and
+        takes no time: for what works long without waiting for anything, and would not be
+        told."""
         if self._it.lost:
             self._running.call(self._it.check)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Return once the ownership is lost: True; or False when so many seconds have passed before
-        that. For threads beside the block, in which every call raises OwnershipLost then."""
+        """Return once the ownership is lost: True; or False when so many seconds have
+        passed before that. For threads beside the block, in which every call raises
+        OwnershipLost then."""
         return self._running.run(self._it.wait_lost(timeout), bound=False)
 
     def restore(

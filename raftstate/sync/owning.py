@@ -15,7 +15,8 @@ from typing import Any
 
 from raftstate.client import own, ownership
 from raftstate.client.doing import LOST
-from raftstate.errors import EffectTooLate, OwnershipLost
+from raftstate.client.loops import LoopThread
+from raftstate.errors import Closed, EffectTooLate, OwnershipLost
 from raftstate.sync.running import Running, blocks_of_thread
 
 Error = BaseException | None
@@ -30,6 +31,7 @@ class Block:
         self.over = False
         self._asked = asked
         self._running = running
+        self.thread: LoopThread | None = None
         self._task: asyncio.Task[None] | None = None
         self._agent: ownership.AgentHandle | None = None
         self._leaving: asyncio.Future[tuple[Error, TracebackType | None]] | None = None
@@ -41,6 +43,7 @@ class Block:
     def enter(self) -> ownership.AgentHandle:
         """Acquire the agent. Raises what that raises."""
         agent = self._running.run(self._enter())
+        self.thread = self._running.thread()
         self._stack = blocks_of_thread()
         self._stack.append(self)
         return agent
@@ -51,10 +54,12 @@ class Block:
         self._forget()
         if error is not None and self.pid != os.getpid():
             return
-        failed = self._running.run(self._leave(error, trace))
+        assert self.thread is not None
+        failed = self._running.finish(self.thread, self._leave(error, trace))
         if failed is None or failed is error:
             return
-        says_so = error is None or isinstance(error, (*LOST, OwnershipLost, EffectTooLate))
+        kinds = (*LOST, OwnershipLost, EffectTooLate, Closed)
+        says_so = error is None or isinstance(error, kinds)
         if says_so or not isinstance(failed, OwnershipLost):
             raise failed
         assert error is not None
@@ -63,7 +68,8 @@ class Block:
     def abandon(self) -> None:
         """Nobody is in it any more, and nobody has left it: it ends, and nobody waits."""
         self._forget()
-        self._running.post(self._tell, None, None)
+        if self.thread is not None and self.pid == os.getpid():
+            self.thread.call(self._tell, None, None)
 
     def _forget(self) -> None:
         if self in self._stack:
@@ -76,6 +82,7 @@ class Block:
         self._leaving = loop.create_future()
         entered = loop.create_future()
         self._task = asyncio.create_task(self._hold(entered))
+        self._task.add_done_callback(_seen)
         try:
             await asyncio.wait({self._task, entered}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -131,6 +138,12 @@ class Block:
                 raise _again(failed)
             if failed is not None:
                 raise failed
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """How it ended is for whoever leaves the block; it may be that nobody does."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _again(lost: OwnershipLost) -> OwnershipLost:

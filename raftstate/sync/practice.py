@@ -1,6 +1,7 @@
 # Generated from raftstate/client/practice.py by scripts/generate. Not to be edited.
 
-"""An agent without a store: what its function writes stays in memory, for tests of it."""
+"""An agent without a store: what its function writes stays in memory, for tests of
+it."""
 
 from __future__ import annotations
 

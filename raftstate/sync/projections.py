@@ -52,8 +52,8 @@ class _Consumer(Handle, of=face._Consumer):
         return self._it.position
 
     def run(self) -> None:
-        """Deal with every event, those that are yet to come as well, until it is interrupted, or its
-        store is closed. Raises what `catch_up` does."""
+        """Deal with every event, those that are yet to come as well, until it is
+        interrupted, or its store is closed. Raises what `catch_up` does."""
         self._do(self._it.run())
 
     def catch_up(self) -> int:

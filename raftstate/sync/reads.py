@@ -1,6 +1,7 @@
 # Generated from raftstate/client/reads.py by scripts/generate. Not to be edited.
 
-"""What can be read of agents, sessions and members. `reading` says how: the options.
+"""What can be read of agents, sessions and members. `reading` says how: the
+options.
 
 The reads of streams, projections, checkpoints, keys and leases are beside what writes
 them.

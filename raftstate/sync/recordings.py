@@ -1,7 +1,7 @@
 # Generated from raftstate/client/recordings.py by scripts/generate. Not to be edited.
 
-"""What a step draws from outside itself: recorded, so that whoever does it again is given
-the same.
+"""What a step draws from outside itself: recorded, so that whoever does it again is
+given the same.
 
     answer = step.record("llm", lambda: ask(item))
 

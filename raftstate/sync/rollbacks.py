@@ -109,9 +109,10 @@ class Rollbacks(Face, of=face.Rollbacks):
         why: str = "",
         timeout: float | None = None,
     ) -> DecideCompensationResponse:
-        """Say what is to become of an item that is STUCK or a BARRIER: "retry" (stuck ones),
-        "done_by_hand", "proceed" (the effect stays) or "escalate" (somebody else decides).
-        `plan_id` is "saga/" or "rollback/" and the id; `by` is this client if not given.
+        """Say what is to become of an item that is STUCK or a BARRIER: "retry" (stuck
+        ones), "done_by_hand", "proceed" (the effect stays) or "escalate" (somebody else
+        decides). `plan_id` is "saga/" or "rollback/" and the id; `by` is this client if not
+        given.
 
         Raises PlanNotFound, PlanState (definite); Conflict (definite): the item waits for
         no decision, or not for that one; and what every mutation raises."""

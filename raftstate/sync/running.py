@@ -34,7 +34,8 @@ from typing import Any, ClassVar, Final, ParamSpec, Protocol, Self, TypeVar, ove
 
 from raftstate.client import acts
 from raftstate.client.doing import EffectOptions, Undo
-from raftstate.client.loops import LoopThread, call_soon, forked
+from raftstate.client.forks import forked
+from raftstate.client.loops import LoopThread, call_soon
 from raftstate.client.portal import Portal
 from raftstate.errors import Closed, RaftStateError
 
@@ -110,7 +111,7 @@ class _Asked:
 
     def refuse(self) -> None:
         """It is not done: nobody waits any more."""
-        call_soon(self._loop, self._answer.cancel)
+        call_soon(self._loop, self._answer.cancel, "interrupted")
 
     def _settle(self, found: Any, failed: BaseException | None) -> None:
         if self._answer.done():
@@ -143,7 +144,6 @@ class _Call:
         context = contextvars.Context()
         context.run(acts.elsewhere.set, self.ask if asks else acts.in_thread)
         if not self._thread.call(self._begin, work, context):
-            work.close()
             raise Closed("the store was closed with its thread", definite=True)
         try:
             found: T = self._wait()
@@ -230,12 +230,16 @@ class Running:
     def thread(self) -> LoopThread:
         """The thread of the event loop. Raises Closed (definite) in a forked process, and
         where the store is not open."""
-        self._check_process()
+        self.check_opened()
         if (thread := self.portal.running) is None:
-            if not self.portal.closed:
-                raise Closed("the store is not open: use `with`", definite=True)
             raise Closed("the store was closed", definite=True)
         return thread
+
+    def check_opened(self) -> None:
+        """Raise Closed (definite) if the store was never opened, or by another process."""
+        self._check_process()
+        if self.portal.running is None and not self.portal.closed:
+            raise Closed("the store is not open: use `with`", definite=True)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -245,10 +249,13 @@ class Running:
         """Carry out `work`, and wait for it; the user's functions run in this thread, or
         without `asks` in threads of their own. Raises what it raises; and, if `bound`,
         OwnershipLost as soon as a block that this thread is in has lost its agent."""
-        blocks = self._blocks() if bound else []
-        if not blocks:
-            return self._call(work, asks=asks)
-        return self._call(_among(blocks, work), work, asks=asks)
+        with unless_begun(work):
+            blocks = self._blocks() if bound else []
+            if not blocks:
+                return self._call(work, asks=asks)
+            among = _among(blocks, work)
+            with unless_begun(among):
+                return self._call(among, asks=asks)
 
     def call(self, act: Callable[[], T]) -> T:
         """Call something on the event loop, and wait for it."""
@@ -267,25 +274,26 @@ class Running:
         """Leave a block within a block by its `__aexit__`. If the outer one is over by then,
         the inner one is left as if that had been raised in it, and it is raised."""
         work = _left(self._blocks(), exit, error, trace)
-        self._call(work)
+        with unless_begun(work):
+            self._call(work)
 
     def _blocks(self) -> list[Block]:
         pid = os.getpid()
         found = [block for block in _blocks.open if block.pid == pid]
         return found + [block for block in self._own if block not in found]
 
-    def _call(
-        self, work: Coroutine[Any, Any, T], *more: Coroutine[Any, Any, Any], asks: bool = True
-    ) -> T:
-        try:
-            thread = self.thread()
-            if thread.here:
-                raise RuntimeError("a blocking call on the thread that would have to answer it")
-        except BaseException:
-            for one in (work, *more):
-                one.close()
-            raise
+    def _call(self, work: Coroutine[Any, Any, T], *, asks: bool = True) -> T:
+        thread = self.thread()
+        if thread.here:
+            raise RuntimeError("a blocking call on the thread that would have to answer it")
         return _Call(thread).run(work, asks=asks)
+
+    def finish(self, thread: LoopThread, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out what ends something that was begun on a thread, also where the store
+        is closed by now. Raises Closed (definite) in a forked process."""
+        with unless_begun(work):
+            self._check_process()
+            return _Call(thread).run(work, asks=True)
 
     def post(self, act: Callable[..., object], *arguments: Any) -> None:
         """Have the event loop call something soon, without waiting for it. Does nothing
@@ -332,6 +340,17 @@ class Running:
             return await _where()(act)
 
         return carry
+
+
+@contextlib.contextmanager
+def unless_begun(work: Coroutine[Any, Any, Any]) -> Iterator[None]:
+    """What fails, or is interrupted, before `work` has begun leaves nothing to be awaited."""
+    try:
+        yield
+    except BaseException:
+        if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+            work.close()
+        raise
 
 
 async def _among(blocks: list[Block], work: Coroutine[Any, Any, T]) -> T:
@@ -578,12 +597,7 @@ class Handle(Face):
         self._states = States()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self._alone())
-            except RuntimeError:
-                work.close()
-                raise
+        with unless_begun(work), self._alone():
             return self._running.run(work)
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:

@@ -61,8 +61,8 @@ class Store(
     Replays,
     of=face.Store,
 ):
-    """A client of one cluster. Made by `connect`; used inside its block, in the process that
-    entered it, by any number of threads.
+    """A client of one cluster. Made by `connect`; used inside its block, in the process
+    that entered it, by any number of threads.
 
         Mutations are sent until they are settled, under one request id each, so that they
         happen at most once. They raise
@@ -76,7 +76,7 @@ class Store(
 
     @property
     def _it(self) -> face.Store:
-        self._running.thread()  # raises unless it is open
+        self._running.check_opened()
         return cast(face.Store, self._object)
 
     def __enter__(self) -> Self:
@@ -100,9 +100,9 @@ class Store(
 
     @property
     def sessions_opened(self) -> int:
-        """How many sessions this store has had. One that expired, while it owned nothing, is
-        replaced without a word, and counted here; what it owned is lost with it, which the
-        blocks are told (OwnershipLost)."""
+        """How many sessions this store has had. One that expired, while it owned nothing,
+        is replaced without a word, and counted here; what it owned is lost with it, which
+        the blocks are told (OwnershipLost)."""
         return self._it.sessions_opened
 
     def own(

@@ -11,8 +11,12 @@ from raftstate.client.loops import LoopThread
 
 # The wall clock when the first kit is opened: 2026-01-01 00:00 UTC.
 WALL_S: Final = 1_767_225_600.0
-# How long a client may take, in real time, to renew what it holds; and to look at the clock.
+# How long a client may take, in real time, to renew what it holds; and its event loop, which
+# may be blocked, to look at the clock.
 PATIENCE_S: Final = 5.0
+_LOOK_S: Final = 1.0
+# So often at most what is new is renewed once more, before the clock is moved.
+_AGAIN_MAX: Final = 20
 # A renewal says in 32 bits of milliseconds for how long it is good: 49 days.
 _LEAP_S: Final = 40 * 86_400.0
 
@@ -22,6 +26,11 @@ class Timed(Protocol):
 
     async def renew(self, ahead_s: float) -> None:
         """Have whoever is alive renew what it holds, for so long beyond its ttl."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that is alive was renewed so far ahead as was last asked for."""
         ...
 
     @property
@@ -65,13 +74,23 @@ class Hands:
             target = self._now + seconds
             while self._now < target:
                 leap = min(target - self._now, _LEAP_S)
-                # First to hear of everything that was begun before. Last because who asks
-                # again has read the answer to what it asked before.
-                for ahead in (0.0, leap, 0.0):
-                    await asyncio.gather(*(one.renew(ahead) for one in self.members))
+                await self._prepare(leap)
                 await self._leap(self._now + leap)
             for one in self.members:
                 one.tidy()
+
+    async def _prepare(self, leap: float) -> None:
+        """Have all that is alive renewed for so long."""
+        await self._renew(0.0)  # to hear of everything that was begun before
+        for _ in range(_AGAIN_MAX):
+            await self._renew(leap)
+            # Who asks again has read the answer to what it asked before.
+            await self._renew(0.0)
+            if all(one.settled for one in self.members):
+                return
+
+    async def _renew(self, ahead: float) -> None:
+        await asyncio.gather(*(one.renew(ahead) for one in self.members))
 
     async def _leap(self, target: float) -> None:
         """Go on until something has happened, to `target` at most."""
@@ -88,7 +107,7 @@ class Hands:
         self._now = now
         if looked := clock.moved():
             waiting = {asyncio.wrap_future(one) for one in looked}
-            await asyncio.wait(waiting, timeout=PATIENCE_S)
+            await asyncio.wait(waiting, timeout=_LOOK_S)
 
 
 class Home:

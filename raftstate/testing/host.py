@@ -12,7 +12,7 @@ from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.frontend import Addresses
 from raftstate.rpc.server import RpcServer, Settings
 from raftstate.testing.clock import PATIENCE_S, Hands
-from raftstate.testing.faults import Aim, Committed, Fault, Way
+from raftstate.testing.faults import Aim, Fault, Way
 from raftstate.testing.links import Link
 from raftstate.testing.member import MemoryState
 from raftstate.testing.solo import Name, Solo, caller, ownership_name
@@ -54,6 +54,7 @@ class Host:
         self._port = 0
         self._news = asyncio.Event()
         self._silent: set[Name] = set()
+        self._extended: set[Name] = set()
         self._links: list[Link] = []
         self._rival: RequestId | None = None
 
@@ -68,9 +69,11 @@ class Host:
         self.hands.members.remove(self)
         for fault in self.solo.faults:
             fault.end()
-        await self._server.stop(0)
+        # Clients first, of whom some may not be closed yet: grpc would tell of each that the
+        # server is stopped under.
         for link in self._links:
             await link.close()
+        await self._server.stop(0)
 
     async def link(self, name: str) -> Link:
         """One more way here."""
@@ -104,6 +107,13 @@ class Host:
                 await self._wait(began + patience)
         finally:
             self.solo.ahead_s = 0.0
+        if ahead_s:
+            self._extended = set(self.solo.renewed)
+
+    @property
+    def settled(self) -> bool:
+        """See `clock.Timed`."""
+        return self._up() <= self._extended | self._silent
 
     @property
     def next_deadline(self) -> float:
@@ -121,12 +131,15 @@ class Host:
     def _missing(self) -> set[Name]:
         """What should have been renewed by now, and was not."""
         self._silent -= self.solo.renewed
-        up = {
+        return self._up() - self.solo.renewed - self._silent
+
+    def _up(self) -> set[Name]:
+        """What is kept alive by clients that are not cut off."""
+        return {
             name
             for name, link in self.solo.live().items()
             if not isinstance(link, Link) or link.up
         }
-        return up - self.solo.renewed - self._silent
 
     def _recall(self) -> None:
         """End the streams that keep things alive, so that clients begin new ones at once,
@@ -270,7 +283,7 @@ class Host:
         if self._rival is not None:
             self.solo.keep_rival(RIVAL)
 
-    # --- faults and the log ---
+    # --- faults ---
 
     def fault(
         self,
@@ -300,11 +313,3 @@ class Host:
         for fault in self.solo.faults:
             fault.end()
         self.solo.faults.clear()
-
-    def log(self, kind: str | None, agent_id: str | None) -> list[Committed]:
-        """What was committed so far."""
-        return [
-            one
-            for one in self.solo.log
-            if kind in (None, one.kind) and agent_id in (None, one.agent_id)
-        ]

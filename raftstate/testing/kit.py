@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -62,6 +63,7 @@ class _Switches:
     def __init__(self, *, history_keep: int = _HISTORY_KEEP) -> None:
         self._history_keep = history_keep
         self._opened: _Opened | None = None
+        self._written: list[Committed] | None = None  # the log of a kit that was closed
         # Each client's own way to the member.
         self._links: dict[object, Link] = {}
 
@@ -92,6 +94,7 @@ class _Switches:
         self._links.clear()
         if opened is not None:
             opened.close()
+            self._written = opened.host.solo.log
 
     # --- clients ---
 
@@ -226,8 +229,14 @@ class _Switches:
 
     def log(self, kind: str | None = None, agent_id: str | None = None) -> list[Committed]:
         """The commands that were committed so far, in order, refused ones too; only those of
-        a kind, or about an agent."""
-        return self._do(self._host.log, kind, agent_id)
+        a kind, or about an agent. It can be read when the kit is closed, too."""
+        closed = self._opened is None and self._written is not None
+        written = self._written if closed else self._do(lambda: list(self._host.solo.log))
+        return [
+            one
+            for one in written or ()
+            if kind in (None, one.kind) and agent_id in (None, one.agent_id)
+        ]
 
 
 class Kit(_Switches):
@@ -257,7 +266,16 @@ class Kit(_Switches):
         return store
 
     async def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._there().home.thread.arun(work)
+        """Done to its end also if the caller is cancelled, as the block of an agent is that
+        the kit has just been told to take away: a test goes on from a state that is known."""
+        done = asyncio.wrap_future(self._there().home.thread.submit(work))
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait({done})
+            if not done.cancelled():
+                done.exception()  # of no interest any more
+            raise
 
     async def advance(self, seconds: float) -> None:
         """Move the clock: log time, and the time of all clients in this process.

@@ -78,13 +78,13 @@ class Link:
         if self._dead:
             writer.transport.abort()
             return
+        self._writers.add(writer)  # before the task runs, which may be cancelled before
         task = asyncio.create_task(self._carry(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, there and back, until either side ends it."""
-        self._writers.add(writer)
         port = 0
         try:
             await self._open.wait()

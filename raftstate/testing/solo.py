@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
-from raftstate.core import queries
+from raftstate.core import kv_queries, queries
 from raftstate.core.machine import Applied
 from raftstate.core.ports import (
     Announce,
@@ -308,7 +308,7 @@ class Solo(Member):
             if session in found:
                 found[ownership_name(agent)] = found[session]
         for name, link in self.links.items():
-            if name[0] == "lease" and name in self.beaten:
+            if name[0] == "lease" and kv_queries.get_lease(store, int(name[1])) is not None:
                 found[name] = link
         return found
 

@@ -6,6 +6,7 @@
     growth            what a commit costs, and memory, with few and with many stored events
     upload-latency    small commits while a large checkpoint is uploaded, and without
     checkpointing     what automatic checkpoints cost, and the replay they save
+    batching          steps and reads of many callers at once, together and one by one
 
 With `--json` the last line is one JSON object. Figures of two runs do not compare: those
 of one run do.
@@ -19,7 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench import checkpoints, commits, failover, growth, steps, uploads
+from tests.bench import batching, checkpoints, commits, failover, growth, steps, uploads
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[..., Any]]] = {
     "commit-latency": (commits.add_arguments, commits.measure),
@@ -28,6 +29,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[..
     "growth": (growth.add_arguments, growth.measure),
     "upload-latency": (uploads.add_arguments, uploads.measure),
     "checkpointing": (checkpoints.add_arguments, checkpoints.measure),
+    "batching": (batching.add_arguments, batching.measure),
 }
 
 

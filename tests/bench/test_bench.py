@@ -59,6 +59,24 @@ def test_live_clusters_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_batching_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Steps and reads of a few callers; a single caller has nothing to share.
+    """
+    few = ["--callers", "1", "8", "--rounds", "2", "--seconds", "0.2"]
+    assert main(["batching", "--json", "--dir", str(tmp_path), *few]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["contests"]
+    assert [(one["what"], one["callers"]) for one in found] == [
+        (what, callers) for what in ("steps", "reads", "stale reads") for callers in (1, 8)
+    ]
+    for one in found:
+        low, middle, high = one["per_s_ratio"]
+        assert 0 < low <= middle <= high
+        assert one["batched"]["per_s"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_the_store_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     What a commit costs with few and more events, beside an upload, and with checkpoints;

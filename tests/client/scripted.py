@@ -28,6 +28,7 @@ from raftstate.v1 import (
     breaker_service_pb2_grpc,
     cluster_service_pb2_grpc,
     event_service_pb2_grpc,
+    read_service_pb2_grpc,
     session_service_pb2_grpc,
     step_service_pb2_grpc,
     watch_service_pb2_grpc,
@@ -349,6 +350,9 @@ async def _served(member: Member, credentials: Any) -> AsyncIterator[Member]:
     ):
         untyped: Any = register
         untyped(_Partial(member), server)
+    if hasattr(member, "Read"):
+        answers: Any = read_service_pb2_grpc.add_ReadServiceServicer_to_server
+        answers(member, server)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:

@@ -12,6 +12,7 @@ import raftstate
 from raftstate.errors import (
     EffectExists,
     EffectTooLate,
+    OwnershipLost,
 )
 from raftstate.v1.effect_service_pb2 import (
     EFFECT_STATE_COMMITTED,
@@ -154,11 +155,12 @@ async def test_it_is_too_late_to_begin(threaded: bool) -> None:
 @asynchronous
 async def test_who_may_not_own_any_more_does_not_begin() -> None:
     """
-    An owner whose time has run out since it sent the dispatch does not act.
+    An owner whose time has run out since it sent the dispatch does not act. Its block ends
+    as one that has lost the agent, because of that.
     """
     out = Outside()
     async with stores(1, out.registry) as (served, (store,)):
-        with pytest.raises(EffectTooLate):
+        with pytest.raises(OwnershipLost) as caught:
             async with store.own("a", ttl=60.0) as agent:
                 await agent.confirmed(5)
                 async with agent.step() as step:
@@ -170,6 +172,7 @@ async def test_who_may_not_own_any_more_does_not_begin() -> None:
                     await task
 
     assert out.asked == []
+    assert isinstance(caught.value.__cause__, EffectTooLate)
 
 
 @asynchronous

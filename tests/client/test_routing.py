@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raftstate.client.options import Options, parse_endpoints
-from raftstate.client.routing import Peer
+from raftstate.client.routing import Peer, Router
 from raftstate.errors import (
     AgentExists,
     ClusterMismatch,
@@ -303,3 +303,24 @@ def test_endpoints_in_any_form() -> None:
     """
     assert parse_endpoints("b:2, a:1,b:2") == ("b:2", "a:1")
     assert parse_endpoints(["[::1]:7"]) == ("[::1]:7",)
+
+
+@asynchronous
+async def test_a_leader_that_failed_is_nowhere_to_go() -> None:
+    """
+    Who waits in line at another member stays there while the leader of old is only
+    remembered, and leaves once somebody answers as leader.
+    """
+    router = Router(Options(endpoints=parse_endpoints("a:1,b:1,c:1")))
+    router.confirm("a:1")
+    router.follow("a:1", NoQuorum("it has stopped", definite=True))
+
+    moved = asyncio.create_task(router.moved_from("b:1"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await asyncio.shield(moved)
+    router.confirm("a:1")  # it leads again
+
+    async with asyncio.timeout(5):
+        await moved
+    await router.close()

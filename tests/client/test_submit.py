@@ -1,14 +1,41 @@
 """Batching, and streams that break with mutations in flight."""
 
 import asyncio
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from raftstate.client.calls import deadline_in
+from raftstate.client.options import BATCH_MUTATIONS, FLYING_BYTES, FLYING_MUTATIONS
 from raftstate.client.session import WINDOW, Session
-from raftstate.errors import Closed, OutcomeUnknown, Overloaded
+from raftstate.errors import Closed, OutcomeUnknown, Overloaded, RaftStateError
 from raftstate.v1.common_pb2 import RequestId
-from tests.client.scripted import QUICK_S, Drop, Silence, asynchronous, members, store_of, until
+from tests.client.scripted import (
+    QUICK_S,
+    UNKNOWN,
+    Action,
+    Drop,
+    Member,
+    Silence,
+    asynchronous,
+    members,
+    not_leader,
+    store_of,
+    until,
+)
+
+
+class Named(Member):
+    """A member that notes which agents the mutations are about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.agents: list[str] = []
+
+    def _note(self, mutation: Any) -> Action:
+        self.agents.append(mutation.create_agent.agent_id)
+        return super()._note(mutation)
 
 
 def ids(found: list[RequestId]) -> list[int]:
@@ -134,6 +161,138 @@ async def test_the_window_of_a_session() -> None:
     assert caught.value.definite
     assert (await waiting).sequence == WINDOW + 1
     assert session.lowest_unfinished == WINDOW + 1
+
+
+@asynchronous
+async def test_no_more_is_in_flight_than_may_be() -> None:
+    """
+    What is beyond that was never sent when its deadline passes: it surely did not happen.
+    What was sent is unknown.
+    """
+    more = FLYING_MUTATIONS + 30
+    async with members(1) as (member,), store_of(member, attempt=9.0) as store:
+        await store.create_agent("first")
+        member.always = Silence()
+        tasks = [
+            asyncio.create_task(store.create_agent(f"a{n}", timeout=1.5)) for n in range(more)
+        ]
+        await asyncio.wait(tasks)
+
+    found = Counter(type(task.exception()) for task in tasks)
+    assert found == {OutcomeUnknown: FLYING_MUTATIONS, Overloaded: 30}
+    assert all(isinstance(one.exception(), RaftStateError) for one in tasks)
+    assert [one.exception().definite for one in tasks] == [  # type: ignore[union-attr]
+        isinstance(one.exception(), Overloaded) for one in tasks
+    ]
+    assert len(member.ids) == 1 + FLYING_MUTATIONS
+
+
+@asynchronous
+async def test_no_more_bytes_are_in_flight_than_may_be() -> None:
+    """
+    But one mutation always may.
+    """
+    labels = {"x": "y" * 300_000}
+    fit = FLYING_BYTES // 300_000
+    async with members(1) as (member,), store_of(member, attempt=2.0) as store:
+        await store.create_agent("first")
+        member.script.extend([Silence()] * fit)
+        tasks = [
+            asyncio.create_task(store.create_agent(f"a{n}", labels=labels, timeout=1.5))
+            for n in range(fit + 2)
+        ]
+        await asyncio.wait(tasks)
+        assert len(member.ids) == 1 + fit
+        huge = {"x": "y" * 1_500_000}
+        await store.create_agent("huge", labels=huge)
+
+    found = Counter(type(task.exception()) for task in tasks)
+    assert found == {OutcomeUnknown: fit, Overloaded: 2}
+
+
+@asynchronous
+async def test_an_agent_with_much_to_do_holds_up_no_other() -> None:
+    """
+    Of ten thousand mutations of one agent no more than a batch comes before one of another
+    agent, however many are waiting.
+    """
+    async with members(1, kind=Named) as (member,), store_of(member, timeout=60.0) as store:
+        await store.create_agent("first")
+        busy = [asyncio.create_task(store.create_agent("busy")) for _ in range(10_000)]
+        await until(lambda: len(member.ids) > 100, "some were sent")
+        before = len(member.agents)
+        await store.create_agent("other")
+        behind = member.agents.index("other") - before
+        for task in busy:
+            task.cancel()
+        await asyncio.wait(busy)
+
+    assert behind <= BATCH_MUTATIONS
+
+
+@asynchronous
+async def test_lanes_take_turns_on_the_stream() -> None:
+    """
+    What agents ask at once leaves in turn: an agent's only one is not behind another's
+    hundredth.
+    """
+    async with members(1) as (member,), store_of(member) as store:
+        await store.create_agent("first")
+        many = [store.create_agent("many") for _ in range(100)]
+        few = [store.create_agent(f"few{n}") for n in range(3)]
+        await asyncio.gather(*many, *few)
+
+    # Ids are given in the order of asking: the last three are those of the few.
+    order = ids(member.ids)[1:]
+    assert [order.index(one) for one in (102, 103, 104)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("failure", [Drop(), not_leader(), UNKNOWN])
+@asynchronous
+async def test_an_agents_mutations_keep_their_order(failure: Action) -> None:
+    """
+    Whatever becomes of the first attempts: on the member that does them they come in the
+    order in which they were asked for.
+    """
+    async with members(2) as (first, second), store_of(first, second) as store:
+        await store.create_agent("first")
+        first.always = failure
+        early = [asyncio.create_task(store.create_agent("a")) for _ in range(30)]
+        await until(lambda: len(first.ids) > 1, "they were sent in vain")
+        late = [asyncio.create_task(store.create_agent("a")) for _ in range(30)]
+        if failure is UNKNOWN:
+            first.always = None
+        await asyncio.gather(*early, *late)
+        done = first if failure is UNKNOWN else second
+
+    last = {one: place for place, one in enumerate(ids(done.ids))}
+    order = sorted(last, key=lambda one: last[one])
+    assert [one for one in order if one > 1] == list(range(2, 62))
+
+
+@asynchronous
+async def test_a_window_is_shared_by_lanes() -> None:
+    """
+    Who waits for the window gets a place when its lane's turn comes; one who has gone
+    takes none, and leaves its place to others.
+    """
+    session = Session("s", 3, 10.0, 0.0)
+    taken = [await session.begin(deadline_in(1), "a") for _ in range(WINDOW)]
+    waiting = [asyncio.create_task(session.begin(deadline_in(9), "a")) for _ in range(50)]
+    await asyncio.sleep(0)
+    other = asyncio.create_task(session.begin(deadline_in(9), "b"))
+    await asyncio.sleep(0)
+    for one in taken[:2]:
+        session.finish(one)
+    waiting[0].cancel()  # it has been given a place, and does not know
+    waiting[1].cancel()
+    await asyncio.wait([other, waiting[2]])
+
+    assert other.result().sequence in (WINDOW + 1, WINDOW + 2)
+    assert waiting[2].result().sequence in (WINDOW + 1, WINDOW + 2)
+    assert not waiting[3].done()
+    for task in waiting:
+        task.cancel()
 
 
 @asynchronous

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import raftstate
-from raftstate import sync
+
+if TYPE_CHECKING:
+    from raftstate import sync
 
 AGENT = "billing/nightly"
 Charge = Callable[[str], None]

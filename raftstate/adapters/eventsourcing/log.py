@@ -1,10 +1,4 @@
-r"""A log of events in the store: numbered without a gap, and unique by originator and version.
-
-    head                      the number of the last event
-    log   last number         the events that one call inserted, as they were given: a record
-    of    originator version  where a run of versions, which ends with this one, is in the log
-    top   originator          no version of it is higher
-    tracked application       how far another application's events are dealt with
+"""A log of events in the store: numbered without a gap, and unique by originator and version.
 
 Everything that one call inserts appears at one revision, with the head, which has to be
 what the writer saw: so numbers have no gaps, and nobody ever sees a number before a smaller
@@ -20,50 +14,30 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import struct
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, NamedTuple
-
-import msgpack
+from typing import Final, NamedTuple
 
 from raftstate.adapters import records
-from raftstate.adapters.keys import Part, key
-from raftstate.adapters.portals import TIMEOUT_S
+from raftstate.adapters.eventsourcing.reading import (
+    NUMBER,
+    PLACE,
+    Entry,
+    Reader,
+    number_at,
+    packed,
+)
+from raftstate.adapters.keys import Part
 from raftstate.client import Store, txn
-from raftstate.errors import Conflict, InvalidRequest
+from raftstate.errors import Conflict, InvalidRequest, OutcomeUnknown
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
-NUMBER_MAX: Final = (1 << 63) - 1
 # A transaction has 128 compares and operations: some are the head's and the fence's.
 _OPERATIONS: Final = 112
 # What callers who share a transaction may insert together.
 _GROUP_BYTES: Final = 1 << 19
-# Records of the log that are fetched side by side.
-_FETCHED: Final = 32
 _PAUSE_S: Final = 0.01
-
-_NUMBER: Final = struct.Struct(">Q")
-_RUN: Final = struct.Struct(">QQI")  # first version, last number of the record, place in it
-_AFTER: Final = b"\xff"  # behind every part of a key
-
-
-class Entry(NamedTuple):
-    """An event. `uuid`: the originator's id is the text of a UUID."""
-
-    originator: str
-    uuid: bool
-    version: int
-    topic: str
-    state: bytes
-
-
-class Numbered(NamedTuple):
-    """An event, and its number in the log."""
-
-    number: int
-    entry: Entry
 
 
 class Position(NamedTuple):
@@ -113,25 +87,18 @@ class _Insert:
             self.done.set_result(outcome)
 
 
-class Log:
-    """The log under a key. Used on the thread of one portal only."""
+class Log(Reader):
+    """A log that is written. Used on the thread of one portal only."""
 
-    def __init__(self, *under: Part, owner: records.Owner | None = None) -> None:
-        self._under = under
+    def __init__(self, *under: Part, owner: records.Owner | None, timeout: float) -> None:
+        super().__init__(*under)
         self._owner = owner
-        self._head_key = key(*under, "head")
+        self._timeout = timeout
         self._waiting: deque[_Insert] = deque()
         self._writer: asyncio.Task[None] | None = None
         # The last number, as this process knows it; None if it does not.
         self._last: int | None = None
         self._followed: set[str] = set()
-
-    @property
-    def head_key(self) -> bytes:
-        """The key that changes whenever events are inserted."""
-        return self._head_key
-
-    # --- inserting ---
 
     async def insert(
         self, store: Store, entries: Sequence[Entry], position: Position | None = None
@@ -171,7 +138,7 @@ class Log:
                 if isinstance(error, asyncio.CancelledError):
                     group += self._waiting
                     self._waiting.clear()
-                    failed = Conflict("interrupted while events were inserted", definite=False)
+                    failed = OutcomeUnknown("interrupted while inserting", definite=False)
                 for insert in group:
                     insert.settle(failed)
                 if not isinstance(error, Exception):
@@ -200,7 +167,7 @@ class Log:
 
     async def _commit(self, store: Store, group: list[_Insert]) -> None:
         """Insert a group: at once if nobody else writes, or else as soon as may be."""
-        until = asyncio.get_running_loop().time() + TIMEOUT_S
+        until = asyncio.get_running_loop().time() + self._timeout
         if self._last is not None and await self._try(store, group, self._last, {}):
             return
         for attempt in itertools.count(1):
@@ -219,7 +186,7 @@ class Log:
     ) -> bool:
         """Write a group if the last number is this one. What is `known` was read after it;
         of the rest it is compared that nothing stands in the way."""
-        when = [_same(self._head_key, last or None)]
+        when = [_same(self.head_key, last or None)]
         puts: dict[bytes, bytes] = {}
         extra: list[TxnOp] = []
         number = last
@@ -228,26 +195,26 @@ class Log:
             numbers.append(list(range(number + 1, number + 1 + len(insert.entries))))
             number += len(insert.entries)
             if insert.entries:
-                puts[key(*self._under, "log", number)] = _packed(insert.entries)
+                puts[self._key("log", number)] = packed(insert.entries)
             for run in insert.runs:
-                place = _RUN.pack(run.first, number, run.place)
+                place = PLACE.pack(run.first, number, run.place)
                 extra.append(txn.put(self._run_key(run.originator, run.last), place))
             for originator, first, top in _spans(insert.runs):
-                at = key(*self._under, "top", originator)
+                at = self._key("top", originator)
                 if at not in known:
                     when.append(_below(at, first, exists=first > 1))
                 highest = max(top, known.get(at) or 0)
-                extra.append(txn.put(at, _NUMBER.pack(highest)))
+                extra.append(txn.put(at, NUMBER.pack(highest)))
             if insert.position is not None:
                 application, tracked = insert.position
-                at = key(*self._under, "tracked", application)
+                at = self._key("tracked", application)
                 if at in known:
                     when.append(_same(at, known[at]))
                 else:
                     when.append(_below(at, tracked, exists=application in self._followed))
-                extra.append(txn.put(at, _NUMBER.pack(tracked)))
+                extra.append(txn.put(at, NUMBER.pack(tracked)))
         if number > last:
-            extra.append(txn.put(self._head_key, _NUMBER.pack(number)))
+            extra.append(txn.put(self.head_key, NUMBER.pack(number)))
         if not await records.write(store, puts, when=when, extra=extra, owner=self._owner):
             self._last = None
             return False
@@ -278,8 +245,8 @@ class Log:
         self, store: Store, insert: _Insert, known: dict[bytes, int | None]
     ) -> None:
         """Read what could stand in the way. Raises Taken."""
-        tops = {one: key(*self._under, "top", one) for one in insert.originators}
-        read = await asyncio.gather(*(_number(store, at) for at in tops.values()))
+        tops = {one: self._key("top", one) for one in insert.originators}
+        read = await asyncio.gather(*(number_at(store, at) for at in tops.values()))
         known.update(zip(tops.values(), read, strict=True))
         for run in insert.runs:
             top = known[tops[run.originator]]
@@ -295,120 +262,10 @@ class Log:
                     break
         if insert.position is not None:
             application, number = insert.position
-            at = key(*self._under, "tracked", application)
-            known[at] = before = await _number(store, at)
+            at = self._key("tracked", application)
+            known[at] = before = await number_at(store, at)
             if before is not None and before >= number:
                 raise Taken(f"{application} is dealt with up to {before}; not ahead: {number}")
-
-    # --- reading ---
-
-    async def last(self, store: Store) -> int:
-        """The number of the last event; 0 if there is none."""
-        return await _number(store, self._head_key) or 0
-
-    async def tracked(self, store: Store, application: str) -> int | None:
-        """How far the events of an application are dealt with."""
-        return await _number(store, key(*self._under, "tracked", application))
-
-    async def numbered(
-        self, store: Store, first: int, *, page_size: int = 0
-    ) -> AsyncGenerator[Numbered, None]:
-        """All events from a number on."""
-        if first > NUMBER_MAX:
-            return
-        found = records.scan(
-            store,
-            start=key(*self._under, "log", first),
-            end=key(*self._under, "log") + _AFTER,
-            page_size=page_size,
-        )
-        async for record in found:
-            entries = _unpacked(record.data)
-            number = _tail(record.key) - len(entries)
-            for entry in entries:
-                number += 1
-                if number >= first:
-                    yield Numbered(number, entry)
-
-    async def of(
-        self, store: Store, originator: str, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncGenerator[Entry, None]:
-        """The events of an originator from one version to another, in order."""
-        low, high = max(low, 0), min(high, NUMBER_MAX)
-        if low > high:
-            return
-        runs = (self._backwards if backwards else self._forwards)(store, originator, low, high)
-        async with aclosing(runs):
-            async for entries in self._fetched(store, runs):
-                for entry in reversed(entries) if backwards else entries:
-                    if low <= entry.version <= high:
-                        yield entry
-
-    async def _fetched(
-        self, store: Store, runs: AsyncGenerator[tuple[int, int, int, int], None]
-    ) -> AsyncGenerator[list[Entry], None]:
-        """What the log has of each run. More and more runs are fetched side by side, so that
-        who wants the last event only does not wait for others."""
-        most, pending = 1, list[tuple[int, int, int, int]]()
-
-        async def fetch() -> list[list[Entry]]:
-            found = await asyncio.gather(*(self._fetch(store, *run) for run in pending))
-            pending.clear()
-            return found
-
-        async for run in runs:
-            pending.append(run)
-            if len(pending) == most:
-                for entries in await fetch():
-                    yield entries
-                most = min(2 * most, _FETCHED)
-        for entries in await fetch():
-            yield entries
-
-    async def _fetch(
-        self, store: Store, last: int, first: int, number: int, place: int
-    ) -> list[Entry]:
-        at = key(*self._under, "log", number)
-        record = await records.read(store, at)
-        if record is None:
-            raise records.Damaged(f"{at!r} is missing", definite=True)
-        return _unpacked(record.data)[place : place + last - first + 1]
-
-    async def _forwards(
-        self, store: Store, originator: str, low: int, high: int
-    ) -> AsyncGenerator[tuple[int, int, int, int], None]:
-        found = self._runs_from(store, originator, low)
-        async with aclosing(found):
-            async for last, place in found:
-                if place[0] > high:
-                    return
-                yield last, *place
-
-    async def _backwards(
-        self, store: Store, originator: str, low: int, high: int
-    ) -> AsyncGenerator[tuple[int, int, int, int], None]:
-        # The run that holds `high` is known by its last version, which is not below.
-        async with aclosing(self._runs_from(store, originator, high, 1)) as found:
-            async for last, place in found:
-                if place[0] <= high:
-                    yield last, *place
-                break
-        if low < high:
-            start, end = self._run_key(originator, low), self._run_key(originator, high)
-            async for one in store.keys.range(start, end, backwards=True):
-                yield _tail(one.key), *_RUN.unpack(one.value)
-
-    async def _runs_from(
-        self, store: Store, originator: str, low: int, page_size: int = 0
-    ) -> AsyncGenerator[tuple[int, tuple[int, int, int]], None]:
-        """The runs that end with a version or a later one: that, and where they are."""
-        start = self._run_key(originator, low)
-        end = key(*self._under, "of", originator) + _AFTER
-        async for one in store.keys.range(start, end, page_size=page_size):
-            yield _tail(one.key), _RUN.unpack(one.value)
-
-    def _run_key(self, originator: str, version: int) -> bytes:
-        return key(*self._under, "of", originator, version)
 
 
 # --- inside ------------------------------------------------------------------
@@ -446,32 +303,9 @@ def _check_distinct(entries: Sequence[Entry]) -> None:
 
 def _same(at: bytes, number: int | None) -> Compare:
     """There is this number under a key; or none."""
-    return txn.missing(at) if number is None else txn.equal(at, value=_NUMBER.pack(number))
+    return txn.missing(at) if number is None else txn.equal(at, value=NUMBER.pack(number))
 
 
 def _below(at: bytes, number: int, *, exists: bool) -> Compare:
     """What is there is lower; or nothing is there."""
-    return txn.less(at, value=_NUMBER.pack(number)) if exists else txn.missing(at)
-
-
-async def _number(store: Store, at: bytes) -> int | None:
-    found = await store.keys.get(at)
-    if found is None:
-        return None
-    number: int = _NUMBER.unpack(found.value)[0]
-    return number
-
-
-def _tail(made: bytes) -> int:
-    """The number that a key ends with: 16 digits, and the end of a part."""
-    return int(made[-17:-1], 16)
-
-
-def _packed(entries: Iterable[Entry]) -> bytes:
-    packed: bytes = msgpack.packb([list(entry) for entry in entries])
-    return packed
-
-
-def _unpacked(data: bytes) -> list[Entry]:
-    rows: list[list[Any]] = msgpack.unpackb(data)
-    return [Entry(*row) for row in rows]
+    return txn.less(at, value=NUMBER.pack(number)) if exists else txn.missing(at)

@@ -22,11 +22,13 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
-from raftstate.adapters.eventsourcing.log import NUMBER_MAX, Entry, Log, Position, Taken
+from raftstate.adapters.eventsourcing.log import Log, Position, Taken
+from raftstate.adapters.eventsourcing.reading import NUMBER_MAX, Entry
 from raftstate.adapters.eventsourcing.subscription import RaftSubscription
 from raftstate.adapters.portals import TIMEOUT_S, Access
 from raftstate.adapters.records import Damaged, Owning, owner_of
 from raftstate.client import Store
+from raftstate.client.options import positive
 from raftstate.client.portal import Portal
 from raftstate.errors import Closed, InvalidRequest, RaftStateError
 
@@ -63,8 +65,9 @@ class RaftRecorder:
 
         Raises InvalidRequest (definite) if an argument makes no sense."""
         self._access = Access(endpoints, options, timeout)
-        self._owner = owner_of(owner)
-        self._log = Log(ROOT, name, application, purpose, owner=self._owner)
+
+        under = ROOT, name, application, purpose
+        self._log = Log(*under, owner=owner_of(owner), timeout=positive("timeout", timeout))
 
     def close(self) -> None:
         """Close the connections, unless a portal was given. Doing so twice is harmless."""

@@ -143,8 +143,8 @@ class Coding(NamedTuple):
 
     @staticmethod
     def matches(metadata: CheckpointMetadata, wanted: dict[str, Any]) -> bool:
-        """Whether metadata has all of this."""
-        return all(metadata.get(name) == value for name, value in wanted.items())
+        """Whether metadata has all of this; dots in a name lead into what lies deeper."""
+        return all(_said(metadata, name) == value for name, value in wanted.items())
 
     def histories(
         self, ancestors: list[Ancestor], channels: Iterable[str]
@@ -237,6 +237,15 @@ def _config(head: Head, checkpoint_id: str) -> RunnableConfig:
             "checkpoint_id": checkpoint_id,
         }
     }
+
+
+def _said(metadata: Any, name: str) -> Any:
+    """What metadata says under a name, None if nothing."""
+    if name in metadata:
+        return metadata[name]
+    first, _, rest = name.partition(".")
+    deeper = metadata.get(first)
+    return _said(deeper, rest) if rest and isinstance(deeper, dict) else None
 
 
 def _plain(value: object) -> bool:

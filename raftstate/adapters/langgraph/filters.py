@@ -23,14 +23,14 @@ _FIELD: Final = re.compile(r"[\w.-]+")
 Test = Callable[[Mapping[str, Any]], bool]
 
 
-def compiled(wanted: Mapping[str, Any] | None) -> Test:
+def compiled(wanted: Mapping[Any, Any] | None) -> Test:
     """A filter's test of an item's value. Raises ValueError for a field or an operator that
     there is not."""
     tests = [_test(field, given) for field, given in (wanted or {}).items()]
     return lambda value: all(test(value) for test in tests)
 
 
-def _test(field: str, given: Any) -> Test:
+def _test(field: Any, given: Any) -> Test:
     if not isinstance(field, str) or _FIELD.fullmatch(field) is None:
         raise ValueError(
             f"Invalid filter key: {field!r}; it is made of letters, digits, underscores,"

@@ -180,24 +180,7 @@ class Kept:
     updated_us: int
     ttl: float | None = None
     expires_us: int | None = None
-
-    @classmethod
-    def made(
-        cls,
-        namespace: Namespace,
-        key: str,
-        value: bytes,
-        ttl: float | None,
-        former: Self | None,
-        now: int,
-    ) -> Self:
-        """An item that replaces what there was. It is as old as that, and its changes are
-        in order, also if hosts' clocks are not."""
-        created, updated = now, now
-        if former is not None:
-            created, updated = former.created_us, max(now, former.updated_us + 1)
-        expires = None if ttl is None else now + _microseconds(ttl)
-        return cls(namespace, key, value, created, updated, ttl, expires)
+    vectors: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, record: bytes) -> Self:
@@ -213,6 +196,7 @@ class Kept:
                 updated_us=said["updated"],
                 ttl=said.get("ttl"),
                 expires_us=said.get("expires"),
+                vectors=tuple(said.get("vectors", ())),
             )
         except (ValueError, LookupError, TypeError) as error:
             raise Damaged(f"what should be an item is none: {error}", definite=True) from error
@@ -227,6 +211,8 @@ class Kept:
         }
         if self.ttl is not None:
             head |= {"ttl": self.ttl, "expires": self.expires_us}
+        if self.vectors:
+            head["vectors"] = self.vectors
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.value
 
     def over(self, now: int) -> bool:
@@ -238,8 +224,8 @@ class Kept:
         nothing, or so little that it is not worth a write: a fiftieth of it."""
         if self.ttl is None or self.expires_us is None:
             return None
-        expires = now + _microseconds(self.ttl)
-        if expires - self.expires_us < _microseconds(self.ttl) // 50:
+        expires = now + microseconds(self.ttl)
+        if expires - self.expires_us < microseconds(self.ttl) // 50:
             return None
         return replace(self, expires_us=expires)
 
@@ -258,7 +244,7 @@ class Kept:
             updated_at=_when(self.updated_us),
         )
 
-    def found(self, value: dict[str, Any]) -> SearchItem:
+    def found(self, value: dict[str, Any], score: float | None) -> SearchItem:
         """It as `search` gives it."""
         return SearchItem(
             namespace=self.namespace,
@@ -266,10 +252,12 @@ class Kept:
             value=value,
             created_at=_when(self.created_us),
             updated_at=_when(self.updated_us),
+            score=score,
         )
 
 
-def _microseconds(minutes: float) -> int:
+def microseconds(minutes: float) -> int:
+    """A time to live, in whole microseconds."""
     return math.ceil(minutes * _MINUTE_US)
 
 

@@ -8,7 +8,8 @@ Under `~langgraph`, the saver's name, and then
     r run ...                              where a checkpoint of a run is
     n thread namespace                     changes whenever a checkpoint is put
 
-A checkpoint names the versions of its channels, so what did not change is stored once.
+A checkpoint names the versions of its channels, so what did not change is stored once: a
+channel has one value at a version.
 """
 
 from __future__ import annotations
@@ -148,29 +149,29 @@ class Task(NamedTuple):
 def unpacked_head(data: bytes) -> Head:
     """A checkpoint of a record. Raises Damaged (definite)."""
     try:
-        version, *fields = ormsgpack.unpackb(data, option=ormsgpack.OPT_NON_STR_KEYS)
-        head = Head(*fields)
-        if version == 1:
-            return head._replace(
-                checkpoint=_typed(head.checkpoint), metadata=_typed(head.metadata)
-            )
-    except (ormsgpack.MsgpackDecodeError, TypeError, ValueError) as error:
-        raise Damaged(f"no checkpoint of this version: {error}", definite=True) from error
-    raise Damaged(f"a checkpoint of version {version} was stored by a newer one", definite=True)
+        head = Head(*_fields("checkpoint", data))
+        return head._replace(checkpoint=_typed(head.checkpoint), metadata=_typed(head.metadata))
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"no checkpoint: {error}", definite=True) from error
 
 
 def unpacked_task(data: bytes) -> Task:
     """A task's writes of a record. Raises Damaged (definite)."""
     try:
-        version, task_id, writes = ormsgpack.unpackb(data)
-        if version == 1:
-            made = (
-                Write(at, channel, _typed(value), path) for at, channel, value, path in writes
-            )
-            return Task(task_id, {one.at: one for one in made})
-    except (ormsgpack.MsgpackDecodeError, TypeError, ValueError) as error:
-        raise Damaged(f"no writes of this version: {error}", definite=True) from error
-    raise Damaged(f"writes of version {version} were stored by a newer one", definite=True)
+        task_id, writes = _fields("task's writes", data)
+        made = (Write(at, channel, _typed(value), path) for at, channel, value, path in writes)
+        return Task(task_id, {one.at: one for one in made})
+    except (TypeError, ValueError) as error:
+        raise Damaged(f"no task's writes: {error}", definite=True) from error
+
+
+def _fields(what: str, data: bytes) -> list[Any]:
+    """What a record holds behind its version."""
+    fields: list[Any]
+    version, *fields = ormsgpack.unpackb(data)
+    if version != 1:
+        raise Damaged(f"a {what} of version {version} is of a newer release", definite=True)
+    return fields
 
 
 def packed_value(value: Typed) -> bytes:

@@ -271,6 +271,14 @@ class RaftSaver(BaseCheckpointSaver[str]):
         """For whom it writes."""
         return self._owner
 
+    def check_owner(self) -> None:
+        """Raises Fenced (definite) if it writes for an owner who was superseded."""
+        self._run(lambda kept: kept.check())
+
+    async def acheck_owner(self) -> None:
+        """As `check_owner`."""
+        await self._arun(lambda kept: kept.check())
+
     def close(self) -> None:
         """Give back its connections, if they are its own. Closing twice is harmless."""
         self._access.close()

@@ -182,8 +182,8 @@ class Demo:
         bank.release()
         takeover_s = taken["at"] - killed_at
         self._tell(
-            f"the standby owns the agent {takeover_s:.2f} s later, under epoch"
-            f" {taken['epoch']} for {owned['epoch']}; left open: {', '.join(taken['open'])}"
+            f"the standby owns the agent {takeover_s:.2f} s later, under token"
+            f" {_told(taken)} for {_told(owned)}; left open: {', '.join(taken['open'])}"
         )
         refused = self._refused(Owner(f"disturbed-{self._run}", _token(owned)))
         for what, how in refused.items():
@@ -273,6 +273,10 @@ class Demo:
             "doubled": len(doubled),
         }
         return figures, wrong
+
+
+def _told(owned: Line) -> str:
+    return f"{owned['epoch']}/{owned['revision']}"
 
 
 def _token(owned: Line) -> FencingToken:

@@ -38,6 +38,14 @@ def _name(given: str = ":memory:") -> str:
     return f"{os.environ['RAFTSTATE_NAME']}/{own}"
 
 
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """What a store is told, in our words: SQLite's has others for what is embedded."""
+    index = given.pop("index", None)
+    if index and index.get("text_fields"):
+        index = {**index, "fields": index["text_fields"]}
+    return given | ({"index": index} if index else {})
+
+
 class InMemoryPlace(RaftStore):
     """Takes the place of `InMemoryStore`."""
 
@@ -52,7 +60,7 @@ class SqlitePlace(RaftStore):
     @contextmanager
     def from_conn_string(cls, given: str, **options: Any) -> Iterator[SqlitePlace]:
         """A store, as if `given` were a database."""
-        with cls(_shared(), name=_name(given), **options) as store:
+        with cls(_shared(), name=_name(given), **_options(options)) as store:
             yield store
 
     def setup(self) -> None:
@@ -68,7 +76,7 @@ class AsyncSqlitePlace(RaftStore):
         cls, given: str, **options: Any
     ) -> AsyncIterator[AsyncSqlitePlace]:
         """A store, as if `given` were a database."""
-        async with cls(_shared(), name=_name(given), **options) as store:
+        async with cls(_shared(), name=_name(given), **_options(options)) as store:
             yield store
 
     async def setup(self) -> None:
@@ -91,7 +99,8 @@ def pytest_configure() -> None:
     """Before any test is read."""
     langgraph.store.memory.InMemoryStore = InMemoryPlace  # type: ignore[misc,assignment]
     langgraph.store.sqlite.SqliteStore = SqlitePlace  # type: ignore[misc,assignment]
-    langgraph.store.sqlite.aio.AsyncSqliteStore = AsyncSqlitePlace  # type: ignore[misc,assignment]
+    for module in (langgraph.store.sqlite, langgraph.store.sqlite.aio):
+        module.AsyncSqliteStore = AsyncSqlitePlace  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,0 +1,1 @@
+"""The sync face: the same names, for programs without an event loop."""
