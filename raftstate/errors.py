@@ -40,7 +40,7 @@ class RaftStateError(Exception):
     ) -> None:
         super().__init__(message)
         self.definite = definite
-        self.details = details or {}
+        self.details: dict[str, str] = details or {}
         self.hint = hint
 
 

@@ -17,7 +17,7 @@ from raftstate.asking import EXIT_WRONG, Asker, connected
 if TYPE_CHECKING:
     from raftstate.client import Store
 
-logger = logging.getLogger("raftstate.worker")
+logger: logging.Logger = logging.getLogger("raftstate.worker")
 
 # What a worker has claimed is free for another so long after its last word, should the
 # leader die with it: a leader that lives notices sooner that its connection broke.

@@ -294,6 +294,20 @@ def test_an_example_runs_as_printed(name: str) -> None:
     asyncio.run(run())
 
 
+def test_the_rehearsal_runs_as_printed() -> None:
+    """
+    Over an answer that was lost and a process that ended, each item is charged once.
+    """
+    names = printed()
+
+    async def run() -> tuple[list[str], list[str]]:
+        async with asyncio.timeout(30):
+            found: tuple[list[str], list[str]] = await names["rehearse"](names["work"])
+            return found
+
+    assert asyncio.run(run()) == (["a", "b"], ["", ""])
+
+
 def test_every_example_is_run() -> None:
     """
     Whatever an example does to a store has its scene, and no other document has Python
@@ -305,9 +319,17 @@ def test_every_example_is_run() -> None:
         for node in tops
         if isinstance(node, ast.AsyncFunctionDef) and node.args.args[0].arg == "store"
     ]
+    others = [
+        node.name
+        for node in tops
+        if isinstance(node, ast.AsyncFunctionDef)
+        and node.args.args[0].arg != "store"
+        and not node.decorator_list
+    ]
     rest = [node for node in tops if not isinstance(node, ast.AsyncFunctionDef)]
 
     assert functions == list(SCENES)
+    assert others == ["pay", "rehearse"]
     assert all(isinstance(node, ast.ImportFrom) for node in rest)
     assert [path for path in DOCUMENTS if "```py" in path.read_text() and path != README] == []
 

@@ -32,6 +32,7 @@ LAYERS = {
     "rpc": {"rpc", "content", "core", "errors", "v1"},
     "client": {"client", "content", "errors", "v1"},
     "sync": {"sync", "client", "errors", "v1"},
+    "testing": {"testing", "sync", "client", "rpc", "core", "errors", "v1"},
     "recovery": {"recovery", "raftstate", "client", "errors", "v1"},
     "console": {"console", "core", "errors", "v1"},
     "server": {

@@ -27,10 +27,10 @@ try:
         fold_session_summary,
     )
     from claude_agent_sdk.types import SessionListSubkeysKey
-except ImportError as missing:
+except ImportError as _missing:
     raise ImportError(
         "the Claude Agent SDK is not installed: pip install raftstate[claude]"
-    ) from missing
+    ) from _missing
 
 from raftstate.adapters import transcripts
 from raftstate.adapters.portals import TIMEOUT_S, Access

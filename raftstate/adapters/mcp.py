@@ -30,8 +30,8 @@ try:
     from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp.types import JSONRPCMessage, jsonrpc_message_adapter
-except ImportError as error:
-    raise ImportError('this adapter needs mcp: pip install "raftstate[mcp]"') from error
+except ImportError as _error:
+    raise ImportError('this adapter needs mcp: pip install "raftstate[mcp]"') from _error
 
 from raftstate.adapters import records
 from raftstate.adapters.keys import key

@@ -24,10 +24,10 @@ try:
         coerce_session_settings,
         resolve_session_limit,
     )
-except ImportError as missing:
+except ImportError as _missing:
     raise ImportError(
         "the OpenAI Agents SDK is not installed: pip install raftstate[openai-agents]"
-    ) from missing
+    ) from _missing
 
 from raftstate.adapters.portals import TIMEOUT_S, Access
 from raftstate.adapters.records import Owning, owner_of
@@ -103,13 +103,12 @@ class RaftSession:
 
         Raises InvalidRequest (definite) if one is no JSON, Conflict (definite) if others
         were faster until the time was over, and Fenced (definite)."""
-        if items:
-            added = list(items)  # the caller's list is the caller's
-            await self._settled(
-                lambda store: self._transcript.append(
-                    store, added, self._until(), owner=self._owner
-                )
+        added = list(items)  # the caller's list is the caller's
+        await self._settled(
+            lambda store: self._transcript.append(
+                store, added, self._until(), owner=self._owner
             )
+        )
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the last item, and return it; None if there is none. Raises Conflict,

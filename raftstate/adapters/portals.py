@@ -32,7 +32,7 @@ class Access:
         if isinstance(endpoints, Portal):
             if options:
                 raise TypeError(f"a portal is open: it takes no {', '.join(sorted(options))}")
-            self.portal = endpoints
+            self.portal: Portal = endpoints
         else:
             self.portal = Portal(endpoints, **{"timeout": timeout, **options})
 

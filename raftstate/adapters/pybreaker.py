@@ -28,10 +28,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 try:
     import pybreaker
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'this adapter needs pybreaker: pip install "raftstate[pybreaker]"'
-    ) from error
+    ) from _error
 
 from raftstate.adapters.keys import key
 from raftstate.adapters.portals import Access

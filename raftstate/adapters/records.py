@@ -143,7 +143,7 @@ async def write(
             return True
         owned, complete = done.results
         if not owned.succeeded and owner is not None:
-            raise _fenced(owner)
+            raise fenced(owner)
         if complete.succeeded:
             return False
         # Somebody replaced a record, and with it removed what was sent for this one.
@@ -213,7 +213,7 @@ async def remove(
             when=[owner.compare], then=[txn.delete(key) for key in keys], timeout=timeout
         )
         if not done.succeeded:
-            raise _fenced(owner)
+            raise fenced(owner)
 
 
 # --- inside ------------------------------------------------------------------
@@ -263,7 +263,7 @@ async def _send(
         put = txn.put(_part(key, name, number), piece, lease=lease)
         done = await store.txn(when=fence, then=[put], timeout=timeout)
         if not done.succeeded and owner is not None:
-            raise _fenced(owner)
+            raise fenced(owner)
     return _MANIFEST.pack(name, len(pieces), len(data), _digest(data))
 
 
@@ -323,7 +323,8 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _fenced(owner: Owner) -> Fenced:
+def fenced(owner: Owner) -> Fenced:
+    """What a superseded owner is told."""
     return Fenced(
         f"agent {owner.agent_id} is not owned under this token any more: nothing was written",
         definite=True,

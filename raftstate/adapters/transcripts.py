@@ -170,6 +170,8 @@ class Transcript:
 
         Raises InvalidRequest (definite) if an item is no JSON, Conflict (definite) if others
         were faster all the time, and what `records.write` does."""
+        if not items:
+            return
         texts = [_text(number, item) for number, item in enumerate(items)]
         marks = [None if one is None else _mark(one) for one in ids or [None] * len(items)]
         async with self._turn(until):

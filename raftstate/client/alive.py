@@ -168,15 +168,12 @@ class Alive:
         """Ask the store's loop, again and again, whether it turns."""
         clock = asyncio.get_running_loop().time
         limit = self._options.stall_limit
-        while True:
+        while not self._loop.is_closed():
             if self._asked_at is None:
                 self._asked_at = clock()
-                if not self.across(self._turned):
-                    break
+                self.across(self._turned)
             elif clock() - self._asked_at > limit:
                 self._may_beat.clear()
-            if self._loop.is_closed():
-                break
             await asyncio.sleep(min(_LOOK_S, limit / 4))
         # Nobody will close this store any more. The task is cancelled by what it begins.
         self._ending = asyncio.create_task(self._on_thread_end())

@@ -174,7 +174,7 @@ class Autosave:
         inherited: Inherited = Inherited(),  # noqa: B008  # it cannot be changed
         clock: Callable[[], float] = now,
     ) -> None:
-        self.costs = Costs()
+        self.costs: Costs = Costs()
         self._policy = policy
         self._clock = clock
         self._inherited = inherited

@@ -90,7 +90,7 @@ class Upload:
         self._in_flight = cut.in_flight
         self.refs: list[ChunkRef] = []
         # How many chunks had to be sent.
-        self.sent = 0
+        self.sent: int = 0
 
     async def run(self, timeout: float | None) -> list[ChunkRef]:
         """Send what is not stored yet; the chunks, in order. Done again, it sends what

@@ -120,9 +120,9 @@ class Circuit:
         self._clock = clock
         self._log = log
         self.record: Breaker | None = None
-        self.as_of = 0  # the revision at which it was `record`
-        self.confirmed = -math.inf  # when that was said by an answer
-        self.probing = 0  # permits asked for or held here
+        self.as_of: int = 0  # the revision at which it was `record`
+        self.confirmed: float = -math.inf  # when that was said by an answer
+        self.probing: int = 0  # permits asked for or held here
         self._hold_until = -math.inf
         self._ignored: frozenset[str] = frozenset()
         self._tally = Tally()

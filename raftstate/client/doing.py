@@ -298,7 +298,7 @@ class Runner:
         self._keep = keep
         self._recordings = recordings or []
         self._timeout = timeout
-        self.entered = False  # and its recordings with it
+        self.entered: bool = False  # and its recordings with it
 
     async def run(self) -> Any:
         """Its result. See `Step.effect`."""

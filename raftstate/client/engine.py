@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from raftstate.client import forks
-from raftstate.client.alive import Alive
+from raftstate.client.alive import Alive, Beating
 from raftstate.client.calls import Calls, deadline_in
 from raftstate.client.fair import about
 from raftstate.client.options import CLOSE_S, Options, positive
@@ -43,16 +43,16 @@ class Engine:
         forks.check()
         forks.opened(self)
         self.options = options
-        self.router = Router(options)
-        self.calls = Calls(self.router)
-        self.alive = Alive(options, self.router)
-        self.sessions = Sessions(options, self.alive, self.calls, self._session_ended)
-        self.submitter = Submitter(self.router)
-        self.renewals = self.alive.beating(lambda peer: peer.agents.RenewOwnership())
-        self.leases = self.alive.beating(lambda peer: peer.leases.KeepAlive())
+        self.router: Router = Router(options)
+        self.calls: Calls = Calls(self.router)
+        self.alive: Alive = Alive(options, self.router)
+        self.sessions: Sessions = Sessions(options, self.alive, self.calls, self._session_ended)
+        self.submitter: Submitter = Submitter(self.router)
+        self.renewals: Beating = self.alive.beating(lambda peer: peer.agents.RenewOwnership())
+        self.leases: Beating = self.alive.beating(lambda peer: peer.leases.KeepAlive())
         self.owned: set[Holding] = set()
-        self.turns = Turns()
-        self.closed = False
+        self.turns: Turns = Turns()
+        self.closed: bool = False
         # Plans of compensations that tasks of this client carry out, and when they end.
         self.carried: dict[str, asyncio.Future[None]] = {}
         # What still has something to say to the store when the client is closed.
@@ -60,7 +60,7 @@ class Engine:
         self._closing: asyncio.Task[None] | None = None
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.roster = Roster(self.router, self.alive.learn)
+        self.roster: Roster = Roster(self.router, self.alive.learn)
         self.spawn(self.roster.keep_up())
 
     def check(self) -> None:

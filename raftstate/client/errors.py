@@ -193,12 +193,12 @@ class Ledger:
         again: tuple[type[RaftStateError], ...] = (),
         once: bool = False,
     ) -> None:
-        self.changes = changes
+        self.changes: bool = changes
         self._recorded = recorded
         self._again: tuple[type[RaftStateError], ...] = (*_TRY_AGAIN, *again)
         self._once = once
-        self.failures = 0
-        self.unknown = 0
+        self.failures: int = 0
+        self.unknown: int = 0
         self.hints: set[str] = set()
         self.last: RaftStateError | None = None
 

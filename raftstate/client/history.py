@@ -85,10 +85,10 @@ class History:
     def __init__(self, engine: Engine, agent_id: str) -> None:
         self.engine = engine
         self.agent_id = agent_id
-        self.checkpoint = Checkpoint()
-        self.to_seq = 0
-        self.hashes_compared = 0
-        self.checkpoints_compared = 0
+        self.checkpoint: Checkpoint = Checkpoint()
+        self.to_seq: int = 0
+        self.hashes_compared: int = 0
+        self.checkpoints_compared: int = 0
         self._reader = Reader(engine)
         self._saved: dict[int, list[int]] = {}
         self._events: AsyncIterator[Event] | None = None

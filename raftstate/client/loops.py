@@ -23,7 +23,8 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(_heard)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -80,6 +81,14 @@ class LoopThread:
         """Stop the loop, and wait for the thread."""
         if call_soon(self.loop, self.loop.stop):
             self._thread.join(_EXIT_S)
+
+
+def _heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Of what goes wrong in a loop, all but this: gRPC had something for a loop that has been
+    closed, and any loop may be the one that comes upon it. Nobody waits for it."""
+    closed = str(context.get("exception")) == "Event loop is closed"
+    if not (closed and "_handle_events" in repr(context.get("handle"))):
+        loop.default_exception_handler(context)
 
 
 def call_soon(

@@ -103,8 +103,8 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self.bundle: TakeoverBundle = granted.bundle
         self.head: StepHead = granted.bundle.agent.head
         self.events_since: list[Event] = list(granted.bundle.events)
-        self.ttl = granted.ownership.ttl_ms / 1000
-        self.interval = self.ttl / 3
+        self.ttl: float = granted.ownership.ttl_ms / 1000
+        self.interval: float = self.ttl / 3
         # None: nobody knows since when it counts; the first renewal will tell. It is moved
         # by the keep-alive thread, which may also be told that all is over.
         self._valid_until = 0.0 if valid_from is None else valid_from + self.ttl
@@ -117,8 +117,8 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self._step_open = False
         self._unsettled = 0
         self._task: asyncio.Task[Any] | None = None
-        self.cancelled = False
-        self.given_up = False
+        self.cancelled: bool = False
+        self.given_up: bool = False
         self._timers: dict[str, asyncio.TimerHandle | clock.Timer] = {}
         self._asking: asyncio.Task[None] | None = None
         self._habits = habits
@@ -129,7 +129,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         self.closings: dict[str, EffectClosing] = {}
         self.kept: dict[str, EffectClosing] = {}
         self.over: dict[str, int] = {}
-        self.recorded = Recorded(self.head.step + 1, self.bundle.recordings)
+        self.recorded: Recorded = Recorded(self.head.step + 1, self.bundle.recordings)
         self._hashes = StateHashes()
 
     def settled_in(self) -> None:
@@ -594,10 +594,10 @@ class Step(StepRecordings, StepEffects):
         self._durable: set[str] = set()
         self._drawn: Counter[str] = Counter()
         self._draft: Draft | None = None
-        self.committed = False
+        self.committed: bool = False
         self.head: StepHead | None = None
-        self.first_position = 0
-        self.revision = 0
+        self.first_position: int = 0
+        self.revision: int = 0
 
     def event(
         self,

@@ -24,7 +24,7 @@ class PracticeAgent:
     agent_id = "practice"
     token_text = ""
     lost = in_doubt = False
-    time_left = float("inf")
+    time_left: float = float("inf")
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class _Consumer:
         self._saved: int | None = None
         self.name = name
         # The last event that was dealt with, or passed over.
-        self.position = 0
+        self.position: int = 0
 
     async def run(self) -> None:
         """Deal with every event, those that are yet to come as well, until cancelled.
@@ -95,6 +95,9 @@ class _Consumer:
                 self._saved = None  # where it is now is for the store to say
             raise
         return came
+
+    def _reached(self, position: int) -> None:
+        self.position = position
 
     async def _load(self) -> int:
         try:
@@ -152,7 +155,7 @@ class ProjectionRun(_Consumer):
             doing = self._handler(event)
             if inspect.isawaitable(doing):
                 await doing
-            self.position = event.position
+            self._reached(event.position)
             self._unsaved += 1
             if self._due():
                 await self._save()
@@ -205,7 +208,8 @@ class ReadModel(_Consumer):
             saved = txn.save_position(self.name, position, expected=self._saved)
             body = txn.body((), [*wanted, saved], ())
             await self._engine.mutate("txn", TxnRequest(txn=body), None)
-            self._saved = self.position = position
+            self._saved = position
+            self._reached(position)
 
     async def _ended(self, *, failed: bool) -> None:
         # Each transaction has saved already; what was only passed over waits for the next

@@ -46,8 +46,8 @@ class Seen:
     __slots__ = ("member_id", "revision")
 
     def __init__(self) -> None:
-        self.revision = 0
-        self.member_id = ""
+        self.revision: int = 0
+        self.member_id: str = ""
 
     def note(self, header: ResponseHeader) -> None:
         """Take note of an answer."""

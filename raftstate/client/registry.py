@@ -96,7 +96,26 @@ def _again(known: Callable[[Any], Any], function: Callable[[Any], Any]) -> bool:
 
 
 # What the decorators of `raftstate` fill.
-default = Registry()
-compensation = default.compensation
-reconciler = default.reconciler
-validator = default.validator
+default: Registry = Registry()
+
+
+def compensation(name: str) -> Callable[[F], F]:
+    """Register what undoes an effect, for the whole process: it takes an `UndoCall`. Every
+    attempt comes with the same key, and it may be asked to undo what is undone already,
+    which is no failure. Raises ValueError for a name that another function has."""
+    return default.compensation(name)
+
+
+def reconciler(name: str) -> Callable[[F], F]:
+    """Register what finds out whether an effect happened, for the whole process: it takes an
+    `EffectCall`, and gives the effect's result, or raises `NotDone`. Raises ValueError for a
+    name that another function has."""
+    return default.reconciler(name)
+
+
+def validator(name: str) -> Callable[[F], F]:
+    """Register what says whether the state that a rollback has restored is good, for the
+    whole process: it takes a `Restored` and gives True or False. An AssertionError is a no as
+    well, with its text as the evidence. Raises ValueError for a name that another function
+    has."""
+    return default.validator(name)

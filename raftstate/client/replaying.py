@@ -63,27 +63,30 @@ class _Served(Recorded):
 class ReplayAgent(AgentRecordings):
     """What a function is given in a replay, in place of an `AgentHandle`."""
 
-    token = FencingToken()
+    token: FencingToken = FencingToken()
     token_text = ""
     lost = in_doubt = False
-    time_left = float("inf")
+    time_left: float = float("inf")
 
     def __init__(self, history: History) -> None:
         self._engine = history.engine
         self._history = history
-        self.agent_id = history.agent_id
+        self.agent_id: str = history.agent_id
         began = history.checkpoint
-        self.head = StepHead(
+        self.head: StepHead = StepHead(
             step=began.step,
             event_seq=began.event_seq,
             checkpoint_id=began.checkpoint_id,
         )
-        self.bundle = TakeoverBundle(agent=Agent(agent_id=self.agent_id, head=self.head))
+        self.bundle: TakeoverBundle = TakeoverBundle(
+            agent=Agent(agent_id=self.agent_id, head=self.head)
+        )
         self.events_since: list[Event] = []
         self.open_effects: list[Effect] = []
         self.open_sagas: list[Saga] = []
-        self.recorded = _Served(self)
-        self.steps = self.events = 0
+        self.recorded: Recorded = _Served(self)
+        self.steps: int = 0
+        self.events: int = 0
         self._state: Callable[[], Any] | None = None
         self._step_open = False
         self._ready = 0

@@ -57,22 +57,22 @@ class Peer:
         self.address = address
         forks.opened(self)
         self.channel: Any = _channel(address, options)
-        self.sessions = SessionServiceStub(self.channel)
-        self.agents = AgentServiceStub(self.channel)
-        self.steps = StepServiceStub(self.channel)
-        self.events = EventServiceStub(self.channel)
-        self.checkpoints = CheckpointServiceStub(self.channel)
-        self.cluster = ClusterServiceStub(self.channel)
-        self.kv = KvServiceStub(self.channel)
-        self.leases = LeaseServiceStub(self.channel)
-        self.watches = WatchServiceStub(self.channel)
-        self.effects = EffectServiceStub(self.channel)
-        self.rollbacks = RollbackServiceStub(self.channel)
-        self.breakers = BreakerServiceStub(self.channel)
-        self.replays = ReplayServiceStub(self.channel)
-        self.recovery = RecoveryServiceStub(self.channel)
+        self.sessions: SessionServiceStub = SessionServiceStub(self.channel)
+        self.agents: AgentServiceStub = AgentServiceStub(self.channel)
+        self.steps: StepServiceStub = StepServiceStub(self.channel)
+        self.events: EventServiceStub = EventServiceStub(self.channel)
+        self.checkpoints: CheckpointServiceStub = CheckpointServiceStub(self.channel)
+        self.cluster: ClusterServiceStub = ClusterServiceStub(self.channel)
+        self.kv: KvServiceStub = KvServiceStub(self.channel)
+        self.leases: LeaseServiceStub = LeaseServiceStub(self.channel)
+        self.watches: WatchServiceStub = WatchServiceStub(self.channel)
+        self.effects: EffectServiceStub = EffectServiceStub(self.channel)
+        self.rollbacks: RollbackServiceStub = RollbackServiceStub(self.channel)
+        self.breakers: BreakerServiceStub = BreakerServiceStub(self.channel)
+        self.replays: ReplayServiceStub = ReplayServiceStub(self.channel)
+        self.recovery: RecoveryServiceStub = RecoveryServiceStub(self.channel)
         reads: Any = ReadServiceStub(self.channel)
-        self.queries = Queries(address, reads.Read)
+        self.queries: Queries = Queries(address, reads.Read)
         self._connecting: asyncio.Task[bool] | None = None
 
     async def ready(self, patience: float) -> None:
@@ -138,7 +138,7 @@ class Router:
         # Whether it has failed since: it leads as far as is known, and may be no more.
         self._doubtful = False
         self._moved: asyncio.Future[None] | None = None
-        self.closed = False
+        self.closed: bool = False
         self._unreachable: set[str] = set()
         self._cluster_id = ""
         self._epoch = 0

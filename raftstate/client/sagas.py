@@ -73,7 +73,7 @@ class Saga:
         self._labels = list(values.labels(labels))
         self._timeout = timeout
         self._counted: Counter[str] = Counter()
-        self.resumed = False
+        self.resumed: bool = False
 
     async def step(
         self,

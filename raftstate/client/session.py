@@ -49,9 +49,9 @@ class Session:
         self.opened_revision = opened_revision
         self.ttl = ttl
         # Moved by the keep-alive thread, and read in the store's loop.
-        self.valid_until = sent + ttl
-        self.gone = False  # as that thread was told; the store's loop soon learns of it
-        self.expired = False
+        self.valid_until: float = sent + ttl
+        self.gone: bool = False  # as that thread was told; the store's loop soon learns of it
+        self.expired: bool = False
         self._next = 1
         self._unfinished: dict[int, None] = {}
         # Who waits for a place in the window; and how many have been given one that they do
@@ -174,7 +174,7 @@ class Sessions:
         self._opening: asyncio.Task[Session] | None = None
         self._ledger = Ledger(changes=False)  # of opening the session
         self._beats: Beating | None = None
-        self.opened = 0
+        self.opened: int = 0
         self._closing: set[asyncio.Task[None]] = set()
 
     @property

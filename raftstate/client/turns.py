@@ -44,8 +44,10 @@ class Turn:
         self._line = turns.lines[agent_id]
         self._agent_id = agent_id
         self._mode = mode
-        self.first = asyncio.Event()
-        self.behind = asyncio.Event()  # for one that asks: a block that forces overtook it
+        self.first: asyncio.Event = asyncio.Event()
+        self.behind: asyncio.Event = (
+            asyncio.Event()
+        )  # for one that asks: a block that forces overtook it
 
     @asynccontextmanager
     async def asking(self, deadline: float) -> AsyncIterator[None]:
@@ -102,7 +104,7 @@ class Turns:
 
     def __init__(self) -> None:
         self.lines: dict[str, _Line] = {}
-        self.closed = False
+        self.closed: bool = False
 
     def enter(self, agent_id: str, mode: AcquireMode) -> Turn:
         """Stand in the line for an agent; at its head with FORCE. To be left in any case.

@@ -39,11 +39,35 @@ from raftstate.v1.kv_service_pb2 import (
     TxnSaveProjection,
 )
 
+__all__ = [
+    "Done",
+    "HasLease",
+    "Raw",
+    "delete",
+    "delete_range",
+    "equal",
+    "exists",
+    "fenced",
+    "get",
+    "greater",
+    "less",
+    "missing",
+    "nested",
+    "not_equal",
+    "put",
+    "save_position",
+    "scan",
+]
+
 Raw = bytes | str
 
 
 class HasLease(Protocol):
-    """A lease, or what holds one."""
+    """A lease, or what holds one.
+
+    >>> async with store.lease(5.0) as lease:
+    ...     _ = await store.keys.put("txn/leased", b"", lease=lease)
+    """
 
     @property
     def lease_id(self) -> int:
@@ -58,6 +82,13 @@ class Done(NamedTuple):
     put its PutResponse, of a delete whether there was a key, of a range that is deleted
     the number of keys, of a get a KeyValue or None, of a range a list of KeyValue, of a
     saved position the position, of a nested transaction another Done.
+
+    >>> done = await store.txn(
+    ...     when=[raftstate.txn.exists("txn/done")],
+    ...     otherwise=[raftstate.txn.get("txn/done")],
+    ... )
+    >>> done.succeeded, done.results
+    (False, [None])
     """
 
     succeeded: bool
@@ -70,37 +101,78 @@ class Done(NamedTuple):
 
 def equal(key: Raw, **what: Any) -> Compare:
     """The key has this: one of `value`, `version`, `create_revision`, `mod_revision`,
-    `lease_id`. Of a key that does not exist every number is 0, and no value compares."""
+    `lease_id`. Of a key that does not exist every number is 0, and no value compares.
+
+    >>> _ = await store.keys.put("txn/equal", "red")
+    >>> same = [raftstate.txn.equal("txn/equal", value="red")]
+    >>> done = await store.txn(when=same, then=[raftstate.txn.put("txn/equal", "blue")])
+    >>> done.succeeded
+    True
+    """
     return _compare(key, COMPARISON_EQUAL, what)
 
 
 def not_equal(key: Raw, **what: Any) -> Compare:
-    """The key has something else. See `equal`."""
+    """The key has something else. See `equal`.
+
+    >>> other = [raftstate.txn.not_equal("txn/not-equal", version=0)]
+    >>> (await store.txn(when=other)).succeeded
+    False
+    """
     return _compare(key, COMPARISON_NOT_EQUAL, what)
 
 
 def greater(key: Raw, **what: Any) -> Compare:
-    """What the key has is greater. See `equal`."""
+    """What the key has is greater. See `equal`.
+
+    >>> _ = await store.keys.put("txn/greater", "b")
+    >>> (await store.txn(when=[raftstate.txn.greater("txn/greater", value="a")])).succeeded
+    True
+    """
     return _compare(key, COMPARISON_GREATER, what)
 
 
 def less(key: Raw, **what: Any) -> Compare:
-    """What the key has is less. See `equal`."""
+    """What the key has is less. See `equal`.
+
+    >>> (await store.txn(when=[raftstate.txn.less("txn/less", version=3)])).succeeded
+    True
+    """
     return _compare(key, COMPARISON_LESS, what)
 
 
 def exists(key: Raw) -> Compare:
-    """There is such a key."""
+    """There is such a key.
+
+    >>> (await store.txn(when=[raftstate.txn.exists("txn/exists")])).succeeded
+    False
+    """
     return greater(key, version=0)
 
 
 def missing(key: Raw) -> Compare:
-    """There is no such key."""
+    """There is no such key.
+
+    >>> claim = [raftstate.txn.put("txn/missing", "me")]
+    >>> free = [raftstate.txn.missing("txn/missing")]
+    >>> (await store.txn(when=free, then=claim)).succeeded
+    True
+    >>> (await store.txn(when=free, then=claim)).succeeded
+    False
+    """
     return equal(key, version=0)
 
 
 def fenced(agent_id: str, token: FencingToken) -> Compare:
-    """The agent is owned under exactly this token."""
+    """The agent is owned under exactly this token.
+
+    >>> async with store.own("txn/fenced") as agent:
+    ...     mine = [raftstate.txn.fenced("txn/fenced", agent.token)]
+    ...     print((await store.txn(when=mine)).succeeded)
+    True
+    >>> (await store.txn(when=mine)).succeeded
+    False
+    """
     fence = FenceQuery(agent_id=agent_id, fence=token)
     return Compare(comparison=COMPARISON_EQUAL, fence=fence)
 
@@ -124,23 +196,43 @@ def _compare(key: Raw, comparison: Comparison, what: dict[str, Any]) -> Compare:
 
 
 def put(key: Raw, value: Raw, *, lease: int | HasLease = 0) -> TxnOp:
-    """Set a key; without a lease it has none, also if it had one."""
+    """Set a key; without a lease it has none, also if it had one.
+
+    >>> done = await store.txn(then=[raftstate.txn.put("txn/put", b"1")])
+    >>> done.results[0].version
+    1
+    """
     return TxnOp(put=TxnPut(key=raw(key), value=raw(value), lease_id=lease_id(lease)))
 
 
 def delete(key: Raw) -> TxnOp:
-    """Remove a key."""
+    """Remove a key.
+
+    >>> (await store.txn(then=[raftstate.txn.delete("txn/delete")])).results
+    [False]
+    """
     return TxnOp(delete=TxnDelete(key=raw(key)))
 
 
 def delete_range(start: Raw = b"", end: Raw = b"", *, prefix: Raw = b"") -> TxnOp:
     """Remove the keys from `start` to before `end`, or those with `prefix`: at most
-    1,000."""
+    1,000.
+
+    >>> _ = await store.keys.put("txn/range/a", b"")
+    >>> (await store.txn(then=[raftstate.txn.delete_range(prefix="txn/range/")])).results
+    [1]
+    """
     return TxnOp(delete_range=TxnDeleteRange(range=key_range(start, end, prefix)))
 
 
 def get(key: Raw) -> TxnOp:
-    """Read a key."""
+    """Read a key.
+
+    >>> _ = await store.keys.put("txn/get", b"1")
+    >>> [found] = (await store.txn(then=[raftstate.txn.get("txn/get")])).results
+    >>> found.value
+    b'1'
+    """
     return TxnOp(get=TxnGet(key=raw(key)))
 
 
@@ -153,13 +245,24 @@ def scan(
     keys_only: bool = False,
 ) -> TxnOp:
     """Read the keys from `start` to before `end`, or those with `prefix`: at most
-    `limit`, 100 unless told otherwise, 1,000 at most."""
+    `limit`, 100 unless told otherwise, 1,000 at most.
+
+    >>> _ = await store.keys.put("txn/scan/a", b"1")
+    >>> [found] = (await store.txn(then=[raftstate.txn.scan(prefix="txn/scan/")])).results
+    >>> [one.key for one in found]
+    [b'txn/scan/a']
+    """
     read = TxnRange(range=key_range(start, end, prefix), limit=limit, keys_only=keys_only)
     return TxnOp(range=read)
 
 
 def save_position(name: str, position: int, *, expected: int | None = None) -> TxnOp:
-    """Save a projection's position, which must have been `expected` before, if given."""
+    """Save a projection's position, which must have been `expected` before, if given.
+
+    >>> saved = raftstate.txn.save_position("txn-save-position", 0)
+    >>> (await store.txn(then=[saved])).results
+    [0]
+    """
     saved = TxnSaveProjection(name=name, position=position, expected_position=expected)
     return TxnOp(save_projection=saved)
 
@@ -170,7 +273,13 @@ def nested(
     then: Iterable[TxnOp] = (),
     otherwise: Iterable[TxnOp] = (),
 ) -> TxnOp:
-    """A transaction in a transaction, which holds no other itself."""
+    """A transaction in a transaction, which holds no other itself.
+
+    >>> inner = raftstate.txn.nested(then=[raftstate.txn.put("txn/nested", b"1")])
+    >>> [done] = (await store.txn(then=[inner])).results
+    >>> done.succeeded
+    True
+    """
     return TxnOp(txn=body(when, then, otherwise))
 
 

@@ -55,7 +55,7 @@ from raftstate.v1.rollback_service_pb2 import (
 if TYPE_CHECKING:
     from raftstate.client.store import Store
 
-logger = logging.getLogger("raftstate.worker")
+logger: logging.Logger = logging.getLogger("raftstate.worker")
 
 _WORK: Final = ("saga", "rollback")
 _ROLLBACK_WORK: Final = (
@@ -117,7 +117,7 @@ class Worker:
         self._timers: dict[str, clock.Timer] = {}
         self._begin: Callable[[str], None] = lambda _: None
         # How many plans it has finished, for those who watch it.
-        self.finished = 0
+        self.finished: int = 0
 
     def stop(self) -> None:
         """Begin nothing new; `run` returns when what is under way has come to a point where

@@ -107,7 +107,7 @@ class LocalCluster:
     ) -> None:
         self.folder = folder
         self.cluster_id = cluster_id
-        self.members = {member.id: member for member in members}
+        self.members: dict[str, Member] = {member.id: member for member in members}
         self._launch = launch or Launch()
         self._nodes = {
             member.id: Node(folder / member.id, member, self._launch) for member in members

@@ -55,10 +55,10 @@ class Node:
         self.folder = folder
         self.member = member
         self.launch = launch
-        self.config = folder / "node.toml"
-        self.data = folder / "data"
-        self.log = folder / "node.log"
-        self.pid_file = folder / "pid"
+        self.config: Path = folder / "node.toml"
+        self.data: Path = folder / "data"
+        self.log: Path = folder / "node.log"
+        self.pid_file: Path = folder / "pid"
         # Ours only if this object started it; waited for, so that no zombie stays.
         self._child: subprocess.Popen[bytes] | None = None
 

@@ -88,7 +88,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
     def check(self) -> None:
         """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and
         takes no time: for what works long without waiting for anything, and would not be
-        told."""
+        told; on any thread."""
         if self._it.lost:
             self._running.call(self._it.check)
 

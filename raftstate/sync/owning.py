@@ -26,9 +26,9 @@ class Block:
     """One `with store.own(...)`, from its beginning to its end."""
 
     def __init__(self, asked: own.Own, running: Running) -> None:
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self.calls: set[asyncio.Task[Any]] = set()
-        self.over = False
+        self.over: bool = False
         self._asked = asked
         self._running = running
         self.thread: LoopThread | None = None

@@ -205,7 +205,7 @@ class Running:
 
     def __init__(self, portal: Portal, own: tuple[Block, ...] = ()) -> None:
         self.portal = portal
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._own = own
         self._pid = os.getpid()
 

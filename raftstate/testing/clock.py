@@ -114,8 +114,8 @@ class Home:
     """The thread on which all kits of a process run, and their clock: while there are any."""
 
     def __init__(self) -> None:
-        self.thread = LoopThread("raftstate-kit")
-        self.hands = self.thread.run(_made())
+        self.thread: LoopThread = LoopThread("raftstate-kit")
+        self.hands: Hands = self.thread.run(_made())
         clock.follow(self.hands)
 
     def end(self) -> None:

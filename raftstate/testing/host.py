@@ -28,7 +28,7 @@ from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
 
 # What is kept alive, but has never been renewed, is given up after so long of real time:
 # nobody may be there who renews it.
-_NEVER_HEARD_S: Final = 1.0
+_NEVER_HEARD_S: Final = 2.0
 # The session under which the kit itself owns agents.
 RIVAL: Final = "raftstate.testing"
 
@@ -40,7 +40,7 @@ class Host:
         self.hands = hands
         bridge = Bridge(asyncio.get_running_loop())
         state = MemoryState()
-        self.solo = Solo(
+        self.solo: Solo = Solo(
             bridge.deliver,
             state,
             bridge.revisions.announce,
@@ -234,6 +234,10 @@ class Host:
         link.kill()
         if was_up:
             await self._until(lambda: not self._beating(link))
+        # Nothing was heard yet of those that were opened just now.
+        for (kind, name), through in self.solo.live().items():
+            if kind == "session" and through is link:
+                self.solo.session_broken(name)
 
     async def change_leader(self) -> None:
         """Have another term begin."""
@@ -244,7 +248,7 @@ class Host:
         """Whether a session is kept alive through a link, as far as is noticed."""
         return any(
             name[0] == "session" and through is link and name in self.solo.beaten
-            for name, through in self.solo.links.items()
+            for name, through in self.solo.live().items()
         )
 
     def _told_by(self, agent: Agent) -> set[Name]:

@@ -101,18 +101,32 @@ class _Switches:
     @property
     def endpoint(self) -> str:
         """Where the store listens: for `raftstate.connect`, `Portal`, adapters, the command
-        line, other processes."""
+        line, other processes.
+
+        >>> with raftstate.sync.connect(kit.endpoint) as another:
+        ...     revision = another.keys.put("a", "1").header.revision
+        """
         return self._there().link.endpoint
 
     def link(self, name: str = "") -> Link:
         """A way to the store of its own: `link.endpoint` is an address for one client that
-        is to be cut off alone."""
+        is to be cut off alone.
+
+        >>> link = kit.link("an adapter")
+        >>> kit.cut_off(link)
+        >>> link.up
+        False
+        """
         there = self._there()
         return there.home.thread.run(there.host.link(name))
 
     def portal(self, **options: Any) -> Portal:
         """A `raftstate.client.portal.Portal` on a link of its own, for adapters. `options`
-        are those of `raftstate.connect`."""
+        are those of `raftstate.connect`.
+
+        >>> with kit.portal() as portal:
+        ...     done = portal.run(lambda inside: inside.keys.put("a", b"1"))
+        """
         link = self.link(str(options.get("client_name") or ""))
         portal = Portal(link.endpoint, **options)
         self._links[portal] = link
@@ -151,7 +165,16 @@ class _Switches:
         `times` is for how many calls.
 
         Raises ValueError for an error that leaves open what happened, and for a kind that
-        there is not."""
+        there is not.
+
+        >>> fault = kit.fail(errors.Overloaded, kind="put")
+        >>> store.keys.put("a", "1")
+        Traceback (most recent call last):
+            ...
+        raftstate.errors.Overloaded: the queue of proposals is full; nothing was proposed
+        >>> [request.key for request in fault.met]
+        [b'a']
+        """
         checked = failure(error)
         aim = self._aim(checked_kind(kind, reads=True), agent_id, client)
         return self._fault(Way.FAIL, aim, times, checked, applied=False)
@@ -170,7 +193,21 @@ class _Switches:
 
         `applied` says which it was; nobody tells the client. One that was not applied may
         be carried out yet, by `fault.arrive()`: late, as a request that was long on its way.
-        The rest is as in `fail`. Raises ValueError for a kind that there is not."""
+        The rest is as in `fail`. Raises ValueError for a kind that there is not.
+
+        >>> fault = kit.lose_answer(applied=False)
+        >>> try:
+        ...     store.keys.put("a", "1")
+        ... except errors.OutcomeUnknown as unknown:
+        ...     unknown.definite
+        False
+        >>> store.keys.get("a") is None
+        True
+        >>> fault.arrive()
+        ['']
+        >>> store.keys.get("a").value
+        b'1'
+        """
         aim = self._aim(checked_kind(kind, reads=False), agent_id, client)
         return self._fault(Way.LOSE, aim, times, _LOST, applied=applied)
 
@@ -187,12 +224,30 @@ class _Switches:
         only then, or, with `applied`, when it comes. `fault.wait()`, or `await
         fault.reached()`, returns once a call is held. The rest is as in `fail`. Deadlines
         are in real time: a call may meet its own. Raises ValueError for a kind that there is
-        not."""
+        not.
+
+        >>> import threading
+        >>> fault = kit.hold(kind="put")
+        >>> putting = threading.Thread(target=store.keys.put, args=("a", "1"))
+        >>> putting.start()
+        >>> fault.wait()
+        >>> store.keys.get("a") is None
+        True
+        >>> fault.release()
+        >>> putting.join()
+        >>> store.keys.get("a").value
+        b'1'
+        """
         aim = self._aim(checked_kind(kind, reads=True), agent_id, client)
         return self._fault(Way.HOLD, aim, times, _LOST, applied=applied)
 
     def clear_faults(self) -> None:
-        """Nothing more happens to any call. What is held is let go."""
+        """Nothing more happens to any call. What is held is let go.
+
+        >>> fault = kit.fail()
+        >>> kit.clear_faults()
+        >>> kv = store.keys.put("a", "1")
+        """
         self._do(self._host.clear)
 
     def _aim(self, kind: str | None, agent_id: str | None, client: object | None) -> Aim:
@@ -207,29 +262,59 @@ class _Switches:
     def cut_off(self, client: object) -> None:
         """Let nothing pass between a client (a store, a portal or a link of this kit) and
         the store, in either direction, as a network that is split: what it holds ends when
-        its time is up, on both sides. Raises ValueError for a client of somewhere else."""
+        its time is up, on both sides. Raises ValueError for a client of somewhere else.
+
+        >>> with store.lease(5.0) as lease:
+        ...     kit.cut_off(store)
+        ...     kit.advance(5.0)
+        ...     lost = lease.lost
+        ...     kit.mend(store)
+        >>> lost
+        True
+        """
         self._do(self._link_of(client).cut)
 
     def mend(self, client: object) -> None:
         """End `cut_off` or `kill`. What was sent meanwhile may arrive now. Raises ValueError
-        for a client of somewhere else."""
+        for a client of somewhere else.
+
+        >>> kit.cut_off(store)
+        >>> kit.mend(store)
+        >>> kv = store.keys.put("a", "1")
+        """
         self._do(self._link_of(client).mend)
 
     # --- what is seen ---
 
     @property
     def elapsed(self) -> float:
-        """By how many seconds the clock was moved since the first kit was opened."""
+        """By how many seconds the clock was moved since the first kit was opened.
+
+        >>> kit.advance(10.0)
+        >>> kit.elapsed
+        10.0
+        """
         return self._there().home.hands.elapsed
 
     @property
     def log_time_ms(self) -> int:
-        """What a command is stamped with now."""
+        """What a command is stamped with now.
+
+        >>> began = kit.log_time_ms
+        >>> kit.advance(1.5)
+        >>> kit.log_time_ms - began
+        1500
+        """
         return self._do(lambda: self._host.solo.log_time_ms)
 
     def log(self, kind: str | None = None, agent_id: str | None = None) -> list[Committed]:
         """The commands that were committed so far, in order, refused ones too; only those of
-        a kind, or about an agent. It can be read when the kit is closed, too."""
+        a kind, or about an agent. It can be read when the kit is closed, too.
+
+        >>> agent = store.create_agent("a")
+        >>> [(one.kind, one.agent_id, one.refusal) for one in kit.log("create_agent")]
+        [('create_agent', 'a', '')]
+        """
         closed = self._opened is None and self._written is not None
         written = self._written if closed else self._do(lambda: list(self._host.solo.log))
         return [
@@ -340,7 +425,12 @@ class SyncKit(_Switches):
 
     def connect(self, **options: Any) -> sync.Store:
         """A client: `with kit.connect() as store:`, on a link of its own. `options` are those
-        of `raftstate.sync.connect`."""
+        of `raftstate.sync.connect`.
+
+        >>> with kit.connect(client_name="another") as another:
+        ...     another.list_agents() is not None
+        True
+        """
         from raftstate import sync
 
         link = self.link(str(options.get("client_name") or ""))
@@ -352,33 +442,87 @@ class SyncKit(_Switches):
         return self._there().home.thread.run(work)
 
     def advance(self, seconds: float) -> None:
-        """See `Kit.advance`."""
+        """See `Kit.advance`.
+
+        >>> lease = store.grant_lease(5.0)
+        >>> kit.advance(5.0)
+        >>> list(store.list_leases())
+        []
+        """
         self._await(self._there().home.hands.advance(_ahead(seconds)))
 
     def take_over(
         self, agent_id: str, *, holder: str = "another process", told: bool = True
     ) -> FencingToken:
-        """See `Kit.take_over`."""
+        """See `Kit.take_over`.
+
+        >>> try:
+        ...     with store.own("a") as agent:
+        ...         token = kit.take_over("a", holder="n2")
+        ...         agent.check()
+        ... except errors.OwnershipLost as lost:
+        ...     lost.details["current_holder"]
+        'n2'
+        """
         return self._await(self._host.take_over(agent_id, holder, told))
 
     def give_back(self, agent_id: str) -> None:
-        """See `Kit.give_back`."""
+        """See `Kit.give_back`.
+
+        >>> agent = store.create_agent("a")
+        >>> token = kit.take_over("a")
+        >>> kit.give_back("a")
+        >>> with store.own("a") as agent:
+        ...     agent.token.revision > token.revision
+        True
+        """
         self._await(self._host.give_back(agent_id))
 
     def expire_ownership(self, agent_id: str, *, told: bool = True) -> None:
-        """See `Kit.expire_ownership`."""
+        """See `Kit.expire_ownership`.
+
+        >>> try:
+        ...     with store.own("a") as agent:
+        ...         kit.expire_ownership("a", told=False)
+        ...         with agent.step() as step:
+        ...             step.event("too late")
+        ... except errors.OwnershipLost as lost:
+        ...     lost.definite
+        True
+        """
         self._await(self._host.expire_ownership(agent_id, told))
 
     def expire_session(self, client: object, *, told: bool = True) -> None:
-        """See `Kit.expire_session`."""
+        """See `Kit.expire_session`.
+
+        >>> kv = store.keys.put("a", "1")
+        >>> kit.expire_session(store)
+        >>> kv = store.keys.put("a", "2")
+        >>> len(kit.log("open_session"))
+        2
+        """
         self._await(self._host.expire_sessions(self._link_of(client), told))
 
     def kill(self, client: object) -> None:
-        """See `Kit.kill`."""
+        """See `Kit.kill`.
+
+        >>> kv = store.keys.put("a", "1")
+        >>> kit.kill(store)
+        >>> kit.advance(0.3)
+        >>> len(kit.log("expire_session"))
+        1
+        >>> kit.mend(store)
+        """
         self._await(self._host.kill(self._link_of(client)))
 
     def change_leader(self) -> None:
-        """See `Kit.change_leader`."""
+        """See `Kit.change_leader`.
+
+        >>> with store.own("a") as agent:
+        ...     kit.change_leader()
+        ...     agent.lost
+        False
+        """
         self._await(self._host.change_leader())
 
 

@@ -20,7 +20,7 @@ class Link:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.endpoint = ""
+        self.endpoint: str = ""
         self._port = 0  # the member's
         self._server: asyncio.Server | None = None
         self._open = asyncio.Event()

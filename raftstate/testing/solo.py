@@ -48,7 +48,7 @@ class Solo(Member):
 
     cluster_id = "raftstate.testing"
     epoch = 1
-    name = MemberId("kit")
+    name: MemberId = MemberId("kit")
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Solo(Member):
         history_keep: int,
     ) -> None:
         super().__init__(deliver, state, announce)
-        self.term = Term(1)
+        self.term: Term = Term(1)
         self.log: list[Committed] = []
         self.faults: list[Fault] = []
         # Through which connection a session, or a lease, is kept alive.
@@ -71,7 +71,7 @@ class Solo(Member):
         self.beaten: set[Name] = set()
         self.heard: Callable[[], None] = lambda: None
         # For how long a renewal counts beyond its ttl: the clock is about to be moved.
-        self.ahead_s = 0.0
+        self.ahead_s: float = 0.0
         self._now, self._wall, self._began = now, wall, now()
         self._clients: dict[str, str] = {}
         self._upkeep = Upkeep(history_keep, CHUNK_KEEP_S)
@@ -82,6 +82,7 @@ class Solo(Member):
 
     def propose(self, command: Command, ticket: object) -> None:
         """See `Consensus.propose`."""
+        assert not self.state.views_open, "a view is held while a command is proposed"
         name = command.WhichOneof("body") or ""
         request = getattr(command, name)
         if name == "open_session":

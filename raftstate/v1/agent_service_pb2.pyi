@@ -8,6 +8,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -52,7 +53,7 @@ class Ownership(_message.Message):
     session_id: str
     ttl_ms: int
     touched_revision: int
-    def __init__(self, fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., holder: _Optional[str] = ..., session_id: _Optional[str] = ..., ttl_ms: _Optional[int] = ..., touched_revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., holder: _Optional[str] = ..., session_id: _Optional[str] = ..., ttl_ms: _Optional[int] = ..., touched_revision: _Optional[int] = ...) -> None: ...
 
 class Retention(_message.Message):
     __slots__ = ("keep_last", "keep_for_ms", "keep_known_good")
@@ -108,7 +109,7 @@ class Agent(_message.Message):
     open_effects: int
     rollback_id: str
     incident_id: str
-    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ..., spare_known_good: _Optional[int] = ..., effects: _Optional[int] = ..., open_effects: _Optional[int] = ..., rollback_id: _Optional[str] = ..., incident_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., lifecycle: _Optional[_Union[Lifecycle, str]] = ..., owner: _Optional[_Union[Ownership, _Mapping[str, _Any]]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping[str, _Any]]] = ..., newest_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., created_revision: _Optional[int] = ..., halt_reason: _Optional[str] = ..., retention: _Optional[_Union[Retention, _Mapping[str, _Any]]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ..., prunable: _Optional[int] = ..., chunk_space: _Optional[str] = ..., forked_from: _Optional[_Union[_checkpoint_service_pb2.CheckpointOrigin, _Mapping[str, _Any]]] = ..., known_good: _Optional[int] = ..., newest_known_good: _Optional[int] = ..., spare_known_good: _Optional[int] = ..., effects: _Optional[int] = ..., open_effects: _Optional[int] = ..., rollback_id: _Optional[str] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class TakeoverBundle(_message.Message):
     __slots__ = ("agent", "checkpoint", "events", "more_events", "more_data", "open_effects", "more_effects", "open_sagas", "recordings", "more_recordings")
@@ -132,7 +133,7 @@ class TakeoverBundle(_message.Message):
     open_sagas: _containers.RepeatedCompositeFieldContainer[_effect_service_pb2.Saga]
     recordings: _containers.RepeatedCompositeFieldContainer[_recording_pb2.Recording]
     more_recordings: bool
-    def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ..., more_data: _Optional[bool] = ..., open_effects: _Optional[_Iterable[_Union[_effect_service_pb2.Effect, _Mapping]]] = ..., more_effects: _Optional[bool] = ..., open_sagas: _Optional[_Iterable[_Union[_effect_service_pb2.Saga, _Mapping]]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.Recording, _Mapping]]] = ..., more_recordings: _Optional[bool] = ...) -> None: ...
+    def __init__(self, agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping[str, _Any]]] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping[str, _Any]]]] = ..., more_events: _Optional[bool] = ..., more_data: _Optional[bool] = ..., open_effects: _Optional[_Iterable[_Union[_effect_service_pb2.Effect, _Mapping[str, _Any]]]] = ..., more_effects: _Optional[bool] = ..., open_sagas: _Optional[_Iterable[_Union[_effect_service_pb2.Saga, _Mapping[str, _Any]]]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.Recording, _Mapping[str, _Any]]]] = ..., more_recordings: _Optional[bool] = ...) -> None: ...
 
 class CreateAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "labels", "retention", "rpo_target_ms", "rto_target_ms")
@@ -148,7 +149,7 @@ class CreateAgentRequest(_message.Message):
     retention: Retention
     rpo_target_ms: int
     rto_target_ms: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., retention: _Optional[_Union[Retention, _Mapping[str, _Any]]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ...) -> None: ...
 
 class CreateAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -156,7 +157,7 @@ class CreateAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetAgentRequest(_message.Message):
     __slots__ = ("agent_id", "consistency", "revision")
@@ -174,7 +175,7 @@ class GetAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class UpdateAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "labels", "retention", "rpo_target_ms", "rto_target_ms")
@@ -190,7 +191,7 @@ class UpdateAgentRequest(_message.Message):
     retention: Retention
     rpo_target_ms: int
     rto_target_ms: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., retention: _Optional[_Union[Retention, _Mapping]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., retention: _Optional[_Union[Retention, _Mapping[str, _Any]]] = ..., rpo_target_ms: _Optional[int] = ..., rto_target_ms: _Optional[int] = ...) -> None: ...
 
 class UpdateAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -198,7 +199,7 @@ class UpdateAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListAgentsRequest(_message.Message):
     __slots__ = ("prefix", "consistency", "page_size", "page_token", "revision")
@@ -222,7 +223,7 @@ class ListAgentsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     agents: _containers.RepeatedCompositeFieldContainer[Agent]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[Agent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agents: _Optional[_Iterable[_Union[Agent, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RetireAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id")
@@ -230,7 +231,7 @@ class RetireAgentRequest(_message.Message):
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     agent_id: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ...) -> None: ...
 
 class RetireAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -238,7 +239,7 @@ class RetireAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AcquireOwnershipRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "mode", "ttl_ms", "holder", "create")
@@ -254,7 +255,7 @@ class AcquireOwnershipRequest(_message.Message):
     ttl_ms: int
     holder: str
     create: bool
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., mode: _Optional[_Union[AcquireMode, str]] = ..., ttl_ms: _Optional[int] = ..., holder: _Optional[str] = ..., create: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., mode: _Optional[_Union[AcquireMode, str]] = ..., ttl_ms: _Optional[int] = ..., holder: _Optional[str] = ..., create: _Optional[bool] = ...) -> None: ...
 
 class AcquireOwnershipResponse(_message.Message):
     __slots__ = ("header", "ownership", "bundle")
@@ -264,7 +265,7 @@ class AcquireOwnershipResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     ownership: Ownership
     bundle: TakeoverBundle
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., ownership: _Optional[_Union[Ownership, _Mapping]] = ..., bundle: _Optional[_Union[TakeoverBundle, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., ownership: _Optional[_Union[Ownership, _Mapping[str, _Any]]] = ..., bundle: _Optional[_Union[TakeoverBundle, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RenewOwnershipRequest(_message.Message):
     __slots__ = ("agent_id", "fence", "nonce")
@@ -274,7 +275,7 @@ class RenewOwnershipRequest(_message.Message):
     agent_id: str
     fence: _common_pb2.FencingToken
     nonce: int
-    def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., nonce: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., nonce: _Optional[int] = ...) -> None: ...
 
 class RenewOwnershipResponse(_message.Message):
     __slots__ = ("header", "agent_id", "nonce", "held", "ttl_ms")
@@ -288,7 +289,7 @@ class RenewOwnershipResponse(_message.Message):
     nonce: int
     held: bool
     ttl_ms: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent_id: _Optional[str] = ..., nonce: _Optional[int] = ..., held: _Optional[bool] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., nonce: _Optional[int] = ..., held: _Optional[bool] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class ReleaseOwnershipRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence")
@@ -298,13 +299,13 @@ class ReleaseOwnershipRequest(_message.Message):
     request_id: _common_pb2.RequestId
     agent_id: str
     fence: _common_pb2.FencingToken
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ReleaseOwnershipResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ForkAgentRequest(_message.Message):
     __slots__ = ("request_id", "source_agent_id", "agent_id", "checkpoint_id", "labels")
@@ -318,7 +319,7 @@ class ForkAgentRequest(_message.Message):
     agent_id: str
     checkpoint_id: int
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., source_agent_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., source_agent_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ForkAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -326,7 +327,7 @@ class ForkAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class HaltAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "reason")
@@ -336,7 +337,7 @@ class HaltAgentRequest(_message.Message):
     request_id: _common_pb2.RequestId
     agent_id: str
     reason: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class HaltAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -344,7 +345,7 @@ class HaltAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ResumeAgentRequest(_message.Message):
     __slots__ = ("request_id", "agent_id")
@@ -352,7 +353,7 @@ class ResumeAgentRequest(_message.Message):
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     agent_id: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ...) -> None: ...
 
 class ResumeAgentResponse(_message.Message):
     __slots__ = ("header", "agent")
@@ -360,7 +361,7 @@ class ResumeAgentResponse(_message.Message):
     AGENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     agent: Agent
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agent: _Optional[_Union[Agent, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class FenceQuery(_message.Message):
     __slots__ = ("agent_id", "fence")
@@ -368,13 +369,13 @@ class FenceQuery(_message.Message):
     FENCE_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     fence: _common_pb2.FencingToken
-    def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class CheckFenceRequest(_message.Message):
     __slots__ = ("fences",)
     FENCES_FIELD_NUMBER: _ClassVar[int]
     fences: _containers.RepeatedCompositeFieldContainer[FenceQuery]
-    def __init__(self, fences: _Optional[_Iterable[_Union[FenceQuery, _Mapping]]] = ...) -> None: ...
+    def __init__(self, fences: _Optional[_Iterable[_Union[FenceQuery, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class CheckFenceResponse(_message.Message):
     __slots__ = ("header", "current")
@@ -382,4 +383,4 @@ class CheckFenceResponse(_message.Message):
     CURRENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     current: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., current: _Optional[_Iterable[bool]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., current: _Optional[_Iterable[bool]] = ...) -> None: ...

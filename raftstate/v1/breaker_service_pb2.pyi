@@ -5,6 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -83,7 +84,7 @@ class BreakerConfig(_message.Message):
     probe_timeout_ms: int
     ignored_errors: _containers.RepeatedScalarFieldContainer[str]
     on_trip: TripPlan
-    def __init__(self, count_window: _Optional[int] = ..., time_window_ms: _Optional[int] = ..., failure_rate: _Optional[float] = ..., slow_rate: _Optional[float] = ..., slow_call_ms: _Optional[int] = ..., minimum_calls: _Optional[int] = ..., minimum_reporters: _Optional[int] = ..., open_ms: _Optional[int] = ..., open_factor: _Optional[float] = ..., open_max_ms: _Optional[int] = ..., probes: _Optional[int] = ..., successes: _Optional[int] = ..., probe_timeout_ms: _Optional[int] = ..., ignored_errors: _Optional[_Iterable[str]] = ..., on_trip: _Optional[_Union[TripPlan, _Mapping]] = ...) -> None: ...
+    def __init__(self, count_window: _Optional[int] = ..., time_window_ms: _Optional[int] = ..., failure_rate: _Optional[float] = ..., slow_rate: _Optional[float] = ..., slow_call_ms: _Optional[int] = ..., minimum_calls: _Optional[int] = ..., minimum_reporters: _Optional[int] = ..., open_ms: _Optional[int] = ..., open_factor: _Optional[float] = ..., open_max_ms: _Optional[int] = ..., probes: _Optional[int] = ..., successes: _Optional[int] = ..., probe_timeout_ms: _Optional[int] = ..., ignored_errors: _Optional[_Iterable[str]] = ..., on_trip: _Optional[_Union[TripPlan, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Permit(_message.Message):
     __slots__ = ("permit_id", "session_id", "given_log_time_ms")
@@ -139,7 +140,7 @@ class Breaker(_message.Message):
     reason: str
     incident_id: str
     rollback_id: str
-    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[BreakerConfig, _Mapping]] = ..., state: _Optional[_Union[BreakerState, str]] = ..., generation: _Optional[int] = ..., counts: _Optional[_Union[BreakerCounts, _Mapping]] = ..., open_until_ms: _Optional[int] = ..., in_a_row: _Optional[int] = ..., permits: _Optional[_Iterable[_Union[Permit, _Mapping]]] = ..., successes: _Optional[int] = ..., degraded: _Optional[bool] = ..., changed_revision: _Optional[int] = ..., changed_log_time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., incident_id: _Optional[str] = ..., rollback_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Union[BreakerConfig, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[BreakerState, str]] = ..., generation: _Optional[int] = ..., counts: _Optional[_Union[BreakerCounts, _Mapping[str, _Any]]] = ..., open_until_ms: _Optional[int] = ..., in_a_row: _Optional[int] = ..., permits: _Optional[_Iterable[_Union[Permit, _Mapping[str, _Any]]]] = ..., successes: _Optional[int] = ..., degraded: _Optional[bool] = ..., changed_revision: _Optional[int] = ..., changed_log_time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., incident_id: _Optional[str] = ..., rollback_id: _Optional[str] = ...) -> None: ...
 
 class PutBreakerRequest(_message.Message):
     __slots__ = ("request_id", "name", "config")
@@ -149,13 +150,13 @@ class PutBreakerRequest(_message.Message):
     request_id: _common_pb2.RequestId
     name: str
     config: BreakerConfig
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., config: _Optional[_Union[BreakerConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., config: _Optional[_Union[BreakerConfig, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class PutBreakerResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DeleteBreakerRequest(_message.Message):
     __slots__ = ("request_id", "name")
@@ -163,13 +164,13 @@ class DeleteBreakerRequest(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     name: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class DeleteBreakerResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetBreakerRequest(_message.Message):
     __slots__ = ("name", "consistency", "revision")
@@ -189,7 +190,7 @@ class GetBreakerResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     breaker: Breaker
     log_time_ms: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., breaker: _Optional[_Union[Breaker, _Mapping]] = ..., log_time_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., breaker: _Optional[_Union[Breaker, _Mapping[str, _Any]]] = ..., log_time_ms: _Optional[int] = ...) -> None: ...
 
 class ListBreakersRequest(_message.Message):
     __slots__ = ("prefix", "consistency", "revision", "page_size", "page_token")
@@ -213,7 +214,7 @@ class ListBreakersResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     breakers: _containers.RepeatedCompositeFieldContainer[Breaker]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., breakers: _Optional[_Iterable[_Union[Breaker, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., breakers: _Optional[_Iterable[_Union[Breaker, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class AcquirePermitRequest(_message.Message):
     __slots__ = ("request_id", "name")
@@ -221,7 +222,7 @@ class AcquirePermitRequest(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     name: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class AcquirePermitResponse(_message.Message):
     __slots__ = ("header", "state", "generation", "permit_id")
@@ -233,7 +234,7 @@ class AcquirePermitResponse(_message.Message):
     state: BreakerState
     generation: int
     permit_id: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[BreakerState, str]] = ..., generation: _Optional[int] = ..., permit_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[BreakerState, str]] = ..., generation: _Optional[int] = ..., permit_id: _Optional[int] = ...) -> None: ...
 
 class ReportOutcomesRequest(_message.Message):
     __slots__ = ("request_id", "name", "generation", "calls", "failures", "slow", "permit_id", "error")
@@ -253,7 +254,7 @@ class ReportOutcomesRequest(_message.Message):
     slow: int
     permit_id: int
     error: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ..., slow: _Optional[int] = ..., permit_id: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., calls: _Optional[int] = ..., failures: _Optional[int] = ..., slow: _Optional[int] = ..., permit_id: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
 
 class ReportOutcomesResponse(_message.Message):
     __slots__ = ("header", "state", "generation", "counted", "incident_id", "rollback_id")
@@ -269,7 +270,7 @@ class ReportOutcomesResponse(_message.Message):
     counted: bool
     incident_id: str
     rollback_id: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[BreakerState, str]] = ..., generation: _Optional[int] = ..., counted: _Optional[bool] = ..., incident_id: _Optional[str] = ..., rollback_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[BreakerState, str]] = ..., generation: _Optional[int] = ..., counted: _Optional[bool] = ..., incident_id: _Optional[str] = ..., rollback_id: _Optional[str] = ...) -> None: ...
 
 class ForceOpenRequest(_message.Message):
     __slots__ = ("request_id", "name", "reason")
@@ -279,13 +280,13 @@ class ForceOpenRequest(_message.Message):
     request_id: _common_pb2.RequestId
     name: str
     reason: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ForceOpenResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ForceCloseRequest(_message.Message):
     __slots__ = ("request_id", "name", "reason")
@@ -295,13 +296,13 @@ class ForceCloseRequest(_message.Message):
     request_id: _common_pb2.RequestId
     name: str
     reason: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ForceCloseResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ResetRequest(_message.Message):
     __slots__ = ("request_id", "name", "reason")
@@ -311,10 +312,10 @@ class ResetRequest(_message.Message):
     request_id: _common_pb2.RequestId
     name: str
     reason: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ResetResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...

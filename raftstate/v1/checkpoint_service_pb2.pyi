@@ -4,6 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -43,7 +44,7 @@ class NewCheckpoint(_message.Message):
     base_checkpoint_id: int
     tags: _containers.RepeatedScalarFieldContainer[str]
     pinned: bool
-    def __init__(self, data: _Optional[bytes] = ..., content_type: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., chunks: _Optional[_Iterable[_Union[ChunkRef, _Mapping]]] = ..., base_checkpoint_id: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ...) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ..., content_type: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., chunks: _Optional[_Iterable[_Union[ChunkRef, _Mapping[str, _Any]]]] = ..., base_checkpoint_id: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ...) -> None: ...
 
 class Validation(_message.Message):
     __slots__ = ("validator", "valid", "revision", "log_time_ms", "evidence")
@@ -119,7 +120,7 @@ class Checkpoint(_message.Message):
     groups: int
     restored_from: int
     rollback_id: str
-    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., step: _Optional[int] = ..., event_seq: _Optional[int] = ..., revision: _Optional[int] = ..., log_time_ms: _Optional[int] = ..., content_type: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., content_hash: _Optional[bytes] = ..., data: _Optional[bytes] = ..., base_checkpoint_id: _Optional[int] = ..., chain_length: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ..., known_good: _Optional[bool] = ..., validations: _Optional[_Iterable[_Union[Validation, _Mapping]]] = ..., chunk_count: _Optional[int] = ..., origin: _Optional[_Union[CheckpointOrigin, _Mapping]] = ..., dependents: _Optional[int] = ..., groups: _Optional[int] = ..., restored_from: _Optional[int] = ..., rollback_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., step: _Optional[int] = ..., event_seq: _Optional[int] = ..., revision: _Optional[int] = ..., log_time_ms: _Optional[int] = ..., content_type: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., size_bytes: _Optional[int] = ..., content_hash: _Optional[bytes] = ..., data: _Optional[bytes] = ..., base_checkpoint_id: _Optional[int] = ..., chain_length: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ..., known_good: _Optional[bool] = ..., validations: _Optional[_Iterable[_Union[Validation, _Mapping[str, _Any]]]] = ..., chunk_count: _Optional[int] = ..., origin: _Optional[_Union[CheckpointOrigin, _Mapping[str, _Any]]] = ..., dependents: _Optional[int] = ..., groups: _Optional[int] = ..., restored_from: _Optional[int] = ..., rollback_id: _Optional[str] = ...) -> None: ...
 
 class PutCheckpointRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence", "expected_step", "checkpoint")
@@ -133,7 +134,7 @@ class PutCheckpointRequest(_message.Message):
     fence: _common_pb2.FencingToken
     expected_step: int
     checkpoint: NewCheckpoint
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., expected_step: _Optional[int] = ..., checkpoint: _Optional[_Union[NewCheckpoint, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., expected_step: _Optional[int] = ..., checkpoint: _Optional[_Union[NewCheckpoint, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class PutCheckpointResponse(_message.Message):
     __slots__ = ("header", "head")
@@ -141,7 +142,7 @@ class PutCheckpointResponse(_message.Message):
     HEAD_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     head: _common_pb2.StepHead
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., head: _Optional[_Union[_common_pb2.StepHead, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class PutChunkRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "data", "hash")
@@ -153,7 +154,7 @@ class PutChunkRequest(_message.Message):
     agent_id: str
     data: bytes
     hash: bytes
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., data: _Optional[bytes] = ..., hash: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., data: _Optional[bytes] = ..., hash: _Optional[bytes] = ...) -> None: ...
 
 class PutChunkResponse(_message.Message):
     __slots__ = ("header", "known")
@@ -161,7 +162,7 @@ class PutChunkResponse(_message.Message):
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     known: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., known: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., known: _Optional[bool] = ...) -> None: ...
 
 class MissingChunksRequest(_message.Message):
     __slots__ = ("agent_id", "hashes", "consistency", "revision")
@@ -181,7 +182,7 @@ class MissingChunksResponse(_message.Message):
     MISSING_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     missing: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., missing: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., missing: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetCheckpointRequest(_message.Message):
     __slots__ = ("agent_id", "checkpoint_id", "consistency", "revision", "tag", "with_chain", "without_data")
@@ -209,7 +210,7 @@ class GetCheckpointResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     checkpoint: Checkpoint
     chunk: bytes
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping[str, _Any]]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ListCheckpointsRequest(_message.Message):
     __slots__ = ("agent_id", "consistency", "page_size", "page_token", "revision", "labels", "known_good", "pinned", "tagged", "min_step", "max_step")
@@ -235,7 +236,7 @@ class ListCheckpointsRequest(_message.Message):
     tagged: bool
     min_step: int
     max_step: int
-    def __init__(self, agent_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., revision: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., known_good: _Optional[bool] = ..., pinned: _Optional[bool] = ..., tagged: _Optional[bool] = ..., min_step: _Optional[int] = ..., max_step: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., revision: _Optional[int] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., known_good: _Optional[bool] = ..., pinned: _Optional[bool] = ..., tagged: _Optional[bool] = ..., min_step: _Optional[int] = ..., max_step: _Optional[int] = ...) -> None: ...
 
 class ListCheckpointsResponse(_message.Message):
     __slots__ = ("header", "checkpoints", "next_page_token")
@@ -245,13 +246,13 @@ class ListCheckpointsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     checkpoints: _containers.RepeatedCompositeFieldContainer[Checkpoint]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class LabelSet(_message.Message):
     __slots__ = ("labels",)
     LABELS_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
-    def __init__(self, labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+    def __init__(self, labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class TagCheckpointRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "checkpoint_id", "add_tags", "remove_tags", "pinned", "labels")
@@ -269,13 +270,13 @@ class TagCheckpointRequest(_message.Message):
     remove_tags: _containers.RepeatedScalarFieldContainer[str]
     pinned: bool
     labels: LabelSet
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., add_tags: _Optional[_Iterable[str]] = ..., remove_tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ..., labels: _Optional[_Union[LabelSet, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., add_tags: _Optional[_Iterable[str]] = ..., remove_tags: _Optional[_Iterable[str]] = ..., pinned: _Optional[bool] = ..., labels: _Optional[_Union[LabelSet, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TagCheckpointResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class MarkValidRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "checkpoint_id", "validator", "valid", "content_hash", "evidence")
@@ -293,7 +294,7 @@ class MarkValidRequest(_message.Message):
     valid: bool
     content_hash: bytes
     evidence: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., validator: _Optional[str] = ..., valid: _Optional[bool] = ..., content_hash: _Optional[bytes] = ..., evidence: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., validator: _Optional[str] = ..., valid: _Optional[bool] = ..., content_hash: _Optional[bytes] = ..., evidence: _Optional[str] = ...) -> None: ...
 
 class MarkValidResponse(_message.Message):
     __slots__ = ("header", "known_good")
@@ -301,7 +302,7 @@ class MarkValidResponse(_message.Message):
     KNOWN_GOOD_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     known_good: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., known_good: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., known_good: _Optional[bool] = ...) -> None: ...
 
 class PruneCheckpointsRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "keep_last", "before_checkpoint_id")
@@ -313,7 +314,7 @@ class PruneCheckpointsRequest(_message.Message):
     agent_id: str
     keep_last: int
     before_checkpoint_id: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., keep_last: _Optional[int] = ..., before_checkpoint_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., keep_last: _Optional[int] = ..., before_checkpoint_id: _Optional[int] = ...) -> None: ...
 
 class PruneCheckpointsResponse(_message.Message):
     __slots__ = ("header", "pruned", "more")
@@ -323,7 +324,7 @@ class PruneCheckpointsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     pruned: int
     more: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., pruned: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., pruned: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class CopyLineageRequest(_message.Message):
     __slots__ = ("request_id", "source_agent_id", "agent_id", "up_to_checkpoint_id")
@@ -335,7 +336,7 @@ class CopyLineageRequest(_message.Message):
     source_agent_id: str
     agent_id: str
     up_to_checkpoint_id: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., source_agent_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., up_to_checkpoint_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., source_agent_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., up_to_checkpoint_id: _Optional[int] = ...) -> None: ...
 
 class CopyLineageResponse(_message.Message):
     __slots__ = ("header", "copied")
@@ -343,7 +344,7 @@ class CopyLineageResponse(_message.Message):
     COPIED_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     copied: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., copied: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., copied: _Optional[int] = ...) -> None: ...
 
 class DiffCheckpointsRequest(_message.Message):
     __slots__ = ("agent_id", "from_checkpoint_id", "to_checkpoint_id", "to_agent_id", "consistency", "revision")
@@ -381,7 +382,7 @@ class DiffCheckpointsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     differences: _containers.RepeatedCompositeFieldContainer[Difference]
     truncated: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., differences: _Optional[_Iterable[_Union[Difference, _Mapping]]] = ..., truncated: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., differences: _Optional[_Iterable[_Union[Difference, _Mapping[str, _Any]]]] = ..., truncated: _Optional[bool] = ...) -> None: ...
 
 class NewGroupMember(_message.Message):
     __slots__ = ("agent_id", "checkpoint", "fence", "expected_step", "checkpoint_id")
@@ -395,7 +396,7 @@ class NewGroupMember(_message.Message):
     fence: _common_pb2.FencingToken
     expected_step: int
     checkpoint_id: int
-    def __init__(self, agent_id: _Optional[str] = ..., checkpoint: _Optional[_Union[NewCheckpoint, _Mapping]] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., expected_step: _Optional[int] = ..., checkpoint_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., checkpoint: _Optional[_Union[NewCheckpoint, _Mapping[str, _Any]]] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., expected_step: _Optional[int] = ..., checkpoint_id: _Optional[int] = ...) -> None: ...
 
 class PutGroupCheckpointRequest(_message.Message):
     __slots__ = ("request_id", "group_id", "members")
@@ -405,7 +406,7 @@ class PutGroupCheckpointRequest(_message.Message):
     request_id: _common_pb2.RequestId
     group_id: str
     members: _containers.RepeatedCompositeFieldContainer[NewGroupMember]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., group_id: _Optional[str] = ..., members: _Optional[_Iterable[_Union[NewGroupMember, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., group_id: _Optional[str] = ..., members: _Optional[_Iterable[_Union[NewGroupMember, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class PutGroupCheckpointResponse(_message.Message):
     __slots__ = ("header", "checkpoint_ids")
@@ -413,7 +414,7 @@ class PutGroupCheckpointResponse(_message.Message):
     CHECKPOINT_IDS_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     checkpoint_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., checkpoint_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., checkpoint_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GroupMember(_message.Message):
     __slots__ = ("agent_id", "checkpoint_id")
@@ -433,7 +434,7 @@ class GroupCheckpoint(_message.Message):
     revision: int
     log_time_ms: int
     members: _containers.RepeatedCompositeFieldContainer[GroupMember]
-    def __init__(self, group_id: _Optional[str] = ..., revision: _Optional[int] = ..., log_time_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[GroupMember, _Mapping]]] = ...) -> None: ...
+    def __init__(self, group_id: _Optional[str] = ..., revision: _Optional[int] = ..., log_time_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[GroupMember, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetGroupCheckpointRequest(_message.Message):
     __slots__ = ("group_id", "consistency", "revision")
@@ -451,7 +452,7 @@ class GetGroupCheckpointResponse(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     group: GroupCheckpoint
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., group: _Optional[_Union[GroupCheckpoint, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., group: _Optional[_Union[GroupCheckpoint, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListGroupCheckpointsRequest(_message.Message):
     __slots__ = ("prefix", "consistency", "revision", "page_size", "page_token")
@@ -475,7 +476,7 @@ class ListGroupCheckpointsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     groups: _containers.RepeatedCompositeFieldContainer[GroupCheckpoint]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[GroupCheckpoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., groups: _Optional[_Iterable[_Union[GroupCheckpoint, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteGroupCheckpointRequest(_message.Message):
     __slots__ = ("request_id", "group_id")
@@ -483,10 +484,10 @@ class DeleteGroupCheckpointRequest(_message.Message):
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     group_id: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., group_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., group_id: _Optional[str] = ...) -> None: ...
 
 class DeleteGroupCheckpointResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...

@@ -1,6 +1,7 @@
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -69,7 +70,7 @@ class SegmentHead(_message.Message):
     incarnation: Incarnation
     last: LogEnd
     size_bytes: int
-    def __init__(self, layout: _Optional[int] = ..., number: _Optional[int] = ..., salt: _Optional[bytes] = ..., first_frame: _Optional[int] = ..., identity: _Optional[_Union[DiskIdentity, _Mapping]] = ..., hard_state: _Optional[_Union[HardState, _Mapping]] = ..., base: _Optional[_Union[LogBase, _Mapping]] = ..., incarnation: _Optional[_Union[Incarnation, _Mapping]] = ..., last: _Optional[_Union[LogEnd, _Mapping]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, layout: _Optional[int] = ..., number: _Optional[int] = ..., salt: _Optional[bytes] = ..., first_frame: _Optional[int] = ..., identity: _Optional[_Union[DiskIdentity, _Mapping[str, _Any]]] = ..., hard_state: _Optional[_Union[HardState, _Mapping[str, _Any]]] = ..., base: _Optional[_Union[LogBase, _Mapping[str, _Any]]] = ..., incarnation: _Optional[_Union[Incarnation, _Mapping[str, _Any]]] = ..., last: _Optional[_Union[LogEnd, _Mapping[str, _Any]]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class LogEnd(_message.Message):
     __slots__ = ("index", "term", "end_bytes")

@@ -5,6 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -165,7 +166,7 @@ class NewEffect(_message.Message):
     begin_by_ms: int
     saga_id: str
     dispatch: bool
-    def __init__(self, effect_id: _Optional[str] = ..., action: _Optional[str] = ..., content_type: _Optional[str] = ..., arguments: _Optional[bytes] = ..., effect_class: _Optional[_Union[EffectClass, str]] = ..., idempotency_key: _Optional[str] = ..., compensation: _Optional[_Union[Compensation, _Mapping]] = ..., reconcile_action: _Optional[str] = ..., on_unknown: _Optional[_Union[UnknownPolicy, str]] = ..., begin_by_ms: _Optional[int] = ..., saga_id: _Optional[str] = ..., dispatch: _Optional[bool] = ...) -> None: ...
+    def __init__(self, effect_id: _Optional[str] = ..., action: _Optional[str] = ..., content_type: _Optional[str] = ..., arguments: _Optional[bytes] = ..., effect_class: _Optional[_Union[EffectClass, str]] = ..., idempotency_key: _Optional[str] = ..., compensation: _Optional[_Union[Compensation, _Mapping[str, _Any]]] = ..., reconcile_action: _Optional[str] = ..., on_unknown: _Optional[_Union[UnknownPolicy, str]] = ..., begin_by_ms: _Optional[int] = ..., saga_id: _Optional[str] = ..., dispatch: _Optional[bool] = ...) -> None: ...
 
 class EffectClosing(_message.Message):
     __slots__ = ("effect_id", "outcome", "content_type", "result", "error")
@@ -239,7 +240,7 @@ class Effect(_message.Message):
     found: Found
     plan_id: str
     plan_position: int
-    def __init__(self, agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[EffectState, str]] = ..., action: _Optional[str] = ..., content_type: _Optional[str] = ..., arguments: _Optional[bytes] = ..., effect_class: _Optional[_Union[EffectClass, str]] = ..., idempotency_key: _Optional[str] = ..., compensation: _Optional[_Union[Compensation, _Mapping]] = ..., reconcile_action: _Optional[str] = ..., on_unknown: _Optional[_Union[UnknownPolicy, str]] = ..., begin_by_ms: _Optional[int] = ..., saga_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., step: _Optional[int] = ..., dispatches: _Optional[int] = ..., prepared_revision: _Optional[int] = ..., dispatched_revision: _Optional[int] = ..., settled_revision: _Optional[int] = ..., compensated_revision: _Optional[int] = ..., changed_log_time_ms: _Optional[int] = ..., result_content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., found: _Optional[_Union[Found, str]] = ..., plan_id: _Optional[str] = ..., plan_position: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[EffectState, str]] = ..., action: _Optional[str] = ..., content_type: _Optional[str] = ..., arguments: _Optional[bytes] = ..., effect_class: _Optional[_Union[EffectClass, str]] = ..., idempotency_key: _Optional[str] = ..., compensation: _Optional[_Union[Compensation, _Mapping[str, _Any]]] = ..., reconcile_action: _Optional[str] = ..., on_unknown: _Optional[_Union[UnknownPolicy, str]] = ..., begin_by_ms: _Optional[int] = ..., saga_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., step: _Optional[int] = ..., dispatches: _Optional[int] = ..., prepared_revision: _Optional[int] = ..., dispatched_revision: _Optional[int] = ..., settled_revision: _Optional[int] = ..., compensated_revision: _Optional[int] = ..., changed_log_time_ms: _Optional[int] = ..., result_content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ..., found: _Optional[_Union[Found, str]] = ..., plan_id: _Optional[str] = ..., plan_position: _Optional[int] = ...) -> None: ...
 
 class PrepareEffectRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence", "effect", "recordings")
@@ -253,7 +254,7 @@ class PrepareEffectRequest(_message.Message):
     fence: _common_pb2.FencingToken
     effect: NewEffect
     recordings: _containers.RepeatedCompositeFieldContainer[_recording_pb2.NewRecording]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., effect: _Optional[_Union[NewEffect, _Mapping]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.NewRecording, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., effect: _Optional[_Union[NewEffect, _Mapping[str, _Any]]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.NewRecording, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class PrepareEffectResponse(_message.Message):
     __slots__ = ("header", "effect_id", "number", "state", "idempotency_key", "existed")
@@ -269,7 +270,7 @@ class PrepareEffectResponse(_message.Message):
     state: EffectState
     idempotency_key: str
     existed: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., effect_id: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[EffectState, str]] = ..., idempotency_key: _Optional[str] = ..., existed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., effect_id: _Optional[str] = ..., number: _Optional[int] = ..., state: _Optional[_Union[EffectState, str]] = ..., idempotency_key: _Optional[str] = ..., existed: _Optional[bool] = ...) -> None: ...
 
 class DispatchEffectRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence", "effect_id")
@@ -281,7 +282,7 @@ class DispatchEffectRequest(_message.Message):
     agent_id: str
     fence: _common_pb2.FencingToken
     effect_id: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., effect_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., effect_id: _Optional[str] = ...) -> None: ...
 
 class DispatchEffectResponse(_message.Message):
     __slots__ = ("header", "idempotency_key", "dispatches")
@@ -291,7 +292,7 @@ class DispatchEffectResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     idempotency_key: str
     dispatches: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., dispatches: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., idempotency_key: _Optional[str] = ..., dispatches: _Optional[int] = ...) -> None: ...
 
 class CompleteEffectRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "fence", "closing")
@@ -303,7 +304,7 @@ class CompleteEffectRequest(_message.Message):
     agent_id: str
     fence: _common_pb2.FencingToken
     closing: EffectClosing
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., closing: _Optional[_Union[EffectClosing, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., closing: _Optional[_Union[EffectClosing, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class CompleteEffectResponse(_message.Message):
     __slots__ = ("header", "state")
@@ -311,7 +312,7 @@ class CompleteEffectResponse(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     state: EffectState
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[EffectState, str]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[EffectState, str]] = ...) -> None: ...
 
 class ReconcileEffectRequest(_message.Message):
     __slots__ = ("request_id", "agent_id", "effect_id", "fence", "plan_id", "found", "content_type", "result", "error")
@@ -333,7 +334,7 @@ class ReconcileEffectRequest(_message.Message):
     content_type: str
     result: bytes
     error: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., plan_id: _Optional[str] = ..., found: _Optional[_Union[Found, str]] = ..., content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., plan_id: _Optional[str] = ..., found: _Optional[_Union[Found, str]] = ..., content_type: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[str] = ...) -> None: ...
 
 class ReconcileEffectResponse(_message.Message):
     __slots__ = ("header", "state")
@@ -341,7 +342,7 @@ class ReconcileEffectResponse(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     state: EffectState
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[EffectState, str]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[EffectState, str]] = ...) -> None: ...
 
 class GetEffectRequest(_message.Message):
     __slots__ = ("agent_id", "effect_id", "consistency", "revision")
@@ -361,7 +362,7 @@ class GetEffectResponse(_message.Message):
     EFFECT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     effect: Effect
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., effect: _Optional[_Union[Effect, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., effect: _Optional[_Union[Effect, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListEffectsRequest(_message.Message):
     __slots__ = ("agent_id", "states", "saga_id", "consistency", "revision", "page_size", "page_token")
@@ -389,7 +390,7 @@ class ListEffectsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     effects: _containers.RepeatedCompositeFieldContainer[Effect]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., effects: _Optional[_Iterable[_Union[Effect, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., effects: _Optional[_Iterable[_Union[Effect, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CompensationItem(_message.Message):
     __slots__ = ("plan_id", "position", "agent_id", "effect_id", "effect_number", "state", "reconcile_first", "claims", "failures", "error", "claimed_under", "settled_revision", "settled_log_time_ms", "decided_by", "decision", "moved_to", "result_content_type", "result")
@@ -429,7 +430,7 @@ class CompensationItem(_message.Message):
     moved_to: str
     result_content_type: str
     result: bytes
-    def __init__(self, plan_id: _Optional[str] = ..., position: _Optional[int] = ..., agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., effect_number: _Optional[int] = ..., state: _Optional[_Union[CompensationState, str]] = ..., reconcile_first: _Optional[bool] = ..., claims: _Optional[int] = ..., failures: _Optional[int] = ..., error: _Optional[str] = ..., claimed_under: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., settled_revision: _Optional[int] = ..., settled_log_time_ms: _Optional[int] = ..., decided_by: _Optional[str] = ..., decision: _Optional[str] = ..., moved_to: _Optional[str] = ..., result_content_type: _Optional[str] = ..., result: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, plan_id: _Optional[str] = ..., position: _Optional[int] = ..., agent_id: _Optional[str] = ..., effect_id: _Optional[str] = ..., effect_number: _Optional[int] = ..., state: _Optional[_Union[CompensationState, str]] = ..., reconcile_first: _Optional[bool] = ..., claims: _Optional[int] = ..., failures: _Optional[int] = ..., error: _Optional[str] = ..., claimed_under: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., settled_revision: _Optional[int] = ..., settled_log_time_ms: _Optional[int] = ..., decided_by: _Optional[str] = ..., decision: _Optional[str] = ..., moved_to: _Optional[str] = ..., result_content_type: _Optional[str] = ..., result: _Optional[bytes] = ...) -> None: ...
 
 class Claim(_message.Message):
     __slots__ = ("fence", "session_id", "holder")
@@ -439,7 +440,7 @@ class Claim(_message.Message):
     fence: _common_pb2.FencingToken
     session_id: str
     holder: str
-    def __init__(self, fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., session_id: _Optional[str] = ..., holder: _Optional[str] = ...) -> None: ...
+    def __init__(self, fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., session_id: _Optional[str] = ..., holder: _Optional[str] = ...) -> None: ...
 
 class Undoing(_message.Message):
     __slots__ = ("plan_id", "total", "open", "stuck", "next_position", "claim", "newest_claim")
@@ -457,7 +458,7 @@ class Undoing(_message.Message):
     next_position: int
     claim: Claim
     newest_claim: _common_pb2.FencingToken
-    def __init__(self, plan_id: _Optional[str] = ..., total: _Optional[int] = ..., open: _Optional[int] = ..., stuck: _Optional[int] = ..., next_position: _Optional[int] = ..., claim: _Optional[_Union[Claim, _Mapping]] = ..., newest_claim: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+    def __init__(self, plan_id: _Optional[str] = ..., total: _Optional[int] = ..., open: _Optional[int] = ..., stuck: _Optional[int] = ..., next_position: _Optional[int] = ..., claim: _Optional[_Union[Claim, _Mapping[str, _Any]]] = ..., newest_claim: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Saga(_message.Message):
     __slots__ = ("saga_id", "agent_id", "mode", "state", "begun_revision", "begun_log_time_ms", "ended_revision", "ended_log_time_ms", "reason", "effects", "open_effects", "undoing", "labels", "incident_id")
@@ -489,7 +490,7 @@ class Saga(_message.Message):
     undoing: Undoing
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
     incident_id: str
-    def __init__(self, saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., mode: _Optional[_Union[SagaMode, str]] = ..., state: _Optional[_Union[SagaState, str]] = ..., begun_revision: _Optional[int] = ..., begun_log_time_ms: _Optional[int] = ..., ended_revision: _Optional[int] = ..., ended_log_time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., effects: _Optional[int] = ..., open_effects: _Optional[int] = ..., undoing: _Optional[_Union[Undoing, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ..., incident_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., mode: _Optional[_Union[SagaMode, str]] = ..., state: _Optional[_Union[SagaState, str]] = ..., begun_revision: _Optional[int] = ..., begun_log_time_ms: _Optional[int] = ..., ended_revision: _Optional[int] = ..., ended_log_time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., effects: _Optional[int] = ..., open_effects: _Optional[int] = ..., undoing: _Optional[_Union[Undoing, _Mapping[str, _Any]]] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class BeginSagaRequest(_message.Message):
     __slots__ = ("request_id", "saga_id", "agent_id", "fence", "mode", "labels")
@@ -505,13 +506,13 @@ class BeginSagaRequest(_message.Message):
     fence: _common_pb2.FencingToken
     mode: SagaMode
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., mode: _Optional[_Union[SagaMode, str]] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., mode: _Optional[_Union[SagaMode, str]] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class BeginSagaResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class EndSagaRequest(_message.Message):
     __slots__ = ("request_id", "saga_id", "agent_id", "fence")
@@ -523,7 +524,7 @@ class EndSagaRequest(_message.Message):
     saga_id: str
     agent_id: str
     fence: _common_pb2.FencingToken
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class EndSagaResponse(_message.Message):
     __slots__ = ("header", "state")
@@ -531,7 +532,7 @@ class EndSagaResponse(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     state: SagaState
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[SagaState, str]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[SagaState, str]] = ...) -> None: ...
 
 class AbortSagaRequest(_message.Message):
     __slots__ = ("request_id", "saga_id", "agent_id", "fence", "reason")
@@ -545,7 +546,7 @@ class AbortSagaRequest(_message.Message):
     agent_id: str
     fence: _common_pb2.FencingToken
     reason: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., saga_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class AbortSagaResponse(_message.Message):
     __slots__ = ("header", "state", "undoing")
@@ -555,7 +556,7 @@ class AbortSagaResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     state: SagaState
     undoing: Undoing
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., state: _Optional[_Union[SagaState, str]] = ..., undoing: _Optional[_Union[Undoing, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[SagaState, str]] = ..., undoing: _Optional[_Union[Undoing, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetSagaRequest(_message.Message):
     __slots__ = ("saga_id", "consistency", "revision")
@@ -575,7 +576,7 @@ class GetSagaResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     saga: Saga
     items: _containers.RepeatedCompositeFieldContainer[CompensationItem]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., saga: _Optional[_Union[Saga, _Mapping]] = ..., items: _Optional[_Iterable[_Union[CompensationItem, _Mapping]]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., saga: _Optional[_Union[Saga, _Mapping[str, _Any]]] = ..., items: _Optional[_Iterable[_Union[CompensationItem, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ListSagasRequest(_message.Message):
     __slots__ = ("prefix", "states", "consistency", "revision", "page_size", "page_token")
@@ -601,4 +602,4 @@ class ListSagasResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     sagas: _containers.RepeatedCompositeFieldContainer[Saga]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., sagas: _Optional[_Iterable[_Union[Saga, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., sagas: _Optional[_Iterable[_Union[Saga, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -4,6 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -85,7 +86,7 @@ class StreamAppend(_message.Message):
     expected_seq: int
     events: _containers.RepeatedCompositeFieldContainer[NewEvent]
     fence: _common_pb2.FencingToken
-    def __init__(self, stream_id: _Optional[str] = ..., expected: _Optional[_Union[Expected, str]] = ..., expected_seq: _Optional[int] = ..., events: _Optional[_Iterable[_Union[NewEvent, _Mapping]]] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ...) -> None: ...
+    def __init__(self, stream_id: _Optional[str] = ..., expected: _Optional[_Union[Expected, str]] = ..., expected_seq: _Optional[int] = ..., events: _Optional[_Iterable[_Union[NewEvent, _Mapping[str, _Any]]]] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AppendEventsRequest(_message.Message):
     __slots__ = ("request_id", "appends")
@@ -93,7 +94,7 @@ class AppendEventsRequest(_message.Message):
     APPENDS_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     appends: _containers.RepeatedCompositeFieldContainer[StreamAppend]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., appends: _Optional[_Iterable[_Union[StreamAppend, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., appends: _Optional[_Iterable[_Union[StreamAppend, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class StreamAppended(_message.Message):
     __slots__ = ("first_seq", "last_seq", "last_hash")
@@ -115,7 +116,7 @@ class AppendEventsResponse(_message.Message):
     appended: _containers.RepeatedCompositeFieldContainer[StreamAppended]
     first_position: int
     duplicate: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., appended: _Optional[_Iterable[_Union[StreamAppended, _Mapping]]] = ..., first_position: _Optional[int] = ..., duplicate: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., appended: _Optional[_Iterable[_Union[StreamAppended, _Mapping[str, _Any]]]] = ..., first_position: _Optional[int] = ..., duplicate: _Optional[bool] = ...) -> None: ...
 
 class ReadEventsRequest(_message.Message):
     __slots__ = ("stream_id", "from_seq", "max_events", "consistency", "revision", "backwards")
@@ -139,7 +140,7 @@ class ReadEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     events: _containers.RepeatedCompositeFieldContainer[Event]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ReadAllRequest(_message.Message):
     __slots__ = ("from_position", "max_events", "consistency", "revision", "backwards", "prefix")
@@ -165,7 +166,7 @@ class ReadAllResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     events: _containers.RepeatedCompositeFieldContainer[Event]
     next_position: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., next_position: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping[str, _Any]]]] = ..., next_position: _Optional[int] = ...) -> None: ...
 
 class GetStreamRequest(_message.Message):
     __slots__ = ("stream_id", "consistency", "revision")
@@ -203,7 +204,7 @@ class GetStreamResponse(_message.Message):
     last_seq: int
     last_hash: bytes
     stream: StreamInfo
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., last_seq: _Optional[int] = ..., last_hash: _Optional[bytes] = ..., stream: _Optional[_Union[StreamInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., last_seq: _Optional[int] = ..., last_hash: _Optional[bytes] = ..., stream: _Optional[_Union[StreamInfo, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TruncateBeforeRequest(_message.Message):
     __slots__ = ("request_id", "stream_id", "before_seq", "checkpoint_id", "projection")
@@ -217,7 +218,7 @@ class TruncateBeforeRequest(_message.Message):
     before_seq: int
     checkpoint_id: int
     projection: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., stream_id: _Optional[str] = ..., before_seq: _Optional[int] = ..., checkpoint_id: _Optional[int] = ..., projection: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., stream_id: _Optional[str] = ..., before_seq: _Optional[int] = ..., checkpoint_id: _Optional[int] = ..., projection: _Optional[str] = ...) -> None: ...
 
 class TruncateBeforeResponse(_message.Message):
     __slots__ = ("header", "first_seq")
@@ -225,7 +226,7 @@ class TruncateBeforeResponse(_message.Message):
     FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     first_seq: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., first_seq: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., first_seq: _Optional[int] = ...) -> None: ...
 
 class VerifyChainRequest(_message.Message):
     __slots__ = ("stream_id", "from_seq", "max_events", "consistency", "revision")
@@ -257,7 +258,7 @@ class VerifyChainResponse(_message.Message):
     last_hash: bytes
     broken_seq: int
     next_seq: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., intact: _Optional[bool] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., last_hash: _Optional[bytes] = ..., broken_seq: _Optional[int] = ..., next_seq: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., intact: _Optional[bool] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., last_hash: _Optional[bytes] = ..., broken_seq: _Optional[int] = ..., next_seq: _Optional[int] = ...) -> None: ...
 
 class ExportAuditRequest(_message.Message):
     __slots__ = ("prefix", "consistency", "revision")
@@ -279,7 +280,7 @@ class ExportAuditResponse(_message.Message):
     streams: _containers.RepeatedCompositeFieldContainer[StreamInfo]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     end: AuditEnd
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., streams: _Optional[_Iterable[_Union[StreamInfo, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., end: _Optional[_Union[AuditEnd, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., streams: _Optional[_Iterable[_Union[StreamInfo, _Mapping[str, _Any]]]] = ..., events: _Optional[_Iterable[_Union[Event, _Mapping[str, _Any]]]] = ..., end: _Optional[_Union[AuditEnd, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AuditEnd(_message.Message):
     __slots__ = ("streams", "events", "head")
@@ -313,13 +314,13 @@ class SaveProjectionRequest(_message.Message):
     name: str
     position: int
     expected_position: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., position: _Optional[int] = ..., expected_position: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., position: _Optional[int] = ..., expected_position: _Optional[int] = ...) -> None: ...
 
 class SaveProjectionResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetProjectionRequest(_message.Message):
     __slots__ = ("name", "consistency", "revision")
@@ -337,7 +338,7 @@ class GetProjectionResponse(_message.Message):
     PROJECTION_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     projection: Projection
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., projection: _Optional[_Union[Projection, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListProjectionsRequest(_message.Message):
     __slots__ = ("consistency", "revision", "page_size", "page_token")
@@ -359,7 +360,7 @@ class ListProjectionsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     projections: _containers.RepeatedCompositeFieldContainer[Projection]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., projections: _Optional[_Iterable[_Union[Projection, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., projections: _Optional[_Iterable[_Union[Projection, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteProjectionRequest(_message.Message):
     __slots__ = ("request_id", "name")
@@ -367,10 +368,10 @@ class DeleteProjectionRequest(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     name: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class DeleteProjectionResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...

@@ -5,6 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -54,7 +55,7 @@ class GetResponse(_message.Message):
     KV_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     kv: KeyValue
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., kv: _Optional[_Union[KeyValue, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., kv: _Optional[_Union[KeyValue, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class KeyRange(_message.Message):
     __slots__ = ("start", "end", "prefix")
@@ -82,7 +83,7 @@ class RangeRequest(_message.Message):
     revision: int
     page_size: int
     page_token: str
-    def __init__(self, range: _Optional[_Union[KeyRange, _Mapping]] = ..., keys_only: _Optional[bool] = ..., backwards: _Optional[bool] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., revision: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, range: _Optional[_Union[KeyRange, _Mapping[str, _Any]]] = ..., keys_only: _Optional[bool] = ..., backwards: _Optional[bool] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., revision: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class RangeResponse(_message.Message):
     __slots__ = ("header", "kvs", "next_page_token")
@@ -92,7 +93,7 @@ class RangeResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     kvs: _containers.RepeatedCompositeFieldContainer[KeyValue]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., kvs: _Optional[_Iterable[_Union[KeyValue, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., kvs: _Optional[_Iterable[_Union[KeyValue, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class PutRequest(_message.Message):
     __slots__ = ("request_id", "key", "value", "lease_id")
@@ -104,7 +105,7 @@ class PutRequest(_message.Message):
     key: bytes
     value: bytes
     lease_id: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., lease_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., lease_id: _Optional[int] = ...) -> None: ...
 
 class PutResponse(_message.Message):
     __slots__ = ("header", "version", "create_revision")
@@ -114,7 +115,7 @@ class PutResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     version: int
     create_revision: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., version: _Optional[int] = ..., create_revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., version: _Optional[int] = ..., create_revision: _Optional[int] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
     __slots__ = ("request_id", "key")
@@ -122,7 +123,7 @@ class DeleteRequest(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     key: bytes
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., key: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., key: _Optional[bytes] = ...) -> None: ...
 
 class DeleteResponse(_message.Message):
     __slots__ = ("header", "deleted")
@@ -130,7 +131,7 @@ class DeleteResponse(_message.Message):
     DELETED_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     deleted: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., deleted: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., deleted: _Optional[bool] = ...) -> None: ...
 
 class DeleteRangeRequest(_message.Message):
     __slots__ = ("request_id", "range")
@@ -138,7 +139,7 @@ class DeleteRangeRequest(_message.Message):
     RANGE_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     range: KeyRange
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., range: _Optional[_Union[KeyRange, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., range: _Optional[_Union[KeyRange, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DeleteRangeResponse(_message.Message):
     __slots__ = ("header", "deleted")
@@ -146,7 +147,7 @@ class DeleteRangeResponse(_message.Message):
     DELETED_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     deleted: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., deleted: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., deleted: _Optional[int] = ...) -> None: ...
 
 class Compare(_message.Message):
     __slots__ = ("key", "comparison", "value", "version", "create_revision", "mod_revision", "lease_id", "fence")
@@ -166,7 +167,7 @@ class Compare(_message.Message):
     mod_revision: int
     lease_id: int
     fence: _agent_service_pb2.FenceQuery
-    def __init__(self, key: _Optional[bytes] = ..., comparison: _Optional[_Union[Comparison, str]] = ..., value: _Optional[bytes] = ..., version: _Optional[int] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., lease_id: _Optional[int] = ..., fence: _Optional[_Union[_agent_service_pb2.FenceQuery, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., comparison: _Optional[_Union[Comparison, str]] = ..., value: _Optional[bytes] = ..., version: _Optional[int] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., lease_id: _Optional[int] = ..., fence: _Optional[_Union[_agent_service_pb2.FenceQuery, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TxnPut(_message.Message):
     __slots__ = ("key", "value", "lease_id")
@@ -188,7 +189,7 @@ class TxnDeleteRange(_message.Message):
     __slots__ = ("range",)
     RANGE_FIELD_NUMBER: _ClassVar[int]
     range: KeyRange
-    def __init__(self, range: _Optional[_Union[KeyRange, _Mapping]] = ...) -> None: ...
+    def __init__(self, range: _Optional[_Union[KeyRange, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TxnGet(_message.Message):
     __slots__ = ("key",)
@@ -204,7 +205,7 @@ class TxnRange(_message.Message):
     range: KeyRange
     limit: int
     keys_only: bool
-    def __init__(self, range: _Optional[_Union[KeyRange, _Mapping]] = ..., limit: _Optional[int] = ..., keys_only: _Optional[bool] = ...) -> None: ...
+    def __init__(self, range: _Optional[_Union[KeyRange, _Mapping[str, _Any]]] = ..., limit: _Optional[int] = ..., keys_only: _Optional[bool] = ...) -> None: ...
 
 class TxnSaveProjection(_message.Message):
     __slots__ = ("name", "position", "expected_position")
@@ -232,7 +233,7 @@ class TxnOp(_message.Message):
     range: TxnRange
     save_projection: TxnSaveProjection
     txn: TxnBody
-    def __init__(self, put: _Optional[_Union[TxnPut, _Mapping]] = ..., delete: _Optional[_Union[TxnDelete, _Mapping]] = ..., delete_range: _Optional[_Union[TxnDeleteRange, _Mapping]] = ..., get: _Optional[_Union[TxnGet, _Mapping]] = ..., range: _Optional[_Union[TxnRange, _Mapping]] = ..., save_projection: _Optional[_Union[TxnSaveProjection, _Mapping]] = ..., txn: _Optional[_Union[TxnBody, _Mapping]] = ...) -> None: ...
+    def __init__(self, put: _Optional[_Union[TxnPut, _Mapping[str, _Any]]] = ..., delete: _Optional[_Union[TxnDelete, _Mapping[str, _Any]]] = ..., delete_range: _Optional[_Union[TxnDeleteRange, _Mapping[str, _Any]]] = ..., get: _Optional[_Union[TxnGet, _Mapping[str, _Any]]] = ..., range: _Optional[_Union[TxnRange, _Mapping[str, _Any]]] = ..., save_projection: _Optional[_Union[TxnSaveProjection, _Mapping[str, _Any]]] = ..., txn: _Optional[_Union[TxnBody, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TxnBody(_message.Message):
     __slots__ = ("compares", "success", "failure")
@@ -242,7 +243,7 @@ class TxnBody(_message.Message):
     compares: _containers.RepeatedCompositeFieldContainer[Compare]
     success: _containers.RepeatedCompositeFieldContainer[TxnOp]
     failure: _containers.RepeatedCompositeFieldContainer[TxnOp]
-    def __init__(self, compares: _Optional[_Iterable[_Union[Compare, _Mapping]]] = ..., success: _Optional[_Iterable[_Union[TxnOp, _Mapping]]] = ..., failure: _Optional[_Iterable[_Union[TxnOp, _Mapping]]] = ...) -> None: ...
+    def __init__(self, compares: _Optional[_Iterable[_Union[Compare, _Mapping[str, _Any]]]] = ..., success: _Optional[_Iterable[_Union[TxnOp, _Mapping[str, _Any]]]] = ..., failure: _Optional[_Iterable[_Union[TxnOp, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class TxnRequest(_message.Message):
     __slots__ = ("request_id", "txn")
@@ -250,7 +251,7 @@ class TxnRequest(_message.Message):
     TXN_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     txn: TxnBody
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., txn: _Optional[_Union[TxnBody, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., txn: _Optional[_Union[TxnBody, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class TxnOpResult(_message.Message):
     __slots__ = ("put", "delete", "delete_range", "get", "range", "txn", "save_projection")
@@ -268,7 +269,7 @@ class TxnOpResult(_message.Message):
     range: RangeResponse
     txn: TxnResult
     save_projection: SavedPosition
-    def __init__(self, put: _Optional[_Union[PutResponse, _Mapping]] = ..., delete: _Optional[_Union[DeleteResponse, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRangeResponse, _Mapping]] = ..., get: _Optional[_Union[GetResponse, _Mapping]] = ..., range: _Optional[_Union[RangeResponse, _Mapping]] = ..., txn: _Optional[_Union[TxnResult, _Mapping]] = ..., save_projection: _Optional[_Union[SavedPosition, _Mapping]] = ...) -> None: ...
+    def __init__(self, put: _Optional[_Union[PutResponse, _Mapping[str, _Any]]] = ..., delete: _Optional[_Union[DeleteResponse, _Mapping[str, _Any]]] = ..., delete_range: _Optional[_Union[DeleteRangeResponse, _Mapping[str, _Any]]] = ..., get: _Optional[_Union[GetResponse, _Mapping[str, _Any]]] = ..., range: _Optional[_Union[RangeResponse, _Mapping[str, _Any]]] = ..., txn: _Optional[_Union[TxnResult, _Mapping[str, _Any]]] = ..., save_projection: _Optional[_Union[SavedPosition, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class SavedPosition(_message.Message):
     __slots__ = ("position",)
@@ -282,7 +283,7 @@ class TxnResult(_message.Message):
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     succeeded: bool
     results: _containers.RepeatedCompositeFieldContainer[TxnOpResult]
-    def __init__(self, succeeded: _Optional[bool] = ..., results: _Optional[_Iterable[_Union[TxnOpResult, _Mapping]]] = ...) -> None: ...
+    def __init__(self, succeeded: _Optional[bool] = ..., results: _Optional[_Iterable[_Union[TxnOpResult, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class TxnResponse(_message.Message):
     __slots__ = ("header", "txn")
@@ -290,7 +291,7 @@ class TxnResponse(_message.Message):
     TXN_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     txn: TxnResult
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., txn: _Optional[_Union[TxnResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., txn: _Optional[_Union[TxnResult, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class CompactRequest(_message.Message):
     __slots__ = ("request_id", "revision")
@@ -298,10 +299,10 @@ class CompactRequest(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     revision: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class CompactResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...

@@ -3,6 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -27,7 +28,7 @@ class GrantRequest(_message.Message):
     request_id: _common_pb2.RequestId
     ttl_ms: int
     lease_id: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., ttl_ms: _Optional[int] = ..., lease_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., ttl_ms: _Optional[int] = ..., lease_id: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
     __slots__ = ("header", "lease")
@@ -35,7 +36,7 @@ class GrantResponse(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     lease: Lease
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., lease: _Optional[_Union[Lease, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RevokeRequest(_message.Message):
     __slots__ = ("request_id", "lease_id")
@@ -43,7 +44,7 @@ class RevokeRequest(_message.Message):
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     lease_id: int
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., lease_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., lease_id: _Optional[int] = ...) -> None: ...
 
 class RevokeResponse(_message.Message):
     __slots__ = ("header", "deleted")
@@ -51,7 +52,7 @@ class RevokeResponse(_message.Message):
     DELETED_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     deleted: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., deleted: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., deleted: _Optional[int] = ...) -> None: ...
 
 class LeaseServiceKeepAliveRequest(_message.Message):
     __slots__ = ("lease_id", "nonce")
@@ -73,7 +74,7 @@ class LeaseServiceKeepAliveResponse(_message.Message):
     nonce: int
     held: bool
     ttl_ms: int
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., lease_id: _Optional[int] = ..., nonce: _Optional[int] = ..., held: _Optional[bool] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., lease_id: _Optional[int] = ..., nonce: _Optional[int] = ..., held: _Optional[bool] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class TimeToLiveRequest(_message.Message):
     __slots__ = ("lease_id", "with_keys")
@@ -93,7 +94,7 @@ class TimeToLiveResponse(_message.Message):
     lease: Lease
     time_left_ms: int
     keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., time_left_ms: _Optional[int] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., lease: _Optional[_Union[Lease, _Mapping[str, _Any]]] = ..., time_left_ms: _Optional[int] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ListLeasesRequest(_message.Message):
     __slots__ = ("consistency", "revision", "page_size", "page_token")
@@ -115,4 +116,4 @@ class ListLeasesResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     leases: _containers.RepeatedCompositeFieldContainer[Lease]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., leases: _Optional[_Iterable[_Union[Lease, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

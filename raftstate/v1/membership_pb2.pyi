@@ -2,6 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -14,7 +15,7 @@ class Configuration(_message.Message):
     index: int
     members: _containers.RepeatedCompositeFieldContainer[ConfiguredMember]
     cluster_key: str
-    def __init__(self, index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ConfiguredMember, _Mapping]]] = ..., cluster_key: _Optional[str] = ...) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ConfiguredMember, _Mapping[str, _Any]]]] = ..., cluster_key: _Optional[str] = ...) -> None: ...
 
 class ConfiguredMember(_message.Message):
     __slots__ = ("member_id", "learner", "raft_address", "client_address", "disk_id")

@@ -3,6 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -51,7 +52,7 @@ class Envelope(_message.Message):
     timeout_now: TimeoutNow
     dismissal: Dismissal
     hash_differs: HashDiffers
-    def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., cluster_key: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., hash_differs: _Optional[_Union[HashDiffers, _Mapping]] = ...) -> None: ...
+    def __init__(self, cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., from_member: _Optional[str] = ..., to_member: _Optional[str] = ..., disk_id: _Optional[str] = ..., session: _Optional[int] = ..., sequence: _Optional[int] = ..., term: _Optional[int] = ..., cluster_key: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping[str, _Any]]] = ..., append_entries: _Optional[_Union[AppendEntries, _Mapping[str, _Any]]] = ..., append_reply: _Optional[_Union[AppendReply, _Mapping[str, _Any]]] = ..., request_vote: _Optional[_Union[RequestVote, _Mapping[str, _Any]]] = ..., vote_reply: _Optional[_Union[VoteReply, _Mapping[str, _Any]]] = ..., install_snapshot: _Optional[_Union[InstallSnapshot, _Mapping[str, _Any]]] = ..., install_reply: _Optional[_Union[InstallReply, _Mapping[str, _Any]]] = ..., read_probe: _Optional[_Union[ReadProbe, _Mapping[str, _Any]]] = ..., read_probe_reply: _Optional[_Union[ReadProbeReply, _Mapping[str, _Any]]] = ..., timeout_now: _Optional[_Union[TimeoutNow, _Mapping[str, _Any]]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping[str, _Any]]] = ..., hash_differs: _Optional[_Union[HashDiffers, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("raft_address",)
@@ -85,7 +86,7 @@ class HashDiffers(_message.Message):
     __slots__ = ("theirs",)
     THEIRS_FIELD_NUMBER: _ClassVar[int]
     theirs: HashMark
-    def __init__(self, theirs: _Optional[_Union[HashMark, _Mapping]] = ...) -> None: ...
+    def __init__(self, theirs: _Optional[_Union[HashMark, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RaftEntry(_message.Message):
     __slots__ = ("index", "term", "data")
@@ -109,7 +110,7 @@ class AppendEntries(_message.Message):
     entries: _containers.RepeatedCompositeFieldContainer[RaftEntry]
     commit_index: int
     settle_at: int
-    def __init__(self, prev_index: _Optional[int] = ..., prev_term: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping]]] = ..., commit_index: _Optional[int] = ..., settle_at: _Optional[int] = ...) -> None: ...
+    def __init__(self, prev_index: _Optional[int] = ..., prev_term: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[RaftEntry, _Mapping[str, _Any]]]] = ..., commit_index: _Optional[int] = ..., settle_at: _Optional[int] = ...) -> None: ...
 
 class AppendReply(_message.Message):
     __slots__ = ("success", "match_index", "next_index", "prev_index", "settled", "hash", "low_on_space")
@@ -127,7 +128,7 @@ class AppendReply(_message.Message):
     settled: bool
     hash: HashMark
     low_on_space: bool
-    def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ..., settled: _Optional[bool] = ..., hash: _Optional[_Union[HashMark, _Mapping]] = ..., low_on_space: _Optional[bool] = ...) -> None: ...
+    def __init__(self, success: _Optional[bool] = ..., match_index: _Optional[int] = ..., next_index: _Optional[int] = ..., prev_index: _Optional[int] = ..., settled: _Optional[bool] = ..., hash: _Optional[_Union[HashMark, _Mapping[str, _Any]]] = ..., low_on_space: _Optional[bool] = ...) -> None: ...
 
 class RequestVote(_message.Message):
     __slots__ = ("last_index", "last_term", "pre_vote", "campaign_term", "transfer", "settled")
@@ -163,7 +164,7 @@ class InstallSnapshot(_message.Message):
     manifest: SnapshotManifest
     offset: int
     data: bytes
-    def __init__(self, manifest: _Optional[_Union[SnapshotManifest, _Mapping]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, manifest: _Optional[_Union[SnapshotManifest, _Mapping[str, _Any]]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class InstallReply(_message.Message):
     __slots__ = ("name", "next_offset", "installed_index")
@@ -197,7 +198,7 @@ class SnapshotManifest(_message.Message):
     digest: bytes
     state_hash: bytes
     configuration: _membership_pb2.Configuration
-    def __init__(self, name: _Optional[str] = ..., cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., index: _Optional[int] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[bytes] = ..., state_hash: _Optional[bytes] = ..., configuration: _Optional[_Union[_membership_pb2.Configuration, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., cluster_id: _Optional[str] = ..., cluster_epoch: _Optional[int] = ..., index: _Optional[int] = ..., term: _Optional[int] = ..., revision: _Optional[int] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[bytes] = ..., state_hash: _Optional[bytes] = ..., configuration: _Optional[_Union[_membership_pb2.Configuration, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ReadProbe(_message.Message):
     __slots__ = ("round",)

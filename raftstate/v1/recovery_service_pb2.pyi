@@ -4,6 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -130,7 +131,7 @@ class Incident(_message.Message):
     open: bool
     resolution: str
     opened_wall_time_ms: int
-    def __init__(self, incident_id: _Optional[str] = ..., symptom: _Optional[_Union[Symptom, str]] = ..., classification: _Optional[_Union[Classification, str]] = ..., agent_ids: _Optional[_Iterable[str]] = ..., summary: _Optional[str] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., notes: _Optional[_Iterable[_Union[IncidentNote, _Mapping]]] = ..., rollback_id: _Optional[str] = ..., saga_id: _Optional[str] = ..., breaker: _Optional[str] = ..., detected_ms: _Optional[int] = ..., fenced_ms: _Optional[int] = ..., restored_ms: _Optional[int] = ..., compensated_ms: _Optional[int] = ..., validated_ms: _Optional[int] = ..., resumed_ms: _Optional[int] = ..., resolved_ms: _Optional[int] = ..., opened_revision: _Optional[int] = ..., resolved_revision: _Optional[int] = ..., open: _Optional[bool] = ..., resolution: _Optional[str] = ..., opened_wall_time_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, incident_id: _Optional[str] = ..., symptom: _Optional[_Union[Symptom, str]] = ..., classification: _Optional[_Union[Classification, str]] = ..., agent_ids: _Optional[_Iterable[str]] = ..., summary: _Optional[str] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping[str, _Any]]]] = ..., notes: _Optional[_Iterable[_Union[IncidentNote, _Mapping[str, _Any]]]] = ..., rollback_id: _Optional[str] = ..., saga_id: _Optional[str] = ..., breaker: _Optional[str] = ..., detected_ms: _Optional[int] = ..., fenced_ms: _Optional[int] = ..., restored_ms: _Optional[int] = ..., compensated_ms: _Optional[int] = ..., validated_ms: _Optional[int] = ..., resumed_ms: _Optional[int] = ..., resolved_ms: _Optional[int] = ..., opened_revision: _Optional[int] = ..., resolved_revision: _Optional[int] = ..., open: _Optional[bool] = ..., resolution: _Optional[str] = ..., opened_wall_time_ms: _Optional[int] = ...) -> None: ...
 
 class ReportValidationRequest(_message.Message):
     __slots__ = ("request_id", "validator", "agent_id", "checkpoint_id", "content_hash", "rollback_id", "passed", "evidence")
@@ -150,7 +151,7 @@ class ReportValidationRequest(_message.Message):
     rollback_id: str
     passed: bool
     evidence: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., validator: _Optional[str] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., content_hash: _Optional[bytes] = ..., rollback_id: _Optional[str] = ..., passed: _Optional[bool] = ..., evidence: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., validator: _Optional[str] = ..., agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., content_hash: _Optional[bytes] = ..., rollback_id: _Optional[str] = ..., passed: _Optional[bool] = ..., evidence: _Optional[str] = ...) -> None: ...
 
 class ReportValidationResponse(_message.Message):
     __slots__ = ("header", "known_good", "incident_id")
@@ -160,7 +161,7 @@ class ReportValidationResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     known_good: bool
     incident_id: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., known_good: _Optional[bool] = ..., incident_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., known_good: _Optional[bool] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class ReportSymptomRequest(_message.Message):
     __slots__ = ("request_id", "symptom", "classification", "agent_ids", "summary", "evidence")
@@ -176,7 +177,7 @@ class ReportSymptomRequest(_message.Message):
     agent_ids: _containers.RepeatedScalarFieldContainer[str]
     summary: str
     evidence: _containers.RepeatedCompositeFieldContainer[Evidence]
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., symptom: _Optional[_Union[Symptom, str]] = ..., classification: _Optional[_Union[Classification, str]] = ..., agent_ids: _Optional[_Iterable[str]] = ..., summary: _Optional[str] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., symptom: _Optional[_Union[Symptom, str]] = ..., classification: _Optional[_Union[Classification, str]] = ..., agent_ids: _Optional[_Iterable[str]] = ..., summary: _Optional[str] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ReportSymptomResponse(_message.Message):
     __slots__ = ("header", "incident_id")
@@ -184,7 +185,7 @@ class ReportSymptomResponse(_message.Message):
     INCIDENT_ID_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     incident_id: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., incident_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class GetIncidentRequest(_message.Message):
     __slots__ = ("incident_id", "consistency", "revision")
@@ -202,7 +203,7 @@ class GetIncidentResponse(_message.Message):
     INCIDENT_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
     incident: Incident
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., incident: _Optional[_Union[Incident, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., incident: _Optional[_Union[Incident, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListIncidentsRequest(_message.Message):
     __slots__ = ("only_open", "agent_id", "consistency", "revision", "page_size", "page_token")
@@ -228,7 +229,7 @@ class ListIncidentsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     incidents: _containers.RepeatedCompositeFieldContainer[Incident]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., incidents: _Optional[_Iterable[_Union[Incident, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., incidents: _Optional[_Iterable[_Union[Incident, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class AnnotateIncidentRequest(_message.Message):
     __slots__ = ("request_id", "incident_id", "by", "text", "classification")
@@ -242,13 +243,13 @@ class AnnotateIncidentRequest(_message.Message):
     by: str
     text: str
     classification: Classification
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., incident_id: _Optional[str] = ..., by: _Optional[str] = ..., text: _Optional[str] = ..., classification: _Optional[_Union[Classification, str]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., incident_id: _Optional[str] = ..., by: _Optional[str] = ..., text: _Optional[str] = ..., classification: _Optional[_Union[Classification, str]] = ...) -> None: ...
 
 class AnnotateIncidentResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ResolveIncidentRequest(_message.Message):
     __slots__ = ("request_id", "incident_id", "resolution")
@@ -258,13 +259,13 @@ class ResolveIncidentRequest(_message.Message):
     request_id: _common_pb2.RequestId
     incident_id: str
     resolution: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., incident_id: _Optional[str] = ..., resolution: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., incident_id: _Optional[str] = ..., resolution: _Optional[str] = ...) -> None: ...
 
 class ResolveIncidentResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Validator(_message.Message):
     __slots__ = ("name", "agent_prefix", "description", "revision", "required_in_rollbacks")
@@ -292,13 +293,13 @@ class PutValidatorRequest(_message.Message):
     agent_prefix: str
     description: str
     required_in_rollbacks: bool
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., name: _Optional[str] = ..., agent_prefix: _Optional[str] = ..., description: _Optional[str] = ..., required_in_rollbacks: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., name: _Optional[str] = ..., agent_prefix: _Optional[str] = ..., description: _Optional[str] = ..., required_in_rollbacks: _Optional[bool] = ...) -> None: ...
 
 class PutValidatorResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListValidatorsRequest(_message.Message):
     __slots__ = ("consistency", "revision", "page_size", "page_token")
@@ -320,4 +321,4 @@ class ListValidatorsResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     validators: _containers.RepeatedCompositeFieldContainer[Validator]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., validators: _Optional[_Iterable[_Union[Validator, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., validators: _Optional[_Iterable[_Union[Validator, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -6,6 +6,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -33,7 +34,7 @@ class RecordValueRequest(_message.Message):
     agent_id: str
     fence: _common_pb2.FencingToken
     recording: _recording_pb2.NewRecording
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., recording: _Optional[_Union[_recording_pb2.NewRecording, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agent_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., recording: _Optional[_Union[_recording_pb2.NewRecording, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RecordValueResponse(_message.Message):
     __slots__ = ("header", "step", "existed")
@@ -43,7 +44,7 @@ class RecordValueResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     step: int
     existed: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., step: _Optional[int] = ..., existed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., step: _Optional[int] = ..., existed: _Optional[bool] = ...) -> None: ...
 
 class GetRecordedRequest(_message.Message):
     __slots__ = ("agent_id", "from_step", "to_step", "key", "consistency", "revision", "page_size", "page_token")
@@ -73,7 +74,7 @@ class GetRecordedResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     recordings: _containers.RepeatedCompositeFieldContainer[_recording_pb2.Recording]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.Recording, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., recordings: _Optional[_Iterable[_Union[_recording_pb2.Recording, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class VerifyReplayRequest(_message.Message):
     __slots__ = ("agent_id", "checkpoint_id", "to_seq", "reducer", "consistency", "revision")
@@ -105,7 +106,7 @@ class Divergence(_message.Message):
     actual_hash: bytes
     event: _event_service_pb2.Event
     differences: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, seq: _Optional[int] = ..., checkpoint_id: _Optional[int] = ..., expected_hash: _Optional[bytes] = ..., actual_hash: _Optional[bytes] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping]] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., checkpoint_id: _Optional[int] = ..., expected_hash: _Optional[bytes] = ..., actual_hash: _Optional[bytes] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping[str, _Any]]] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class VerifyReplayResponse(_message.Message):
     __slots__ = ("header", "events", "hashes_compared", "checkpoints_compared", "divergence", "state_hash")
@@ -121,7 +122,7 @@ class VerifyReplayResponse(_message.Message):
     checkpoints_compared: int
     divergence: Divergence
     state_hash: bytes
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., events: _Optional[int] = ..., hashes_compared: _Optional[int] = ..., checkpoints_compared: _Optional[int] = ..., divergence: _Optional[_Union[Divergence, _Mapping]] = ..., state_hash: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., events: _Optional[int] = ..., hashes_compared: _Optional[int] = ..., checkpoints_compared: _Optional[int] = ..., divergence: _Optional[_Union[Divergence, _Mapping[str, _Any]]] = ..., state_hash: _Optional[bytes] = ...) -> None: ...
 
 class ReconstructRequest(_message.Message):
     __slots__ = ("agent_id", "event_seq", "at_revision", "reducer")
@@ -151,4 +152,4 @@ class ReconstructResponse(_message.Message):
     checkpoint_id: int
     events: _containers.RepeatedCompositeFieldContainer[_event_service_pb2.Event]
     more_events: bool
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., event_seq: _Optional[int] = ..., state: _Optional[bytes] = ..., state_hash: _Optional[bytes] = ..., checkpoint_id: _Optional[int] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping]]] = ..., more_events: _Optional[bool] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., event_seq: _Optional[int] = ..., state: _Optional[bytes] = ..., state_hash: _Optional[bytes] = ..., checkpoint_id: _Optional[int] = ..., events: _Optional[_Iterable[_Union[_event_service_pb2.Event, _Mapping[str, _Any]]]] = ..., more_events: _Optional[bool] = ...) -> None: ...

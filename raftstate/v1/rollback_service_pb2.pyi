@@ -5,6 +5,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -81,7 +82,7 @@ class AgentTarget(_message.Message):
     TARGET_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     target: Target
-    def __init__(self, agent_id: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class RolledBack(_message.Message):
     __slots__ = ("agent_id", "checkpoint_id", "restored_checkpoint_id", "first_undone_seq", "last_undone_seq", "kept_revision", "former_fence", "former_holder", "fence", "effects", "barriers", "first_undone_step", "last_undone_step")
@@ -111,7 +112,7 @@ class RolledBack(_message.Message):
     barriers: int
     first_undone_step: int
     last_undone_step: int
-    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., restored_checkpoint_id: _Optional[int] = ..., first_undone_seq: _Optional[int] = ..., last_undone_seq: _Optional[int] = ..., kept_revision: _Optional[int] = ..., former_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., former_holder: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., effects: _Optional[int] = ..., barriers: _Optional[int] = ..., first_undone_step: _Optional[int] = ..., last_undone_step: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., restored_checkpoint_id: _Optional[int] = ..., first_undone_seq: _Optional[int] = ..., last_undone_seq: _Optional[int] = ..., kept_revision: _Optional[int] = ..., former_fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., former_holder: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., effects: _Optional[int] = ..., barriers: _Optional[int] = ..., first_undone_step: _Optional[int] = ..., last_undone_step: _Optional[int] = ...) -> None: ...
 
 class ValidatorReport(_message.Message):
     __slots__ = ("validator", "passed", "evidence", "revision", "agent_id")
@@ -161,7 +162,7 @@ class Rollback(_message.Message):
     ended_revision: int
     ended_reason: str
     group_id: str
-    def __init__(self, rollback_id: _Optional[str] = ..., state: _Optional[_Union[RollbackState, str]] = ..., agents: _Optional[_Iterable[_Union[RolledBack, _Mapping]]] = ..., reason: _Optional[str] = ..., started_by: _Optional[str] = ..., incident_id: _Optional[str] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping]] = ..., validators: _Optional[_Iterable[_Union[ValidatorReport, _Mapping]]] = ..., started_revision: _Optional[int] = ..., started_log_time_ms: _Optional[int] = ..., compensated_log_time_ms: _Optional[int] = ..., validated_log_time_ms: _Optional[int] = ..., ended_log_time_ms: _Optional[int] = ..., ended_revision: _Optional[int] = ..., ended_reason: _Optional[str] = ..., group_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, rollback_id: _Optional[str] = ..., state: _Optional[_Union[RollbackState, str]] = ..., agents: _Optional[_Iterable[_Union[RolledBack, _Mapping[str, _Any]]]] = ..., reason: _Optional[str] = ..., started_by: _Optional[str] = ..., incident_id: _Optional[str] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping[str, _Any]]] = ..., validators: _Optional[_Iterable[_Union[ValidatorReport, _Mapping[str, _Any]]]] = ..., started_revision: _Optional[int] = ..., started_log_time_ms: _Optional[int] = ..., compensated_log_time_ms: _Optional[int] = ..., validated_log_time_ms: _Optional[int] = ..., ended_log_time_ms: _Optional[int] = ..., ended_revision: _Optional[int] = ..., ended_reason: _Optional[str] = ..., group_id: _Optional[str] = ...) -> None: ...
 
 class PlanRollbackRequest(_message.Message):
     __slots__ = ("agents", "group_id", "consistency", "revision")
@@ -173,7 +174,7 @@ class PlanRollbackRequest(_message.Message):
     group_id: str
     consistency: _common_pb2.Consistency
     revision: int
-    def __init__(self, agents: _Optional[_Iterable[_Union[AgentTarget, _Mapping]]] = ..., group_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, agents: _Optional[_Iterable[_Union[AgentTarget, _Mapping[str, _Any]]]] = ..., group_id: _Optional[str] = ..., consistency: _Optional[_Union[_common_pb2.Consistency, str]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class PlannedEffect(_message.Message):
     __slots__ = ("agent_id", "effect_id", "action", "state", "effect_class", "barrier", "reconcile_first", "compensation")
@@ -215,7 +216,7 @@ class PlanRollbackResponse(_message.Message):
     validators: _containers.RepeatedScalarFieldContainer[str]
     targets: _containers.RepeatedCompositeFieldContainer[AgentTarget]
     digest: bytes
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[RolledBack, _Mapping]]] = ..., effects: _Optional[_Iterable[_Union[PlannedEffect, _Mapping]]] = ..., effects_total: _Optional[int] = ..., barriers: _Optional[int] = ..., events_undone: _Optional[int] = ..., validators: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[AgentTarget, _Mapping]]] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., agents: _Optional[_Iterable[_Union[RolledBack, _Mapping[str, _Any]]]] = ..., effects: _Optional[_Iterable[_Union[PlannedEffect, _Mapping[str, _Any]]]] = ..., effects_total: _Optional[int] = ..., barriers: _Optional[int] = ..., events_undone: _Optional[int] = ..., validators: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[AgentTarget, _Mapping[str, _Any]]]] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class StartRollbackRequest(_message.Message):
     __slots__ = ("request_id", "agents", "group_id", "on_barrier", "validators", "reason", "started_by", "expected_digest", "incident_id")
@@ -237,7 +238,7 @@ class StartRollbackRequest(_message.Message):
     started_by: str
     expected_digest: bytes
     incident_id: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., agents: _Optional[_Iterable[_Union[AgentTarget, _Mapping]]] = ..., group_id: _Optional[str] = ..., on_barrier: _Optional[_Union[BarrierPolicy, str]] = ..., validators: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., started_by: _Optional[str] = ..., expected_digest: _Optional[bytes] = ..., incident_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., agents: _Optional[_Iterable[_Union[AgentTarget, _Mapping[str, _Any]]]] = ..., group_id: _Optional[str] = ..., on_barrier: _Optional[_Union[BarrierPolicy, str]] = ..., validators: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., started_by: _Optional[str] = ..., expected_digest: _Optional[bytes] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class StartRollbackResponse(_message.Message):
     __slots__ = ("header", "rollback_id", "state", "undoing", "incident_id")
@@ -251,7 +252,7 @@ class StartRollbackResponse(_message.Message):
     state: RollbackState
     undoing: _effect_service_pb2.Undoing
     incident_id: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., rollback_id: _Optional[str] = ..., state: _Optional[_Union[RollbackState, str]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping]] = ..., incident_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., rollback_id: _Optional[str] = ..., state: _Optional[_Union[RollbackState, str]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping[str, _Any]]] = ..., incident_id: _Optional[str] = ...) -> None: ...
 
 class ClaimCompensationsRequest(_message.Message):
     __slots__ = ("request_id", "plan_id", "holder", "force")
@@ -263,7 +264,7 @@ class ClaimCompensationsRequest(_message.Message):
     plan_id: str
     holder: str
     force: bool
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., plan_id: _Optional[str] = ..., holder: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., plan_id: _Optional[str] = ..., holder: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class ClaimCompensationsResponse(_message.Message):
     __slots__ = ("header", "claim", "undoing", "item", "effect")
@@ -277,7 +278,7 @@ class ClaimCompensationsResponse(_message.Message):
     undoing: _effect_service_pb2.Undoing
     item: _effect_service_pb2.CompensationItem
     effect: _effect_service_pb2.Effect
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., claim: _Optional[_Union[_effect_service_pb2.Claim, _Mapping]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping]] = ..., item: _Optional[_Union[_effect_service_pb2.CompensationItem, _Mapping]] = ..., effect: _Optional[_Union[_effect_service_pb2.Effect, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., claim: _Optional[_Union[_effect_service_pb2.Claim, _Mapping[str, _Any]]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping[str, _Any]]] = ..., item: _Optional[_Union[_effect_service_pb2.CompensationItem, _Mapping[str, _Any]]] = ..., effect: _Optional[_Union[_effect_service_pb2.Effect, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class CompleteCompensationRequest(_message.Message):
     __slots__ = ("request_id", "plan_id", "fence", "position", "outcome", "error", "content_type", "result")
@@ -297,7 +298,7 @@ class CompleteCompensationRequest(_message.Message):
     error: str
     content_type: str
     result: bytes
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., plan_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping]] = ..., position: _Optional[int] = ..., outcome: _Optional[_Union[CompensationOutcome, str]] = ..., error: _Optional[str] = ..., content_type: _Optional[str] = ..., result: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., plan_id: _Optional[str] = ..., fence: _Optional[_Union[_common_pb2.FencingToken, _Mapping[str, _Any]]] = ..., position: _Optional[int] = ..., outcome: _Optional[_Union[CompensationOutcome, str]] = ..., error: _Optional[str] = ..., content_type: _Optional[str] = ..., result: _Optional[bytes] = ...) -> None: ...
 
 class CompleteCompensationResponse(_message.Message):
     __slots__ = ("header", "undoing", "state")
@@ -307,7 +308,7 @@ class CompleteCompensationResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     undoing: _effect_service_pb2.Undoing
     state: _effect_service_pb2.CompensationState
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping]] = ..., state: _Optional[_Union[_effect_service_pb2.CompensationState, str]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[_effect_service_pb2.CompensationState, str]] = ...) -> None: ...
 
 class DecideCompensationRequest(_message.Message):
     __slots__ = ("request_id", "plan_id", "position", "decision", "decided_by", "why")
@@ -323,7 +324,7 @@ class DecideCompensationRequest(_message.Message):
     decision: Decision
     decided_by: str
     why: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., plan_id: _Optional[str] = ..., position: _Optional[int] = ..., decision: _Optional[_Union[Decision, str]] = ..., decided_by: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., plan_id: _Optional[str] = ..., position: _Optional[int] = ..., decision: _Optional[_Union[Decision, str]] = ..., decided_by: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
 
 class DecideCompensationResponse(_message.Message):
     __slots__ = ("header", "undoing", "state")
@@ -333,7 +334,7 @@ class DecideCompensationResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     undoing: _effect_service_pb2.Undoing
     state: _effect_service_pb2.CompensationState
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping]] = ..., state: _Optional[_Union[_effect_service_pb2.CompensationState, str]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., undoing: _Optional[_Union[_effect_service_pb2.Undoing, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[_effect_service_pb2.CompensationState, str]] = ...) -> None: ...
 
 class FinishRollbackRequest(_message.Message):
     __slots__ = ("request_id", "rollback_id")
@@ -341,13 +342,13 @@ class FinishRollbackRequest(_message.Message):
     ROLLBACK_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: _common_pb2.RequestId
     rollback_id: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., rollback_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., rollback_id: _Optional[str] = ...) -> None: ...
 
 class FinishRollbackResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class AbortRollbackRequest(_message.Message):
     __slots__ = ("request_id", "rollback_id", "reason")
@@ -357,13 +358,13 @@ class AbortRollbackRequest(_message.Message):
     request_id: _common_pb2.RequestId
     rollback_id: str
     reason: str
-    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., rollback_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping[str, _Any]]] = ..., rollback_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class AbortRollbackResponse(_message.Message):
     __slots__ = ("header",)
     HEADER_FIELD_NUMBER: _ClassVar[int]
     header: _common_pb2.ResponseHeader
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetRollbackRequest(_message.Message):
     __slots__ = ("rollback_id", "consistency", "revision")
@@ -383,7 +384,7 @@ class GetRollbackResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     rollback: Rollback
     items: _containers.RepeatedCompositeFieldContainer[_effect_service_pb2.CompensationItem]
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., rollback: _Optional[_Union[Rollback, _Mapping]] = ..., items: _Optional[_Iterable[_Union[_effect_service_pb2.CompensationItem, _Mapping]]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., rollback: _Optional[_Union[Rollback, _Mapping[str, _Any]]] = ..., items: _Optional[_Iterable[_Union[_effect_service_pb2.CompensationItem, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ListRollbacksRequest(_message.Message):
     __slots__ = ("states", "consistency", "revision", "page_size", "page_token")
@@ -407,4 +408,4 @@ class ListRollbacksResponse(_message.Message):
     header: _common_pb2.ResponseHeader
     rollbacks: _containers.RepeatedCompositeFieldContainer[Rollback]
     next_page_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., rollbacks: _Optional[_Iterable[_Union[Rollback, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., rollbacks: _Optional[_Iterable[_Union[Rollback, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -14,6 +14,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import Any as _Any
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -76,7 +77,7 @@ class Selector(_message.Message):
     prefix: bytes
     exact: bool
     labels: _containers.RepeatedCompositeFieldContainer[_common_pb2.Label]
-    def __init__(self, types: _Optional[_Iterable[_Union[ResourceType, str]]] = ..., prefix: _Optional[bytes] = ..., exact: _Optional[bool] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping]]] = ...) -> None: ...
+    def __init__(self, types: _Optional[_Iterable[_Union[ResourceType, str]]] = ..., prefix: _Optional[bytes] = ..., exact: _Optional[bool] = ..., labels: _Optional[_Iterable[_Union[_common_pb2.Label, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("selector", "start", "revision", "resume_token", "progress_ms", "with_previous")
@@ -92,7 +93,7 @@ class WatchRequest(_message.Message):
     resume_token: str
     progress_ms: int
     with_previous: bool
-    def __init__(self, selector: _Optional[_Union[Selector, _Mapping]] = ..., start: _Optional[_Union[WatchStart, str]] = ..., revision: _Optional[int] = ..., resume_token: _Optional[str] = ..., progress_ms: _Optional[int] = ..., with_previous: _Optional[bool] = ...) -> None: ...
+    def __init__(self, selector: _Optional[_Union[Selector, _Mapping[str, _Any]]] = ..., start: _Optional[_Union[WatchStart, str]] = ..., revision: _Optional[int] = ..., resume_token: _Optional[str] = ..., progress_ms: _Optional[int] = ..., with_previous: _Optional[bool] = ...) -> None: ...
 
 class Resource(_message.Message):
     __slots__ = ("agent", "session", "stream", "event", "checkpoint", "key", "lease", "projection", "group", "validator", "effect", "saga", "rollback", "breaker", "incident")
@@ -126,7 +127,7 @@ class Resource(_message.Message):
     rollback: _rollback_service_pb2.Rollback
     breaker: _breaker_service_pb2.Breaker
     incident: _recovery_service_pb2.Incident
-    def __init__(self, agent: _Optional[_Union[_agent_service_pb2.Agent, _Mapping]] = ..., session: _Optional[_Union[_session_service_pb2.Session, _Mapping]] = ..., stream: _Optional[_Union[_event_service_pb2.StreamInfo, _Mapping]] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping]] = ..., key: _Optional[_Union[_kv_service_pb2.KeyValue, _Mapping]] = ..., lease: _Optional[_Union[_lease_service_pb2.Lease, _Mapping]] = ..., projection: _Optional[_Union[_event_service_pb2.Projection, _Mapping]] = ..., group: _Optional[_Union[_checkpoint_service_pb2.GroupCheckpoint, _Mapping]] = ..., validator: _Optional[_Union[_recovery_service_pb2.Validator, _Mapping]] = ..., effect: _Optional[_Union[_effect_service_pb2.Effect, _Mapping]] = ..., saga: _Optional[_Union[_effect_service_pb2.Saga, _Mapping]] = ..., rollback: _Optional[_Union[_rollback_service_pb2.Rollback, _Mapping]] = ..., breaker: _Optional[_Union[_breaker_service_pb2.Breaker, _Mapping]] = ..., incident: _Optional[_Union[_recovery_service_pb2.Incident, _Mapping]] = ...) -> None: ...
+    def __init__(self, agent: _Optional[_Union[_agent_service_pb2.Agent, _Mapping[str, _Any]]] = ..., session: _Optional[_Union[_session_service_pb2.Session, _Mapping[str, _Any]]] = ..., stream: _Optional[_Union[_event_service_pb2.StreamInfo, _Mapping[str, _Any]]] = ..., event: _Optional[_Union[_event_service_pb2.Event, _Mapping[str, _Any]]] = ..., checkpoint: _Optional[_Union[_checkpoint_service_pb2.Checkpoint, _Mapping[str, _Any]]] = ..., key: _Optional[_Union[_kv_service_pb2.KeyValue, _Mapping[str, _Any]]] = ..., lease: _Optional[_Union[_lease_service_pb2.Lease, _Mapping[str, _Any]]] = ..., projection: _Optional[_Union[_event_service_pb2.Projection, _Mapping[str, _Any]]] = ..., group: _Optional[_Union[_checkpoint_service_pb2.GroupCheckpoint, _Mapping[str, _Any]]] = ..., validator: _Optional[_Union[_recovery_service_pb2.Validator, _Mapping[str, _Any]]] = ..., effect: _Optional[_Union[_effect_service_pb2.Effect, _Mapping[str, _Any]]] = ..., saga: _Optional[_Union[_effect_service_pb2.Saga, _Mapping[str, _Any]]] = ..., rollback: _Optional[_Union[_rollback_service_pb2.Rollback, _Mapping[str, _Any]]] = ..., breaker: _Optional[_Union[_breaker_service_pb2.Breaker, _Mapping[str, _Any]]] = ..., incident: _Optional[_Union[_recovery_service_pb2.Incident, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("type", "id", "number", "resource", "previous", "created")
@@ -142,7 +143,7 @@ class Change(_message.Message):
     resource: Resource
     previous: Resource
     created: bool
-    def __init__(self, type: _Optional[_Union[ResourceType, str]] = ..., id: _Optional[bytes] = ..., number: _Optional[int] = ..., resource: _Optional[_Union[Resource, _Mapping]] = ..., previous: _Optional[_Union[Resource, _Mapping]] = ..., created: _Optional[bool] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[ResourceType, str]] = ..., id: _Optional[bytes] = ..., number: _Optional[int] = ..., resource: _Optional[_Union[Resource, _Mapping[str, _Any]]] = ..., previous: _Optional[_Union[Resource, _Mapping[str, _Any]]] = ..., created: _Optional[bool] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("header", "changes", "continued", "snapshot", "resume_token")
@@ -156,4 +157,4 @@ class WatchResponse(_message.Message):
     continued: bool
     snapshot: bool
     resume_token: str
-    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., continued: _Optional[bool] = ..., snapshot: _Optional[bool] = ..., resume_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_common_pb2.ResponseHeader, _Mapping[str, _Any]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping[str, _Any]]]] = ..., continued: _Optional[bool] = ..., snapshot: _Optional[bool] = ..., resume_token: _Optional[str] = ...) -> None: ...

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM117  # so it is read in the order of what happens
 """A program that uses a store, forks, and tells what came of it: see test_forking.py.
 
 `python -m tests.client.forking HOW ENDPOINT` prints JSON.
@@ -11,6 +12,7 @@ import inspect
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -18,7 +20,6 @@ from typing import Any
 import raftstate
 from raftstate.client.ownership import AgentHandle
 from raftstate.client.portal import Portal
-from raftstate.client.store import Store
 from raftstate.errors import Closed
 from raftstate.v1.checkpoint_service_pb2 import Checkpoint
 from raftstate.v1.common_pb2 import FencingToken
@@ -92,9 +93,9 @@ def named(call: Any) -> dict[str, Any]:
 def public(one: object) -> Iterator[str]:
     """The names of what there is to call."""
     for name in dir(type(one)):
-        if not name.startswith("_") and name not in LOCAL:
-            if not isinstance(getattr(type(one), name), property):
-                yield name
+        known = name.startswith("_") or name in LOCAL
+        if not (known or isinstance(getattr(type(one), name), property)):
+            yield name
 
 
 async def used(one: object, name: str) -> None:
@@ -151,6 +152,7 @@ async def in_a_child(things: list[object], portal: Portal, endpoint: str) -> dic
 
 def child(things: list[object], portal: Portal, endpoint: str, pipe: Any) -> None:
     """The forked process: it cleans up all that it can, and ends in order."""
+    signal.alarm(20)  # also if nobody is left to end it
     pipe.send(asyncio.run(in_a_child(things, portal, endpoint)))
     things.clear()
     gc.collect()
@@ -185,8 +187,8 @@ async def fork(endpoint: str) -> dict[str, Any]:
 async def ended(process: Any) -> int | None:
     """How a child ended; None if it hangs."""
     try:
-        async with asyncio.timeout(15.0):
-            while process.exitcode is None:
+        async with asyncio.timeout(10.0):
+            while process.exitcode is None:  # noqa: ASYNC110  # it has no event
                 await asyncio.sleep(0.02)
     except TimeoutError:
         process.kill()

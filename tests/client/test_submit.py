@@ -227,7 +227,8 @@ async def test_an_agent_with_much_to_do_holds_up_no_other() -> None:
             task.cancel()
         await asyncio.wait(busy)
 
-    assert behind <= BATCH_MUTATIONS
+    # A batch, and the turn of the busy one in the batch after it.
+    assert behind <= BATCH_MUTATIONS + 1
 
 
 @asynchronous

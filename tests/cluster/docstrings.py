@@ -1,9 +1,9 @@
-"""Runs the examples in docstrings against a live cluster.
+"""Finds the examples in the docstrings of both faces, and runs them against a live cluster.
 
-An example is a doctest whose statements may `await`: they run on one event loop, with
-`store`, open, `raftstate`, `asyncio` and `endpoints` at hand. Each docstring has names of
-its own, and uses keys and agents of its own. A docstring's examples stop at the first one
-that says something else than is written.
+An example is a doctest. Those of the async face may `await`: they run on one event loop.
+`store`, open, `endpoints`, `raftstate` and `asyncio` are at hand; in the sync face `store`
+is a sync one, and `raftstate` is `raftstate.sync`. Each docstring has names of its own, and
+is to use keys, agents and other ids of its own, as all share one cluster.
 """
 
 from __future__ import annotations
@@ -12,23 +12,32 @@ import ast
 import asyncio
 import contextlib
 import doctest
+import importlib
 import inspect
 import io
+import runpy
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
+import raftstate
+from raftstate import replay, txn
+
 OPTIONS: Final = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 LIMIT_S: Final = 60.0
+WORDS: Final = Path(__file__).parents[2] / "scripts" / "sync_words.py"
+# What the generator of the sync face knows: which classes are public, and what of them.
+words: Final[dict[str, Any]] = runpy.run_path(str(WORDS))
 
 _parser = doctest.DocTestParser()
 _checker = doctest.OutputChecker()
 
 
 class Documented(NamedTuple):
-    """Something public: its name as users write it, and its docstring."""
+    """Something public: its name, and its docstring."""
 
     name: str
     text: str
@@ -39,37 +48,53 @@ class Documented(NamedTuple):
         return _parser.get_examples(self.text, self.name)
 
 
-def documented(name: str, thing: object, leave: frozenset[str] = frozenset()) -> Iterator[Documented]:
-    """A function, or a class with its public methods and properties, inherited ones
-    included, but for those in `leave`: `Class.method`."""
-    yield Documented(name, inspect.getdoc(thing) or "")
-    if not inspect.isclass(thing):
-        return
-    for member in dir(thing):
-        found = inspect.getattr_static(thing, member)
-        whole = f"{name}.{member}"
-        public = not member.startswith("_") and whole not in leave
-        home = getattr(found, "__module__", None) or getattr(
-            getattr(found, "fget", None) or getattr(found, "__func__", None), "__module__", ""
-        )
-        if public and home.startswith("raftstate") and not home.startswith("raftstate.v1"):
-            if callable(found) or isinstance(found, property | classmethod | staticmethod):
-                yield Documented(whole, inspect.getdoc(getattr(thing, member)) or "")
+def public(face: str) -> list[Documented]:
+    """Everything public of a face, each once: "client" or "sync"."""
+    found: list[Documented] = []
+    for module, names in words["MODULES"].items():
+        home = importlib.import_module(f"raftstate.{face}.{module}")
+        for name in names:
+            found += _of_class(getattr(home, name))
+    if face == "client":
+        found += _functions()
+    return found
 
 
-def run_sync(shown: Documented, names: dict[str, Any]) -> None:
-    """Run the examples of a docstring. Raises AssertionError at the first that fails."""
+def _of_class(kind: type) -> Iterator[Documented]:
+    """A class's own methods; what it inherits is shown where it is from, and its properties
+    where it is shown itself."""
+    internal = words["INTERNAL"].get(kind.__name__, set())
+    for name, member in vars(kind).items():
+        if name.startswith("_") or name in internal or name == "twin_of":
+            continue
+        if inspect.isfunction(member):
+            yield Documented(f"{kind.__name__}.{name}", inspect.getdoc(member) or "")
+
+
+def _functions() -> Iterator[Documented]:
+    """The functions, and the classes that have no twin: both faces have the same ones."""
+    twins = {name for names in words["MODULES"].values() for name in names}
+    for home in (raftstate, txn, replay):
+        for name in home.__all__ if hasattr(home, "__all__") else vars(home):
+            thing = getattr(home, name)
+            own = getattr(thing, "__module__", "").startswith("raftstate.client")
+            if callable(thing) and own and not name.startswith("_") and name not in twins:
+                yield Documented(f"{home.__name__}.{name}", inspect.getdoc(thing) or "")
+
+
+def run(shown: Documented, names: dict[str, Any]) -> None:
+    """Run the examples of a docstring. Raises AssertionError at the first that says
+    something else than is written."""
     for example in shown.examples:
-        _check(shown, example, _printed(lambda: _evaluate(example, names)))
+        _check(shown, example, _said(_compiled(example, 0), names))
 
 
-async def run_async(shown: Documented, names: dict[str, Any]) -> None:
-    """As `run_sync`; statements may await."""
+async def arun(shown: Documented, names: dict[str, Any]) -> None:
+    """As `run`; statements may await."""
     async with asyncio.timeout(LIMIT_S):
         for example in shown.examples:
-            said = io.StringIO()
             code = _compiled(example, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            with _told_to(said):
+            with _listening() as said:
                 try:
                     found = FunctionType(code, names)()
                     if inspect.iscoroutine(found):
@@ -79,15 +104,10 @@ async def run_async(shown: Documented, names: dict[str, Any]) -> None:
             _check(shown, example, said.getvalue())
 
 
-def _evaluate(example: doctest.Example, names: dict[str, Any]) -> None:
-    exec(_compiled(example, 0), names)
-
-
-def _printed(work: Callable[[], None]) -> str:
-    said = io.StringIO()
-    with _told_to(said):
+def _said(code: CodeType, names: dict[str, Any]) -> str:
+    with _listening() as said:
         try:
-            work()
+            exec(code, names)
         except Exception:  # noqa: BLE001  # as above
             _tell(said)
     return said.getvalue()
@@ -99,12 +119,13 @@ def _compiled(example: doctest.Example, flags: int) -> CodeType:
 
 
 @contextlib.contextmanager
-def _told_to(said: io.StringIO) -> Iterator[None]:
-    """Python shows the values of expressions by a hook, which is not ours to keep."""
+def _listening() -> Iterator[io.StringIO]:
+    """What is printed, and the values of expressions, which Python shows by a hook."""
+    said = io.StringIO()
     hook, sys.displayhook = sys.displayhook, _show
     try:
         with contextlib.redirect_stdout(said):
-            yield
+            yield said
     finally:
         sys.displayhook = hook
 
@@ -128,7 +149,6 @@ def _check(shown: Documented, example: doctest.Example, got: str) -> None:
     options = OPTIONS
     for option, on in example.options.items():
         options = options | option if on else options & ~option
-    if not _checker.check_output(want, got, options):
-        raise AssertionError(
-            f"{shown.name}: {example.source.strip()}\nshould say\n{want}\nand says\n{got}"
-        )
+    assert _checker.check_output(want, got, options), (
+        f"{shown.name}: {example.source.strip()}\nshould say\n{want}\nand says\n{got}"
+    )

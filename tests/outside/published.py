@@ -25,6 +25,10 @@ SOURCES: Final = Path(sys.prefix) / "src"
 
 # What each archive has to be.
 ARCHIVES: Final = {
+    "langgraph": (
+        "1.2.22",
+        "32700dc34b5cf9ebb397258c2e56392f017d4dbc51c9591339225c3c1b7b5126",
+    ),
     "langgraph-checkpoint": (
         "4.3.2",
         "fcab8468c7e965d7055e2a35c253d73a145624ef4728b150ca7c361f4afca286",
@@ -32,6 +36,10 @@ ARCHIVES: Final = {
     "langgraph-checkpoint-sqlite": (
         "3.1.2",
         "4e3f376fa6f192d6ad2a1a4643b039986f1593552ef870e9e45281575de6fbf2",
+    ),
+    "openai-agents": (
+        "0.24.0",
+        "4b4b285f4fed81fdf1b4ac426a9101658d9cd29b4fb1aaeee18f639b77e704e3",
     ),
 }
 _FETCH_S: Final = 120
@@ -90,17 +98,19 @@ class Outcome(NamedTuple):
 
 class Suite(NamedTuple):
     """Published tests and the plugin that puts ours into place: `plugin.py` in a folder
-    beside this file. `tests` are files or node ids; `without` are not run."""
+    beside this file. `tests` are files or node ids; `without` are not run; `options` are
+    further ones of pytest."""
 
     release: str
     plugin: str
     tests: tuple[str, ...]
     without: tuple[str, ...] = ()
     limit_s: int = 240
+    options: tuple[str, ...] = ()
 
-    def collected(self) -> list[str]:
+    def collected(self, environment: Mapping[str, str] | None = None) -> list[str]:
         """The ids of the tests. Raises Unavailable; RuntimeError if they cannot be read."""
-        ended = self._pytest(["--collect-only", "-q"], {})
+        ended = self._pytest(["--collect-only", "-q"], environment or {})
         ids = [line for line in ended.stdout.splitlines() if "::" in line]
         if ended.returncode or not ids:
             raise RuntimeError(f"{ended.stdout}\n{ended.stderr}")
@@ -126,6 +136,7 @@ class Suite(NamedTuple):
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "plugin"),
             *("-c", str(HERE / "published.ini"), "--rootdir", "."),
             *options,
+            *self.options,
             *(f"--deselect={one}" for one in self.without),
             *(tuple(chosen) or self.tests),
         ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from raftstate.adapters.langgraph import RaftSaver
+from raftstate.adapters.langgraph.coding import APART_MAX
 from raftstate.adapters.langgraph.layout import Layout
 from raftstate.adapters.records import Damaged
 from raftstate.client.portal import Portal
@@ -68,7 +69,7 @@ def test_a_value_that_is_not_there_is_stored_again(case: Case) -> None:
     assert case.values(again) == {"notes": ["old"]}
 
 
-@pytest.mark.parametrize("count", [24, 25, 200])
+@pytest.mark.parametrize("count", [20, 21, 200])
 def test_a_wide_state(case: Case, count: int) -> None:
     """As many channels as there are, some of them large, some plain, some without a value."""
     values: dict[str, Any] = {f"channel-{at:03}": [at] * (at + 1) for at in range(count)}
@@ -83,6 +84,20 @@ def test_a_wide_state(case: Case, count: int) -> None:
     assert case.values(first) == values
     assert case.values(second) == changed
     case("delete_thread", "t")
+    assert stored(case.portal, case.name) == {}
+
+
+def test_a_wide_state_of_large_values(case: Case) -> None:
+    """As many as lie apart, each of them in parts: a transaction has room for them all."""
+    values = {f"channel-{at:02}": ["x" * (1 << 20)] for at in range(APART_MAX)}
+    first = case.put(at("t"), values)
+    changed = {**values, "channel-03": ["new"]}
+    versions = {**dict.fromkeys(values, 1), "channel-03": 2}
+    second = case("put", first, made(changed, versions), {}, {"channel-03": 2})
+    assert case.values(second) == changed
+    case("copy_thread", "t", "u")
+    assert case.values(at("u")) == changed
+    case("prune", ["t", "u"], strategy="delete")
     assert stored(case.portal, case.name) == {}
 
 
@@ -398,7 +413,7 @@ def test_what_makes_no_sense_is_refused(case: Case) -> None:
     before = stored(case.portal, case.name)
     nowhere: Any = {"configurable": {}}
     surrogate = "\ud800"
-    for field, call in {
+    wrong: dict[str, Callable[[], Any]] = {
         "configurable.thread_id": lambda: case("get_tuple", nowhere),
         "configurable.checkpoint_id": lambda: case("put_writes", at("t"), [("a", 1)], "task"),
         "strategy": lambda: case("prune", ["t"], strategy="keep_none"),
@@ -407,7 +422,8 @@ def test_what_makes_no_sense_is_refused(case: Case) -> None:
         "thread_id": lambda: case("delete_thread", surrogate),
         "name": lambda: RaftSaver(case.portal, name="n" * 49),
         "serde": lambda: RaftSaver(case.portal, serde=JsonPlusSerializer(pickle_fallback=True)),
-    }.items():
+    }
+    for field, call in wrong.items():
         with pytest.raises(InvalidRequest) as told:
             call()
         assert told.value.definite

@@ -600,9 +600,10 @@ def test_a_closed_session_says_so(endpoints: str, portal: Portal, name: str) -> 
         await own.add_items(users(1))
         await own.aclose()
         own.close()
-        with pytest.raises(Closed) as error:
-            await own.get_items()
-        assert error.value.definite
+        for refused in (own.get_items(), own.add_items([]), own.pop_item()):
+            with pytest.raises(Closed) as error:
+                await refused
+            assert error.value.definite
         async with RaftSession(portal, "user", name=name) as given:
             pass
         assert contents(await given.get_items()) == ["1"]

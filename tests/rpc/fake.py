@@ -75,6 +75,7 @@ class FakeConsensus(Member):
         self._answer(ticket, self.failing or self.refusing or answer)
 
     def propose(self, command: Command, ticket: object) -> None:
+        assert not self.state.views_open, "a view is held while a command is proposed"
         if self.failing is not None:
             self._answer(ticket, self.failing)
             return

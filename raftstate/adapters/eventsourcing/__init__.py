@@ -13,10 +13,10 @@ from __future__ import annotations
 
 try:
     import eventsourcing.persistence  # noqa: F401
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'this adapter needs eventsourcing: pip install "raftstate[eventsourcing]"'
-    ) from error
+    ) from _error
 
 from raftstate.adapters.eventsourcing.factory import RaftFactory
 from raftstate.adapters.eventsourcing.recorders import (

@@ -4,9 +4,12 @@ Everything that one call inserts appears at one revision, with the head, which h
 what the writer saw: so numbers have no gaps, and nobody ever sees a number before a smaller
 one. Callers of one process who insert at the same time share a transaction.
 
-The first attempt asks nothing before: it compares with what this process wrote last, and
-takes it that versions are new. If that does not hold, what there is is read, what is taken
-is refused, and the rest is written if the head has not moved on meanwhile.
+An attempt asks nothing before: it compares with where the log ended when this process saw
+it last, and takes it that versions are new. If that does not hold, what there is is read,
+what is taken is refused, and the rest is written unless that has changed meanwhile.
+
+What is large is sent before, as a record of its own, once. Should its writer die then, it
+stays without anybody's seeing it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -21,11 +25,12 @@ from typing import Final, NamedTuple
 
 from raftstate.adapters import records
 from raftstate.adapters.eventsourcing.reading import (
+    INLINE,
     NUMBER,
     PLACE,
+    SENT,
     Entry,
     Reader,
-    number_at,
     packed,
 )
 from raftstate.adapters.keys import Part
@@ -33,11 +38,14 @@ from raftstate.client import Store, txn
 from raftstate.errors import Conflict, InvalidRequest, OutcomeUnknown
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
-# A transaction has 128 compares and operations: some are the head's and the fence's.
-_OPERATIONS: Final = 112
-# What callers who share a transaction may insert together.
+# A transaction has 128 compares and operations, of which each run of versions takes one and
+# each originator two; some are the record's, the position's, the head's and the fence's.
+SIZE_MAX: Final = 114
+# What goes into the transaction itself; and what of all who share it.
+_INLINE_BYTES: Final = 1 << 18
 _GROUP_BYTES: Final = 1 << 19
-_PAUSE_S: Final = 0.01
+# How often one who is beaten waits, for a part of the time that an attempt takes.
+_OUT_OF_STEP: Final = 0.5
 
 
 class Position(NamedTuple):
@@ -64,18 +72,17 @@ class _Insert:
     """What one caller wants to have inserted, and what became of it."""
 
     def __init__(self, entries: Sequence[Entry], position: Position | None) -> None:
-        self.entries = list(entries)
+        self.count = len(entries)
         self.position = position
-        self.runs = list(_runs(self.entries))
+        self.runs = list(_runs(entries))
         self.originators = {run.originator for run in self.runs}
-        self.bytes = sum(len(one.state) + len(one.topic) + 64 for one in self.entries)
+        self.data = packed(entries) if entries else b""
         self.done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
     @property
-    def operations(self) -> int:
-        """What it costs of a transaction, at most."""
-        mine = len(self.runs) + len(self.originators)
-        return mine + 2 * bool(self.entries) + 2 * (self.position is not None)
+    def size(self) -> int:
+        """What it costs of a transaction beside the position and the record."""
+        return len(self.runs) + 2 * len(self.originators)
 
     def settle(self, outcome: list[int] | BaseException) -> None:
         """Tell the caller, unless it has gone."""
@@ -85,6 +92,13 @@ class _Insert:
             self.done.set_exception(outcome)
         else:
             self.done.set_result(outcome)
+
+
+class _Known(NamedTuple):
+    """A number under a key as it was read, and when it was written. None: there is none."""
+
+    number: int | None
+    revision: int
 
 
 class Log(Reader):
@@ -107,16 +121,32 @@ class Log(Reader):
 
         Raises Taken, InvalidRequest (definite) for more than a transaction holds, Fenced
         (definite), and what `Store.txn` does."""
+        _check_distinct(entries)
         insert = _Insert(entries, position)
-        if insert.operations > _OPERATIONS:
+        if insert.size > SIZE_MAX:
             raise InvalidRequest(
-                f"{len(insert.originators)} originators with {len(insert.runs)} runs of"
-                " versions are inserted together; the two come to at most"
-                f" {_OPERATIONS - 4}",
+                f"events of {len(insert.originators)} originators, in {len(insert.runs)} runs"
+                " of versions, are inserted together; twice the former and the latter come to"
+                f" at most {SIZE_MAX}",
                 definite=True,
-                details={"field": "stored_events", "limit": str(_OPERATIONS - 4)},
+                details={"field": "stored_events", "limit": str(SIZE_MAX)},
             )
-        _check_distinct(insert.entries)
+        sent = None
+        if len(insert.data) > _INLINE_BYTES:
+            name = secrets.token_bytes(8)
+            sent = self._data_key(name)
+            await records.write(store, {sent: insert.data}, owner=self._owner)
+            insert.data = SENT + name
+        else:
+            insert.data = INLINE + insert.data
+        try:
+            return await self._inserted(store, insert)
+        except Taken:
+            if sent is not None:
+                await records.remove(store, sent)
+            raise
+
+    async def _inserted(self, store: Store, insert: _Insert) -> list[int]:
         self._waiting.append(insert)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(store))
@@ -147,90 +177,105 @@ class Log(Reader):
     def _next_group(self) -> list[_Insert]:
         """The first that waits, and those behind it which fit and have nothing to do with
         each other."""
-        group = [self._waiting.popleft()]
-        left = _OPERATIONS - group[0].operations - len(group[0].originators)
-        size, originators = group[0].bytes, set(group[0].originators)
-        applications = {one.position.application for one in group if one.position}
+        group: list[_Insert] = []
+        size = data = 0
+        originators, applications = set[str](), set[str]()
         while self._waiting:
             one = self._waiting[0]
-            left -= one.operations + len(one.originators)
-            size += one.bytes
-            if left < 0 or size > _GROUP_BYTES or originators & one.originators:
+            application = {one.position.application} if one.position else set[str]()
+            size += one.size + 3 * bool(group)
+            data += len(one.data)
+            if group and (
+                size > SIZE_MAX
+                or data > _GROUP_BYTES
+                or originators & one.originators
+                or applications & application
+            ):
                 break
-            if one.position is not None:
-                if one.position.application in applications:
-                    break
-                applications.add(one.position.application)
             originators |= one.originators
+            applications |= application
             group.append(self._waiting.popleft())
         return group
 
     async def _commit(self, store: Store, group: list[_Insert]) -> None:
-        """Insert a group: at once if nobody else writes, or else as soon as may be."""
+        """Insert a group. Who is beaten by another process knows from that where the log
+        ends, and tries again. Not always at once: two who write in step, the one always just
+        before the other, would know that too late each time."""
         until = asyncio.get_running_loop().time() + self._timeout
-        if self._last is not None and await self._try(store, group, self._last, {}):
-            return
+        last = self._last if self._last is not None else await self.last(store)
+        known: dict[bytes, _Known] = {}
         for attempt in itertools.count(1):
-            last = await self.last(store)
-            group, known = await self._sift(store, group)
-            if not group or await self._try(store, group, last, known):
+            self._last = None
+            begun = asyncio.get_running_loop().time()
+            found = await self._try(store, group, last, known)
+            if found is None:
                 return
-            if asyncio.get_running_loop().time() > until:
+            if found == last:  # it is not the head that stands in the way
+                group, known = await self._sift(store, group)
+                if not group:
+                    self._last = last
+                    return
+            last = found
+            now = asyncio.get_running_loop().time()
+            if now > until:
                 raise Conflict(
                     f"others inserted events first, {attempt} times in a row", definite=True
                 )
-            await asyncio.sleep(_PAUSE_S * min(attempt, 10) * random.random())
+            if random.random() < _OUT_OF_STEP:
+                await asyncio.sleep((now - begun) * random.random())
 
     async def _try(
-        self, store: Store, group: list[_Insert], last: int, known: dict[bytes, int | None]
-    ) -> bool:
-        """Write a group if the last number is this one. What is `known` was read after it;
-        of the rest it is compared that nothing stands in the way."""
-        when = [_same(self.head_key, last or None)]
-        puts: dict[bytes, bytes] = {}
-        extra: list[TxnOp] = []
+        self, store: Store, group: list[_Insert], last: int, known: dict[bytes, _Known]
+    ) -> int | None:
+        """Write a group if the last number is this one, what is `known` is still so, and of
+        the rest nothing stands in the way. None if it is written, or else what the last
+        number is. Raises Fenced (definite)."""
+        fence = [self._owner.compare] if self._owner is not None else []
+        when = [*fence, _same(self.head_key, last or None)]
+        then: list[TxnOp] = []
         number = last
-        numbers: list[list[int]] = []
         for insert in group:
-            numbers.append(list(range(number + 1, number + 1 + len(insert.entries))))
-            number += len(insert.entries)
-            if insert.entries:
-                puts[self._key("log", number)] = packed(insert.entries)
+            number += insert.count
+            if insert.count:
+                then.append(txn.put(self._key("log", number), insert.data))
             for run in insert.runs:
                 place = PLACE.pack(run.first, number, run.place)
-                extra.append(txn.put(self._run_key(run.originator, run.last), place))
+                then.append(txn.put(self._run_key(run.originator, run.last), place))
             for originator, first, top in _spans(insert.runs):
                 at = self._key("top", originator)
-                if at not in known:
-                    when.append(_below(at, first, exists=first > 1))
-                highest = max(top, known.get(at) or 0)
-                extra.append(txn.put(at, NUMBER.pack(highest)))
+                when.append(_unchanged(at, known) or _below(at, first, exists=first > 1))
+                before = known[at].number if at in known else None
+                then.append(txn.put(at, NUMBER.pack(max(top, before or 0))))
             if insert.position is not None:
                 application, tracked = insert.position
                 at = self._key("tracked", application)
-                if at in known:
-                    when.append(_same(at, known[at]))
-                else:
-                    when.append(_below(at, tracked, exists=application in self._followed))
-                extra.append(txn.put(at, NUMBER.pack(tracked)))
+                exists = application in self._followed
+                when.append(_unchanged(at, known) or _below(at, tracked, exists=exists))
+                then.append(txn.put(at, NUMBER.pack(tracked)))
         if number > last:
-            extra.append(txn.put(self.head_key, NUMBER.pack(number)))
-        if not await records.write(store, puts, when=when, extra=extra, owner=self._owner):
-            self._last = None
-            return False
-        self._last = number
-        for insert, given in zip(group, numbers, strict=True):
+            then.append(txn.put(self.head_key, NUMBER.pack(number)))
+        done = await store.txn(
+            when=when, then=then, otherwise=[txn.nested(when=fence), txn.get(self.head_key)]
+        )
+        if not done.succeeded:
+            fenced, head = done.results
+            if self._owner is not None and not fenced.succeeded:
+                raise records.fenced(self._owner)
+            return 0 if head is None else int(NUMBER.unpack(head.value)[0])
+        self._last, number = number, last
+        for insert in group:
             if insert.position is not None:
                 self._followed.add(insert.position.application)
-            insert.settle(given)
-        return True
+            insert.settle(list(range(number + 1, number + 1 + insert.count)))
+            number += insert.count
+        return None
 
     async def _sift(
         self, store: Store, group: list[_Insert]
-    ) -> tuple[list[_Insert], dict[bytes, int | None]]:
+    ) -> tuple[list[_Insert], dict[bytes, _Known]]:
         """Those of a group for which nothing stands in the way, and what was read of them.
         The others are told."""
-        known: dict[bytes, int | None] = {}
+        known: dict[bytes, _Known] = {}
         left: list[_Insert] = []
         for insert in group:
             try:
@@ -241,29 +286,28 @@ class Log(Reader):
                 left.append(insert)
         return left, known
 
-    async def _check(
-        self, store: Store, insert: _Insert, known: dict[bytes, int | None]
-    ) -> None:
+    async def _check(self, store: Store, insert: _Insert, known: dict[bytes, _Known]) -> None:
         """Read what could stand in the way. Raises Taken."""
         tops = {one: self._key("top", one) for one in insert.originators}
-        read = await asyncio.gather(*(number_at(store, at) for at in tops.values()))
+        read = await asyncio.gather(*(_read(store, at) for at in tops.values()))
         known.update(zip(tops.values(), read, strict=True))
         for run in insert.runs:
-            top = known[tops[run.originator]]
+            top = known[tops[run.originator]].number
             if top is None or top < run.first:
                 continue
             async with aclosing(self._runs_from(store, run.originator, run.first, 1)) as found:
-                async for last, place in found:
-                    if place[0] <= run.last:
+                async for one in found:
+                    if one.first <= run.last:
                         raise Taken(
-                            f"versions {place[0]} to {last} of {run.originator} are recorded"
-                            f" already; {run.first} to {run.last} were to be inserted"
+                            f"versions {one.first} to {one.last} of {run.originator} are"
+                            f" recorded already; {run.first} to {run.last} are not new"
                         )
                     break
         if insert.position is not None:
             application, number = insert.position
             at = self._key("tracked", application)
-            known[at] = before = await number_at(store, at)
+            known[at] = await _read(store, at)
+            before = known[at].number
             if before is not None and before >= number:
                 raise Taken(f"{application} is dealt with up to {before}; not ahead: {number}")
 
@@ -309,3 +353,15 @@ def _same(at: bytes, number: int | None) -> Compare:
 def _below(at: bytes, number: int, *, exists: bool) -> Compare:
     """What is there is lower; or nothing is there."""
     return txn.less(at, value=NUMBER.pack(number)) if exists else txn.missing(at)
+
+
+def _unchanged(at: bytes, known: dict[bytes, _Known]) -> Compare | None:
+    """What was read is still so; None if it was not read."""
+    return txn.equal(at, mod_revision=known[at].revision) if at in known else None
+
+
+async def _read(store: Store, at: bytes) -> _Known:
+    found = await store.keys.get(at)
+    if found is None:
+        return _Known(None, 0)
+    return _Known(NUMBER.unpack(found.value)[0], found.mod_revision)

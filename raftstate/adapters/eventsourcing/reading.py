@@ -1,7 +1,8 @@
 r"""A log of events in the store, as it is read.
 
     head                      the number of the last event
-    log   last number         the events that one call inserted, as they were given: a record
+    log   last number         the events that one call inserted, or the name of their data
+    data  name                such events: a record
     of    originator version  where a run of versions, which ends with this one, is in the log
     top   originator          no version of it is higher
     tracked application       how far another application's events are dealt with
@@ -22,11 +23,15 @@ import msgpack
 from raftstate.adapters import records
 from raftstate.adapters.keys import Part, key
 from raftstate.client import Store
+from raftstate.v1.kv_service_pb2 import KeyValue
 
 NUMBER_MAX: Final = (1 << 63) - 1
 NUMBER: Final = struct.Struct(">Q")
 # Where a run is: its first version, the last number of the record, and the place in it.
 PLACE: Final = struct.Struct(">QQI")
+# Whether the events stand in the log itself, or under a name of their own.
+INLINE: Final = b"\x00"
+SENT: Final = b"\x01"
 # Records that are fetched side by side.
 _FETCHED: Final = 32
 _AFTER: Final = b"\xff"  # behind every part of a key
@@ -63,7 +68,7 @@ class Reader:
 
     def __init__(self, *under: Part) -> None:
         self._under = under
-        self.head_key = self._key("head")
+        self.head_key: bytes = self._key("head")
 
     def _key(self, *parts: Part) -> bytes:
         return key(*self._under, *parts)
@@ -82,15 +87,10 @@ class Reader:
         """All events from a number on."""
         if first > NUMBER_MAX:
             return
-        found = records.scan(
-            store,
-            start=self._key("log", first),
-            end=self._key("log") + _AFTER,
-            page_size=page_size,
-        )
-        async for record in found:
-            entries = _unpacked(record.data)
-            number = _tail(record.key) - len(entries)
+        start, end = self._key("log", first), self._key("log") + _AFTER
+        async for one in store.keys.range(start, end, page_size=page_size):
+            entries = await self._entries(store, one.value)
+            number = _tail(one.key) - len(entries)
             for entry in entries:
                 number += 1
                 if number >= first:
@@ -113,12 +113,12 @@ class Reader:
     async def _fetched(
         self, store: Store, runs: AsyncGenerator[Found, None]
     ) -> AsyncGenerator[list[Entry], None]:
-        """What the log has of each run. More and more runs are fetched side by side, so that
-        who wants the last event only does not wait for others."""
+        """What the log has of each run. Runs are fetched side by side, but more and more of
+        them: who wants the last event only does not wait for others."""
         most, pending = 1, list[Found]()
 
         async def fetch() -> list[list[Entry]]:
-            found = await asyncio.gather(*(self._fetch(store, *run) for run in pending))
+            found = await asyncio.gather(*(self._fetch(store, run) for run in pending))
             pending.clear()
             return found
 
@@ -127,57 +127,71 @@ class Reader:
             if len(pending) == most:
                 for entries in await fetch():
                     yield entries
-                most = min(2 * most, _FETCHED)
+                most = min(4 * most, _FETCHED)
         for entries in await fetch():
             yield entries
 
-    async def _fetch(
-        self, store: Store, last: int, first: int, number: int, place: int
-    ) -> list[Entry]:
-        at = self._key("log", number)
-        record = await records.read(store, at)
-        if record is None:
-            raise records.Damaged(f"{at!r} is missing", definite=True)
-        return _unpacked(record.data)[place : place + last - first + 1]
+    async def _fetch(self, store: Store, run: Found) -> list[Entry]:
+        found = await store.keys.get(self._key("log", run.number))
+        if found is None:
+            raise records.Damaged(f"events {run.number} are missing", definite=True)
+        entries = await self._entries(store, found.value)
+        return entries[run.place : run.place + run.last - run.first + 1]
+
+    async def _entries(self, store: Store, value: bytes) -> list[Entry]:
+        """The events of one call, which are in the log, or where it says."""
+        kind, data = value[:1], value[1:]
+        if kind == SENT:
+            record = await records.read(store, self._data_key(data))
+            if record is None:
+                raise records.Damaged(f"events {data.hex()} are missing", definite=True)
+            data = record.data
+        elif kind != INLINE:
+            raise records.Damaged(f"{value[:20]!r} holds no events", definite=True)
+        return _unpacked(data)
+
+    def _data_key(self, name: bytes) -> bytes:
+        return self._key("data", name.hex())
 
     async def _forwards(
         self, store: Store, originator: str, low: int, high: int
     ) -> AsyncGenerator[Found, None]:
         found = self._runs_from(store, originator, low)
         async with aclosing(found):
-            async for last, place in found:
-                if place[0] > high:
+            async for run in found:
+                if run.first > high:
                     return
-                yield last, *place
+                yield run
 
     async def _backwards(
         self, store: Store, originator: str, low: int, high: int
     ) -> AsyncGenerator[Found, None]:
         # The run that holds `high` is known by its last version, which is not below.
         async with aclosing(self._runs_from(store, originator, high, 1)) as found:
-            async for last, place in found:
-                if place[0] <= high:
-                    yield last, *place
+            async for run in found:
+                if run.first <= high:
+                    yield run
                 break
         if low < high:
             start, end = self._run_key(originator, low), self._run_key(originator, high)
             async for one in store.keys.range(start, end, backwards=True):
-                yield _tail(one.key), *PLACE.unpack(one.value)
+                yield _found(one)
 
     async def _runs_from(
         self, store: Store, originator: str, low: int, page_size: int = 0
     ) -> AsyncGenerator[Found, None]:
-        """The runs that end with a version or a later one: that, and where they are."""
+        """The runs that end with a version or a later one."""
         start = self._run_key(originator, low)
         end = self._key("of", originator) + _AFTER
         async for one in store.keys.range(start, end, page_size=page_size):
-            yield _tail(one.key), PLACE.unpack(one.value)
+            yield _found(one)
 
     def _run_key(self, originator: str, version: int) -> bytes:
         return self._key("of", originator, version)
 
 
 async def number_at(store: Store, at: bytes) -> int | None:
+    """The number under a key, or None."""
     found = await store.keys.get(at)
     if found is None:
         return None
@@ -186,13 +200,18 @@ async def number_at(store: Store, at: bytes) -> int | None:
 
 
 def packed(entries: Iterable[Entry]) -> bytes:
-    packed: bytes = msgpack.packb([list(entry) for entry in entries])
-    return packed
+    """Events as a record of the log holds them."""
+    written: bytes = msgpack.packb([list(entry) for entry in entries])
+    return written
 
 
 def _unpacked(data: bytes) -> list[Entry]:
     rows: list[list[Any]] = msgpack.unpackb(data)
     return [Entry(*row) for row in rows]
+
+
+def _found(one: KeyValue) -> Found:
+    return Found(_tail(one.key), *PLACE.unpack(one.value))
 
 
 def _tail(made: bytes) -> int:

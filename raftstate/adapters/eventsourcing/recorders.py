@@ -84,7 +84,7 @@ class RaftAggregateRecorder(RaftRecorder, AggregateRecorder):
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """Insert all of these events or none of them. They may be of at most 54 aggregates.
+        """Insert all of these events or none of them. They may be of at most 38 aggregates.
         Raises IntegrityError, DataError (definite), and what `RaftRecorder` says."""
         self._insert(stored_events, **kwargs)
         return None

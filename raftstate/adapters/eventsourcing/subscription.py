@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from eventsourcing.persistence import (
     ApplicationRecorder,
+    InterfaceError,
     ListenNotifySubscription,
-    OperationalError,
 )
 
 from raftstate.adapters.portals import Access
@@ -80,9 +80,9 @@ class RaftSubscription(ListenNotifySubscription[R_co]):
                     return
                 await asyncio.sleep(_PAUSE_S)
 
-    def _fail(self, error: RaftStateError) -> None:
+    def _fail(self, error: Closed) -> None:
         """Who iterates is told."""
-        failed = OperationalError(str(error))
+        failed = InterfaceError(str(error))
         failed.__cause__ = error
         if self._thread_error is None:
             self._thread_error = failed

@@ -10,10 +10,10 @@ from __future__ import annotations
 try:
     import langgraph.checkpoint.base
     import langgraph.store.base  # noqa: F401
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'this adapter needs LangGraph: pip install "raftstate[langgraph]"'
-    ) from error
+    ) from _error
 
 from raftstate.adapters.langgraph.saver import RaftSaver
 from raftstate.adapters.langgraph.store import RaftStore

@@ -35,7 +35,7 @@ _PLAIN: Final = (str, int, float, bool, type(None))
 _PLAIN_CHARS: Final = 256
 # How many values of a checkpoint lie apart, at most: what a transaction has room for. Of
 # more, the smaller ones lie in the checkpoint.
-APART_MAX: Final = 24
+APART_MAX: Final = 20
 
 
 class Coding(NamedTuple):
@@ -63,7 +63,7 @@ class Coding(NamedTuple):
             ns=where.ns,
             checkpoint_id=checkpoint["id"],
             parent=where.checkpoint_id,
-            run=run if isinstance(run, str) else None,
+            run=None if run is None else str(run),
             channels=list(values),
             apart={name: versions[name] for name in apart},
             deltas=[

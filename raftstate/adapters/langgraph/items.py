@@ -50,7 +50,7 @@ class Layout:
     """The keys of one store's items."""
 
     def __init__(self, name: str) -> None:
-        self.items = keys.key(ROOT, name, "item")
+        self.items: bytes = keys.key(ROOT, name, "item")
         self._due = (ROOT, name, "due")
 
     def below(self, namespace: Namespace) -> bytes:
@@ -140,9 +140,11 @@ def encoded(namespace: Namespace, key: str, value: Mapping[str, Any]) -> bytes:
     try:
         if not isinstance(value, Mapping):
             raise TypeError(f"a value is a mapping, not {type(value).__name__}")
-        return json.dumps(
-            _plain(value), default=_as_json, separators=(",", ":"), check_circular=True
-        ).encode()
+        text = json.dumps(
+            _plain(value), default=_as_json, ensure_ascii=False, separators=(",", ":")
+        )
+        # Lone surrogates are texts as well, in Python; JSON reads them back.
+        return text.encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"the value of {key!r} in {namespace!r}: {error}") from error

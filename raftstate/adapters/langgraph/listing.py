@@ -35,7 +35,7 @@ class Listing:
         self._left = limit
         self._below: bytes | None = None
         self._keys: list[bytes] | None = None
-        self.over = limit is not None and limit <= 0
+        self.over: bool = limit is not None and limit <= 0
 
     async def ask(self, kept: Kept) -> list[Loaded]:
         """The next ones."""

@@ -187,10 +187,13 @@ class Kept(NamedTuple):
         """A value is missing. Raises Damaged (definite), unless the checkpoint was removed,
         or replaced, meanwhile."""
         key = self.layout.head(head.thread, head.ns, head.checkpoint_id)
-        now = await records.read(self.store, key)
-        if now is None or unpacked_head(now.data) != head:
+        before = await records.read(self.store, key)
+        if before is None or unpacked_head(before.data) != head:
             return
-        if len(await self.values(head, head.apart, now.revision)) < len(head.apart):
+        found = await self.values(head, head.apart, before.revision)
+        after = await records.read(self.store, key)
+        # It was there all the while, and while it is, its values have to be.
+        if len(found) < len(head.apart) and after == before:
             raise Damaged(
                 f"a value of checkpoint {head.checkpoint_id} is missing", definite=True
             )

@@ -1,8 +1,9 @@
-"""Puts `RaftSaver` where LangGraph's own tests, and those of its SQLite savers, have theirs.
+"""Puts `RaftSaver` where LangGraph's own tests, and those of its savers, have theirs.
 
 A pytest plugin, for the process that runs those tests. `RAFTSTATE_ENDPOINTS` says where the
 cluster is; `RAFTSTATE_NAME` is what all names of savers begin with. Without endpoints the
-tests run as they were written, and are counted.
+tests run as they were written, for comparison. With `RAFTSTATE_MEMORY` the saver that keeps
+all in memory is replaced as well, which LangGraph's own tests know too well for that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import langgraph.checkpoint.memory
 import langgraph.checkpoint.sqlite
 import langgraph.checkpoint.sqlite.aio
 import pytest
@@ -91,8 +93,14 @@ class AsyncSqlitePlace(SqlitePlace):
             yield saver
 
 
+class MemoryPlace(SqlitePlace):
+    """Takes the place of `InMemorySaver`."""
+
+
 def pytest_configure() -> None:
     """Before any test is read."""
+    if ENDPOINTS and os.environ.get("RAFTSTATE_MEMORY"):
+        langgraph.checkpoint.memory.InMemorySaver = MemoryPlace  # type: ignore[misc,assignment]
     if ENDPOINTS:
         langgraph.checkpoint.sqlite.SqliteSaver = SqlitePlace  # type: ignore[misc,assignment]
         langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver = AsyncSqlitePlace  # type: ignore[misc,assignment]

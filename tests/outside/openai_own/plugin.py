@@ -1,12 +1,16 @@
 """Puts `RaftSession` where the OpenAI Agents SDK's own tests have their sessions.
 
-A pytest plugin, for the process that runs those tests. `RAFTSTATE_ENDPOINTS` says where the
-cluster is; `RAFTSTATE_NAME` is what the names of sessions begin with. A test's report says
-how many sessions it made: of one that made none, nothing is learned about ours.
+A pytest plugin, for the process that runs those tests. `RAFTSTATE_PLACE` is whose place ours
+takes: `list`, that of the sessions that the tests define for themselves, or `database`, that
+of `SQLiteSession`. `RAFTSTATE_ENDPOINTS` says where the cluster is, and `RAFTSTATE_NAME` what
+the names of sessions begin with. Without a cluster nothing is put anywhere.
+
+A test that makes no such session is skipped, however it ends: it says nothing about ours.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import itertools
@@ -34,13 +38,6 @@ def _shared() -> Portal:
     return _portal
 
 
-def _begin(session: RaftSession, session_id: str, place: str, **options: Any) -> None:
-    """Make a session, and count it."""
-    global _made  # noqa: PLW0603  # told with each test's report
-    _made += 1
-    RaftSession.__init__(session, _shared(), session_id, name=place, **options)
-
-
 def _place(given: object) -> str:
     """A place of its own, or one that is found again under a file's name."""
     own = next(_numbers) if str(given) == ":memory:" else hash(str(given)) & 0xFFFFFFFF
@@ -55,47 +52,71 @@ class ListPlace:
         self, session_id: str = "test", history: list[TResponseInputItem] | None = None
     ) -> None:
         session: Any = self
-        _begin(session, session_id, _place(":memory:"))
+        RaftSession.__init__(session, _shared(), session_id, name=_place(":memory:"))
         self._ignore_ids_for_matching = False
-        if history:
-            _shared().run(lambda _: session.add_items(history))
+        if history:  # not by what a test may have put over it
+            _shared().run(lambda _: RaftSession.add_items(session, history))
 
     @property
     def saved_items(self) -> list[TResponseInputItem]:
         """What is stored."""
         session: Any = self
-        items: list[TResponseInputItem] = _shared().run(lambda _: session.get_items())
-        return items
+        return _shared().run(lambda _: RaftSession.get_items(session))
 
 
 class DatabasePlace(RaftSession):
     """Takes the place of `SQLiteSession`: a file is a name."""
 
     def __init__(self, session_id: str, db_path: object = ":memory:", **options: Any) -> None:
-        _begin(self, session_id, _place(db_path), **options)
+        super().__init__(_shared(), session_id, name=_place(db_path), **options)
+
+
+def _counting(kind: type) -> None:
+    """Have a class count how many of it are made."""
+    made = kind.__init__
+
+    @functools.wraps(made)
+    def count(self: object, *given: Any, **named: Any) -> None:
+        global _made  # noqa: PLW0603  # asked after each test
+        _made += 1
+        made(self, *given, **named)
+
+    kind.__init__ = count  # type: ignore[misc]
 
 
 def pytest_configure() -> None:
     """Before any test is read."""
+    place, live = os.environ["RAFTSTATE_PLACE"], "RAFTSTATE_ENDPOINTS" in os.environ
     simple = importlib.import_module("tests.utils.simple_session").SimpleListSession
-    # In place, as others derive from it: all that ours has, and then what only this one has.
-    for source in (RaftSession, ListPlace):
-        for attribute, value in vars(source).items():
-            if inspect.isfunction(value) or isinstance(value, property):
-                setattr(simple, attribute, value)
-    simple._items = ListPlace.saved_items
-    agents.SQLiteSession = DatabasePlace  # type: ignore[misc,assignment]
-    agents.memory.SQLiteSession = DatabasePlace  # type: ignore[misc,assignment]
+    if live and place == "list":
+        # In place, as others derive from it: all that ours has, and what only this one has.
+        for source in (RaftSession, ListPlace):
+            for attribute, value in vars(source).items():
+                if inspect.isfunction(value) or isinstance(value, property):
+                    setattr(simple, attribute, value)
+        simple._items = ListPlace.saved_items
+    if live and place == "database":
+        agents.SQLiteSession = DatabasePlace  # type: ignore[misc,assignment]
+        agents.memory.SQLiteSession = DatabasePlace  # type: ignore[misc,assignment]
+    _counting(simple if place == "list" else agents.SQLiteSession)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Any:
-    """Count the sessions of a test."""
-    before = _made
+def pytest_runtest_protocol() -> Any:
+    """Count the sessions of each test."""
+    global _made  # noqa: PLW0603  # asked after each test
+    _made = 0
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Any:
+    """Skip a test after the fact, if it made none."""
     try:
         return (yield)
     finally:
-        item.user_properties.append(("sessions", _made - before))
+        if not _made:
+            pytest.skip("it makes no session")
 
 
 @pytest.hookimpl(trylast=True)
