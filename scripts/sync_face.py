@@ -206,9 +206,8 @@ def document(place: str, text: str) -> str:
         text = found
     for old, new in words.EVERYWHERE:
         text = re.sub(old, new, text)
-    for stale in words.NEVER:
-        if found_word := re.search(stale, text):
-            _wrong.append(f"{place} speaks of {found_word[0]!r}")
+    stale = filter(None, (re.search(one, text) for one in words.NEVER))
+    _wrong.extend(f"{place} speaks of {one[0]!r}" for one in stale)
     return refilled(text)
 
 
@@ -249,7 +248,7 @@ class Types(ast.NodeTransformer):
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802  # ast names it
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in words.TYPES:
             return ast.Name(words.TYPES[node.id], node.ctx)
         literal = self._source.literal(node.id) if node.id.startswith("_") else None

@@ -460,12 +460,14 @@ DOCS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "ownership": (
         (
             (
-                "the block that holds it is cancelled. Where the event loop was blocked meanwhile,"
+                "the block that holds it is cancelled. Where the event loop was blocked"
+                " meanwhile,"
                 " whatever runs there next finds it out: entering a step, an effect's last look"
                 " before it acts, `check`, and the end of the block."
             ),
             (
-                "the calls under way in the block that holds it end, and those that follow raise"
+                "the calls under way in the block that holds it end, and those that follow"
+                " raise"
                 " OwnershipLost; so does `check`, and the end of the block."
             ),
         ),
@@ -475,7 +477,8 @@ DOCS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "Store": (
         (
             (
-                "used inside its block, in the process and the event loop that entered it, by any"
+                "used inside its block, in the process and the event loop that entered it, by"
+                " any"
                 " number of tasks."
             ),
             "used inside its block, in the process that entered it, by any number of threads.",
@@ -490,7 +493,8 @@ DOCS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
             "When the ownership is lost, the block is cancelled and raises OwnershipLost;",
             (
                 "When the ownership is lost, the call that the block's thread waits in raises"
-                " OwnershipLost at once, and so does every call of the block after that, whatever it"
+                " OwnershipLost at once, and so does every call of the block after that,"
+                " whatever it"
                 " is about, and the end of the block. A thread that does not call is not told:"
                 " see `AgentHandle.check`, `lost` and `wait_lost`. Of OwnershipLost, the"
             ),
@@ -499,13 +503,16 @@ DOCS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "connect": (
         (
             (
-                "A thread of the SDK keeps the client and what it owns alive also while the event"
+                "A thread of the SDK keeps the client and what it owns alive also while the"
+                " event"
                 " loop is blocked; one that has not turned for `stall_limit` seconds counts as"
                 " hung, and is kept alive no more until it turns."
             ),
             (
-                "Threads of the SDK keep the client and what it owns alive, whatever the program's"
-                " own threads do; if the one that all calls run on should hang for `stall_limit`"
+                "Threads of the SDK keep the client and what it owns alive, whatever the"
+                " program's"
+                " own threads do; if the one that all calls run on should hang for"
+                " `stall_limit`"
                 " seconds, no more until it goes on."
             ),
         ),
@@ -516,7 +523,8 @@ DOCS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
 }
 
-PACKAGE_DOC: Final = '''"""The SDK for programs without an event loop: the same names, for threads.
+PACKAGE_DOC: Final = '''\
+"""The SDK for programs without an event loop: the same names, for threads.
 
     import raftstate.sync
 

@@ -54,7 +54,10 @@ LAYERS = {
         *("localcluster", "client"),
         *("config", "errors", "v1"),
     },
-    "examples": {"examples", "raftstate", "client", "localcluster", "errors", "v1"},
+    "adapters": {"adapters", "raftstate", "client", "errors", "v1"},
+    "examples": {
+        *("examples", "raftstate", "adapters", "client", "localcluster", "errors", "v1"),
+    },
     "__init__": {"client", "errors"},
     "__main__": {"cli"},
 }

@@ -119,10 +119,11 @@ class Beats:
         peer = self._router.peer(address)
         await peer.ready(self._patience())
         call = self._open(peer)
-        self._sent.clear()
+        # What an older stream has answered, and nobody has read yet, counts all the same.
+        sent = self._sent = {}
         for beat in self._due:
             self._due[beat] = 0.0
-        reader = asyncio.create_task(self._read(call, address))
+        reader = asyncio.create_task(self._read(call, address, sent))
         writer = asyncio.create_task(self._write(call, address))
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
@@ -178,7 +179,9 @@ class Beats:
         except asyncio.InvalidStateError as error:
             raise unanswered(address, "the stream ended") from error
 
-    async def _read(self, call: Any, address: str) -> None:
+    async def _read(
+        self, call: Any, address: str, sent: dict[int, tuple[Beat, float]]
+    ) -> None:
         while True:
             try:
                 answer = await call.read()
@@ -190,9 +193,9 @@ class Beats:
             self._router.confirm(address)
             if self._ledger.failures:
                 self._ledger = Ledger(changes=False)
-            beat, sent = self._sent.pop(answer.nonce, (None, 0.0))
+            beat, at = sent.pop(answer.nonce, (None, 0.0))
             if beat is not None and beat in self._due:
-                then = beat.acknowledged(sent, answer)
+                then = beat.acknowledged(at, answer)
                 if then is not None:
                     self._across(then)
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+# Turns of a loop until a task that is cancelled by a call of a timer knows of it.
+_TURNS: Final = 5
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -92,15 +94,21 @@ class Timer:
 
     def look_soon(self) -> concurrent.futures.Future[None] | None:
         """Look at the clock in a moment, rather than when it was planned; done when that has
-        happened. None: the loop is closed."""
+        happened, and what it led to at once. None: the loop is closed."""
         looked: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def settle(turns: int) -> None:
+            if turns:
+                self._loop.call_soon(settle, turns - 1)
+            else:
+                looked.set_result(None)
 
         def look() -> None:
             try:
                 if self in _timers:
                     self._look()
             finally:
-                looked.set_result(None)
+                settle(_TURNS)
 
         try:
             self._loop.call_soon_threadsafe(look)

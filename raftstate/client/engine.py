@@ -74,9 +74,19 @@ class Engine:
         if os.getpid() != self._pid:
             raise forks.forked(self._pid)
 
+    def check_loop(self) -> None:
+        """Raise RuntimeError in another event loop than the client's, where waiting for it
+        would never end."""
+        if not self.alive.here:
+            raise RuntimeError(
+                "this store belongs to the event loop that entered it: connect again here, or"
+                " use raftstate.sync, which any thread may"
+            )
+
     def deadline(self, timeout: float | None) -> float:
         """When a call that begins now must be over."""
         self.check()
+        self.check_loop()
         return deadline_in(
             self.options.timeout if timeout is None else positive("timeout", timeout)
         )

@@ -70,6 +70,7 @@ class Own:
 
     async def __aenter__(self) -> AgentHandle:
         self._engine.check()
+        self._engine.check_loop()
         task = asyncio.current_task()
         assert task is not None
         turn = self._engine.turns.enter(self._claim.agent_id, self._claim.mode)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from raftstate.core.limits import KEY_BYTES_MAX
 
@@ -97,7 +98,7 @@ class MemoryStore:
             return NotImplemented
         return self._values == other._values
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # mutable
 
     def _insert(self, key: bytes) -> None:
         at = bisect_right(self._lows, key) - 1

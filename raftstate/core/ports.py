@@ -291,7 +291,7 @@ class Unavailable(Exception):
         self.reason = reason  # NOT_LEADER, NO_QUORUM, OVERLOADED, OUTCOME_UNKNOWN
         self.definite = definite
         self.leader = leader
-        self.details = dict(details or {})
+        self.details: dict[str, str] = dict(details or {})
 
 
 class ReadPoint(NamedTuple):

@@ -120,7 +120,13 @@ class Block:
         await asyncio.wait({self._task})
         if self._task.cancelled():
             return None
-        return self._task.exception()
+        failed = self._task.exception()
+        if failed is None and isinstance(error, Closed):
+            # A call found the store closed, and was faster than the word of the loss.
+            assert self._agent is not None
+            if self._agent.notice() and not self._agent.given_up:
+                return await self._agent.loss()
+        return failed
 
     def _tell(self, error: Error, trace: TracebackType | None) -> None:
         if self._leaving is not None and not self._leaving.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from typing import Final, Protocol
 
@@ -51,7 +52,8 @@ class Hands:
     """The clock of all kits of a process, and of its clients. Implements `clock.Source`."""
 
     def __init__(self) -> None:
-        self._began = self._now = clock.now()
+        # Whole seconds, so that what is added to them comes out as it went in.
+        self._began = self._now = float(math.ceil(clock.now()))
         self.members: list[Timed] = []
         self._turn = asyncio.Lock()
 
@@ -66,16 +68,16 @@ class Hands:
     @property
     def elapsed(self) -> float:
         """Seconds since the first kit was opened, as far as it was moved."""
-        return self._now - self._began
+        return round(self._now - self._began, 6)
 
     async def advance(self, seconds: float) -> None:
         """Move it, and have everything happen that time brings, in its order."""
         async with self._turn:
             target = self._now + seconds
             while self._now < target:
-                leap = min(target - self._now, _LEAP_S)
-                await self._prepare(leap)
-                await self._leap(self._now + leap)
+                to = min(target, self._now + _LEAP_S)
+                await self._prepare(to - self._now)
+                await self._leap(to)
             for one in self.members:
                 one.tidy()
 

@@ -1,9 +1,10 @@
 """Keys made of parts: their order, that no two are alike, and their length."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftstate.adapters.keys import PART_BYTES_MAX, key
+from raftstate.adapters.keys import PART_BYTES_MAX, cut, key, texts
 
 # Texts with what is escaped, and long ones.
 TEXTS = st.one_of(
@@ -62,3 +63,30 @@ def test_lone_surrogates_are_texts() -> None:
     Python's texts hold them, and so may ids that come from somewhere else.
     """
     assert key("\ud800") != key("\ud801")
+
+
+@given(st.lists(SHORT, max_size=5))
+def test_a_key_tells_what_it_was_made_of(parts: list[str]) -> None:
+    """
+    Its texts come back, unless one of them was cut, or stands for others.
+    """
+    assert texts(key(*parts)) == tuple(parts)
+    assert texts(key(*parts, "x" * (PART_BYTES_MAX + 1))) is None
+    assert texts(key(*parts) + cut("digest")) is None
+
+
+@pytest.mark.parametrize("written", [b"a", b"a\x02", b"\x02\x09\x01"])
+def test_what_is_no_key_of_parts_is_said_to_be_none(written: bytes) -> None:
+    """
+    A part without its end, and an escape of nothing.
+    """
+    with pytest.raises(ValueError, match="part"):
+        texts(written)
+
+
+@given(SHORT)
+def test_what_stands_for_parts_is_no_part(part: str) -> None:
+    """
+    No text has the key of a digest.
+    """
+    assert key(part) != cut(part)

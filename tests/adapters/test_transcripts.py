@@ -80,7 +80,13 @@ async def test_what_is_appended_is_loaded() -> None:
         one = Transcript(ROOT, "a")
         assert await one.load(store, soon()) is None
         whole: list[Any] = []
-        for items in ([1], [{"x": None}, "\ud800", [2.5]], [LARGE, "after", LARGE[1:]], [{}]):
+        appends: list[list[Any]] = [
+            [1],
+            [{"x": None}, "\ud800", [2.5]],
+            [LARGE, "after", LARGE[1:]],
+            [{}],
+        ]
+        for items in appends:
             await one.append(store, items, soon())
             whole += items
         for reader in (one, Transcript(ROOT, "a")):

@@ -18,6 +18,7 @@ from typing import Any
 
 import raftstate
 from raftstate.client.portal import Portal
+from raftstate.errors import OwnershipLost
 
 ROUNDS = 5
 
@@ -122,6 +123,21 @@ async def exits(endpoint: str) -> None:
         sys.exit(0)
 
 
+async def stopped(endpoint: str) -> None:
+    """The whole process is stopped in a block, until somebody lets it go on."""
+    found: dict[str, Any] = {"begun": False}
+    try:
+        async with raftstate.connect(endpoint) as store, store.own("a", ttl=0.6) as agent:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            found["lost"] = agent.lost
+            found["left"] = agent.time_left > 0
+            async with agent.step():
+                found["begun"] = True
+    except OwnershipLost as error:
+        found["definite"] = error.definite
+    tell(found)
+
+
 def portal(endpoint: str) -> None:
     """A portal that nobody closes."""
     Portal(endpoint).run(lambda store: store.keys.put("k", b""))
@@ -135,7 +151,7 @@ if __name__ == "__main__":
     else:
         ways = {
             one.__name__: one
-            for one in (again_and_again, cancelled, interrupted, left_open, exits)
+            for one in (again_and_again, cancelled, interrupted, left_open, exits, stopped)
         }
         try:
             asyncio.run(ways[way](where))

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +26,7 @@ from raftstate.errors import EffectTooLate, InvalidRequest, OwnershipLost
 from tests.client.scripted import asynchronous, until
 from tests.client.served import served
 
+ROOT = Path(__file__).parents[2]
 TTL = 0.6
 BLOCKED_S = 4 * TTL
 
@@ -153,6 +159,33 @@ def test_a_loop_that_turns_again_in_time_is_renewed_again() -> None:
 
     with served(expires=True) as endpoint:
         asyncio.run(story(endpoint))
+
+
+def test_a_process_that_was_stopped_knows_what_it_missed() -> None:
+    """
+    Nobody renewed while all of it stood still, which outlasted the ownership: the very next
+    line knows, before any loop has turned, and no step is begun.
+    """
+    with served(expires=True) as endpoint:
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.client.leaving", "stopped", endpoint],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            try:
+                state = Path(f"/proc/{program.pid}/stat")
+                end = time.monotonic() + 30.0
+                while state.read_text().rsplit(")", 1)[1].split()[0] != "T":
+                    assert time.monotonic() < end, "it was never stopped"
+                    time.sleep(0.01)
+                time.sleep(2 * TTL)
+                program.send_signal(signal.SIGCONT)
+                told, _ = program.communicate(timeout=30.0)
+            finally:
+                program.kill()
+
+    assert json.loads(told) == {"begun": False, "lost": True, "left": False, "definite": True}
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0])

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import grpc
 import pytest
 
 from raftstate.client.calls import deadline_in
@@ -17,6 +18,7 @@ from tests.client.scripted import (
     Action,
     Drop,
     Member,
+    Refuse,
     Silence,
     asynchronous,
     members,
@@ -24,6 +26,8 @@ from tests.client.scripted import (
     store_of,
     until,
 )
+
+OVERLOADED = Refuse("OVERLOADED", grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 class Named(Member):
@@ -257,18 +261,60 @@ async def test_an_agents_mutations_keep_their_order(failure: Action) -> None:
     """
     async with members(2) as (first, second), store_of(first, second) as store:
         await store.create_agent("first")
-        first.always = failure
-        early = [asyncio.create_task(store.create_agent("a")) for _ in range(30)]
-        await until(lambda: len(first.ids) > 1, "they were sent in vain")
-        late = [asyncio.create_task(store.create_agent("a")) for _ in range(30)]
+        lanes = store._engine.submitter._lanes
         if failure is UNKNOWN:
-            first.always = None
+            first.script.extend([failure] * 30)
+        else:
+            first.always = failure
+        early = [asyncio.create_task(store.create_agent("a")) for _ in range(30)]
+        await until(lambda: len(first.ids) > 1 and lanes, "they were sent in vain")
+        late = [asyncio.create_task(store.create_agent("a")) for _ in range(30)]
         await asyncio.gather(*early, *late)
         done = first if failure is UNKNOWN else second
 
     last = {one: place for place, one in enumerate(ids(done.ids))}
     order = sorted(last, key=lambda one: last[one])
     assert [one for one in order if one > 1] == list(range(2, 62))
+
+
+@asynchronous
+async def test_what_comes_back_goes_before_what_waited_behind_it() -> None:
+    """
+    A mutation that was refused while another of its agent had no room yet.
+    """
+    labels = {"x": "y" * (FLYING_BYTES // 2 + 1_000)}
+    async with members(1) as (member,), store_of(member) as store:
+        await store.create_agent("first")
+        member.script.append(OVERLOADED)
+        await asyncio.gather(*(store.create_agent("a", labels=labels) for _ in range(3)))
+
+    assert ids(member.ids) == [1, 2, 2, 3, 4]
+
+
+@asynchronous
+async def test_who_waits_before_it_tries_again_is_not_overtaken() -> None:
+    """
+    By its own agent's; another agent's does not wait for it. And it does wait.
+    """
+    async with members(1, kind=Named) as (member,), store_of(member) as store:
+        await store.create_agent("first")
+        member.always = OVERLOADED
+        early = asyncio.create_task(store.create_agent("a"))
+        await asyncio.sleep(0.5)
+        tried = len(member.ids) - 1
+        member.always = None
+        pause = next(iter(store._engine.submitter._lanes.heads())).not_before
+        late = asyncio.create_task(store.create_agent("a"))
+        await store.create_agent("b")
+        now = asyncio.get_running_loop().time()
+        in_time = now < pause
+        await asyncio.gather(early, late)
+
+    assert 3 <= tried <= 40
+    order = ids(member.ids)[1 + tried :]
+    # The third was asked for last: by a task that had yet to begin.
+    assert order.index(2) < order.index(4)
+    assert order.index(3) == 0 or not in_time
 
 
 @asynchronous

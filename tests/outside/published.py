@@ -105,7 +105,7 @@ class Suite(NamedTuple):
     plugin: str
     tests: tuple[str, ...]
     without: tuple[str, ...] = ()
-    limit_s: int = 240
+    limit_s: int = 600
     options: tuple[str, ...] = ()
 
     def collected(self, environment: Mapping[str, str] | None = None) -> list[str]:

@@ -192,18 +192,18 @@ def test_processes_share_one_order_without_gaps(
 def test_writers_take_turns(opened: Opened) -> None:
     """Nobody is kept out by others who write all the time."""
     over = threading.Event()
-    counts = [0, 0, 0]
+    recorders = [opened(), opened()]
+    counts = [0, 0, 0, 0]
 
     def insert(at: int) -> None:
-        recorder = opened()
         while not over.is_set():
             counts[at] += 1
-            recorder.insert_events(events(f"w{at}", counts[at], counts[at]))
+            recorders[at % 2].insert_events(events(f"w{at}", counts[at], counts[at]))
 
-    with ThreadPoolExecutor(3) as pool:
-        writing = [pool.submit(insert, at) for at in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(insert, at) for at in range(4)]
         until = time.monotonic() + 60
-        while time.monotonic() < until and (sum(counts) < 90 or min(counts) < 9):
+        while time.monotonic() < until and (sum(counts) < 200 or min(counts) < 9):
             time.sleep(0.02)
         over.set()
         for one in writing:

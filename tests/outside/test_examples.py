@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import pytest
+from langgraph.graph import END, START, StateGraph
+
+import raftstate
 from raftstate.examples.langgraph_takeover.bank import Bank
 from raftstate.localcluster import LocalCluster
 
@@ -72,3 +78,42 @@ def test_the_bank_pays_as_often_as_it_is_told(tmp_path: Path) -> None:
     assert bank.pay("k", "bill-1", 5) == bank.pay("k", "bill-1", 5) == "paid-bill-1"
     assert len(bank.payments()) == 2
     assert bank.find("k") == "paid-bill-1"
+
+
+class Count(TypedDict):
+    """The state of a graph that counts."""
+
+    done: list[str]
+
+
+def test_the_readmes_example(endpoints: str) -> None:
+    """The README's example runs as printed: what fails in the middle goes on from there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```py\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    [example] = [block for block in blocks if "raftstate.adapters.langgraph" in block]
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)  # it is ours
+    falls = [True, False]
+
+    def first(state: Count) -> Count:
+        return {"done": [*state["done"], "first"]}
+
+    def second(state: Count) -> Count:
+        if falls.pop(0):
+            raise OSError("the worker dies here")
+        return {"done": [*state["done"], "second"]}
+
+    builder = StateGraph(Count)
+    builder.add_node("first", first)
+    builder.add_node("second", second)
+    builder.add_edge(START, "first")
+    builder.add_edge("first", "second")
+    builder.add_edge("second", END)
+
+    async def both() -> Any:
+        async with raftstate.connect(endpoints, timeout=60.0) as store:
+            with pytest.raises(OSError, match="dies here"):
+                await names["run"](store, endpoints, builder, {"done": ["given"]})
+            return await names["run"](store, endpoints, builder, {"done": ["not this"]})
+
+    assert asyncio.run(both()) == {"done": ["given", "first", "second"]}

@@ -17,6 +17,7 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from raftstate.adapters.langgraph import RaftSaver
+from raftstate.adapters.langgraph.stored import Kept
 from raftstate.client.portal import Portal
 from raftstate.errors import Fenced
 from tests.outside.langgraph_saver import (
@@ -253,6 +254,35 @@ def test_a_superseded_owner_is_told_where_nothing_is_to_be_done(
 ) -> None:
     """A thread or a run that there is not: he is told that he is not the owner, as always."""
     story.refused(lambda: story.face(story.old, *call))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("delete_thread", "t"),
+        ("delete_thread", "only-writes"),
+        ("delete_for_runs", ["run-1"]),
+        ("copy_thread", "t", "u"),
+        ("prune", ["t"]),
+    ],
+    ids=lambda call: "-".join(map(str, call[:2])),
+)
+def test_an_owner_is_superseded_while_he_removes(
+    story: Story, call: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes many pieces to remove or copy a thread, and each of them is refused, also if
+    he was the owner when he began."""
+    put(story.face, story.new, story.first, {"notes": ["b"]}, run_id="run-1")
+    nowhere = at("only-writes", "", "gone")
+    story.face(story.new, "put_writes", nowhere, [("notes", "x")], "task")
+    check = Kept.check
+
+    async def supersede(kept: Kept) -> None:
+        await check(kept)
+        await asyncio.to_thread(story.owners.take)
+
+    monkeypatch.setattr(Kept, "check", supersede)
+    story.refused(lambda: story.face(story.new, *call))
 
 
 def test_a_superseded_owner_stays_superseded(story: Story) -> None:

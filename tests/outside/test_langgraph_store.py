@@ -24,6 +24,7 @@ from langgraph.store.base import (
 from langgraph.store.memory import InMemoryStore
 
 import raftstate.sync
+from raftstate.adapters import keys
 from raftstate.adapters.langgraph import RaftStore, filters, finding, items, writing
 from raftstate.adapters.records import Owner, Owning
 from raftstate.client.portal import Portal
@@ -150,7 +151,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def keys_of(portal: Portal, memory_name: str) -> list[bytes]:
     """All keys that a memory has in the cluster."""
-    prefix = items.keys.key(items.ROOT, memory_name)
+    prefix = keys.key(items.ROOT, memory_name)
 
     async def read(store: raftstate.Store) -> list[bytes]:
         return [one.key async for one in store.keys.range(prefix=prefix)]
@@ -264,7 +265,8 @@ def test_reading_refreshes_only_where_it_is_asked_for(
 
 def test_who_writes_also_sweeps(portal: Portal, name: str, clock: Clock) -> None:
     """Nothing has to run for what is over to go: the next writer takes it along."""
-    memory = RaftStore(portal, name=name, ttl={"sweep_interval_minutes": 1e-9})
+    often: Any = {"sweep_interval_minutes": 1e-9}
+    memory = RaftStore(portal, name=name, ttl=often)
     memory.batch([PutOp(("a",), f"{n}", {"v": n}, ttl=1) for n in range(5)])
     clock.advance(2)
     memory.put(("b",), "k", {"v": 1})

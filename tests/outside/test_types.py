@@ -89,17 +89,20 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_found(mistake: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("checker", [("mypy", "--strict", "--no-incremental"), ("pyright",)])
+def test_mistakes_are_found(checker: tuple[str, ...], tmp_path: Path) -> None:
     """
-    By both checkers: the types are no formality.
+    Each of them, by both checkers: the types are no formality.
     """
-    (tmp_path / "wrong.py").write_text(MISTAKES[mistake])
+    names = [f"wrong{number}.py" for number, _ in enumerate(MISTAKES)]
+    for name, text in zip(names, MISTAKES.values(), strict=True):
+        (tmp_path / name).write_text(text)
 
-    for checker in (["mypy", "--strict", "--no-incremental"], ["pyright"]):
-        done = check(*checker, "wrong.py", cwd=tmp_path)
-        assert done.returncode == 1, f"{checker[0]}: {done.stdout}"
-        assert "wrong.py:3:" in done.stdout or "wrong.py:4:" in done.stdout
+    done = check(*checker, *names, cwd=tmp_path)
+
+    assert done.returncode == 1, done.stdout
+    for name, mistake in zip(names, MISTAKES, strict=True):
+        assert f"{name}:3:" in done.stdout or f"{name}:4:" in done.stdout, mistake
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import runpy
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import raftstate.sync
 
 WORDS = Path(__file__).parents[2] / "scripts" / "sync_words.py"
 # The generator's tables: what has a twin, and what is public by its name only.
-words: Any = SourceFileLoader("sync_words", str(WORDS)).load_module()
+words: Any = SimpleNamespace(**runpy.run_path(str(WORDS)))
 
 PAIRS = [
     (
@@ -81,9 +82,7 @@ def test_a_twin_has_nothing_that_the_other_lacks(pair: tuple[type, type]) -> Non
     """
     there, here = pair
     attributes = {
-        name
-        for one in there.__mro__
-        for name in words.ATTRIBUTES.get(one.__name__, {})
+        name for one in there.__mro__ for name in words.ATTRIBUTES.get(one.__name__, {})
     }
     names = {name for name, _ in public(there)} | attributes
     names = {RENAMED.get(name, name) for name in names}

@@ -1,3 +1,4 @@
+# ruff: noqa: PLW0108, SIM117  # blocks and calls are set out as users write them
 """The functions that users give to the sync face: plain ones, in the thread that called."""
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def test_an_exit_in_a_function_is_the_callers(kind: type[BaseException]) -> None
         raise kind("now")
 
     with stores(1) as (_, (store,)):
-        with pytest.raises(kind, match="now"), store.own("a") as agent:  # noqa: PT012
+        with pytest.raises(kind, match="now"), store.own("a") as agent:
             with agent.step() as step:
                 step.effect("x", do=leave, kind="irreversible")
         [effect] = store.list_effects("a")
@@ -209,9 +210,7 @@ def test_a_state_is_asked_for_in_the_users_thread() -> None:
             state["n"] = 3
             with agent.step() as step:
                 step.event("e")
-        saved = [
-            raftstate.sync.decode(store.get_checkpoint("a", n))["n"] for n in (1, 2)
-        ]
+        saved = [raftstate.sync.decode(store.get_checkpoint("a", n))["n"] for n in (1, 2)]
 
     assert saved == [1, 3]
     assert set(names) == {threading.current_thread().name}

@@ -1,3 +1,4 @@
+# ruff: noqa: PLW0108, PT012, SIM117  # blocks and calls are set out as users write them
 """Ctrl-C, forks, and the end of the process."""
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def test_an_interrupt_in_a_block_gives_the_agent_back() -> None:
     """
     with stores(2) as (_, (store, other)):
         thread = interrupt_soon()
-        with pytest.raises(KeyboardInterrupt), store.own("a") as agent:  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt), store.own("a") as agent:
             with agent.step() as step:
                 step.event("e")
                 next(store.watch(prefix="never"))
@@ -137,8 +138,8 @@ def test_a_forked_process_has_nothing_of_its_parents() -> None:
                 os._exit(code)
         _, status = os.waitpid(pid, 0)
         store.keys.put("k", b"1")
-        with agent.step() as step:
-            step.event("e")
+        with agent.step() as going_on:
+            going_on.event("e")
 
     assert os.waitstatus_to_exitcode(status) == 0
 

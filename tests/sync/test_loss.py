@@ -1,4 +1,4 @@
-# ruff: noqa: PT012  # what is raised by the end of a block needs the whole block
+# ruff: noqa: PLW0108, PT012, SIM117  # blocks and calls are set out as users write them
 """How the loss of an ownership reaches a thread, which nobody can cancel."""
 
 from __future__ import annotations
@@ -213,8 +213,14 @@ def test_closing_the_store_ends_its_blocks() -> None:
     """
     with stores(2) as (_, (store, other)), ThreadPoolExecutor() as pool:
         with pytest.raises(OwnershipLost, match="closed"), store.own("a"):
-            closing = pool.submit(store.close)
-            next(store.watch(prefix="never"))
+            waiting = store.watch(prefix="never")
+
+            def close() -> None:
+                until(lambda: waiting._it._call is not None, "it waits")
+                store.close()
+
+            closing = pool.submit(close)
+            next(waiting)
         closing.result(10)
         with other.own("a") as agent:
             assert agent.head.step == 0

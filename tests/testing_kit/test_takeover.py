@@ -21,6 +21,7 @@ async def test_a_standby_goes_on_where_an_owner_was_cut_off() -> None:
     The owner finds out by its own clock, before the other owns; every item is there once.
     """
     told: list[str] = []
+    owners: list[int] = []
     stuck = asyncio.Event()
 
     async with testing.served() as kit, kit.connect() as first, kit.connect() as second:
@@ -35,6 +36,7 @@ async def test_a_standby_goes_on_where_an_owner_was_cut_off() -> None:
                     await asyncio.Event().wait()
                 finally:
                     told.append("the owner has lost it")
+                    owners.append(len(kit.log("acquire_ownership")))
 
         owning = asyncio.create_task(owner())
         await stuck.wait()
@@ -55,6 +57,7 @@ async def test_a_standby_goes_on_where_an_owner_was_cut_off() -> None:
         kit.mend(first)
 
     assert told == ["the owner has lost it", "charges b", "charges c", "charges d"]
+    assert owners == [1]
     assert found == ITEMS
     assert lost.value.definite
 

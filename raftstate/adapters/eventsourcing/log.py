@@ -199,8 +199,8 @@ class Log(Reader):
 
     async def _commit(self, store: Store, group: list[_Insert]) -> None:
         """Insert a group. Who is beaten by another process knows from that where the log
-        ends, and tries again. Not always at once: two who write in step, the one always just
-        before the other, would know that too late each time."""
+        ends, and tries again at once, or nearly so, lest two go on in step: who waited for
+        longer than an attempt takes would be beaten for good by those who do not wait."""
         until = asyncio.get_running_loop().time() + self._timeout
         last = self._last if self._last is not None else await self.last(store)
         known: dict[bytes, _Known] = {}

@@ -25,6 +25,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
+from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -148,7 +149,7 @@ class RaftStore(BaseStore):
         interval = check_ttl("sweep_interval_minutes", config.get("sweep_interval_minutes"))
         self.index_config = index
         self._index = None if index is None else Index(index)
-        self.embeddings = None if self._index is None else self._index.embeddings
+        self.embeddings: Embeddings | None = None if self._index is None else self._index.embeddings
         self._layout = Layout(name)
         self._writing = Writing(
             self._layout,

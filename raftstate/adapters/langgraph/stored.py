@@ -112,7 +112,6 @@ class Kept(NamedTuple):
                 former = unpacked_task(found.data)
                 joined = former.joined(task)
                 if joined == former:
-                    await self.check()
                     return
             if await self.write({key: joined.packed()}, when=[when]):
                 return

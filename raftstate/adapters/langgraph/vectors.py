@@ -13,6 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
     IndexConfig,
     ensure_embeddings,
@@ -31,7 +32,7 @@ class Index:
         makes no sense."""
         if config.get("embed") is None:
             raise ValueError("index: embed says by what texts become vectors; there is none")
-        self.embeddings = ensure_embeddings(config["embed"])
+        self.embeddings: Embeddings = ensure_embeddings(config["embed"])
         self._dims = config.get("dims")
         self._fields = list(config.get("fields") or ["$"])
 

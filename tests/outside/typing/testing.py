@@ -11,13 +11,13 @@ from raftstate import testing
 
 async def asynchronous() -> None:
     """With an event loop."""
-    async with testing.served() as kit:
-        store = await kit.connect()
+    async with testing.served() as kit, kit.connect() as store:
         assert_type(store, raftstate.Store)
+        await kit.advance(5.0)
 
 
 def synchronous() -> None:
     """Without one."""
-    with testing.sync_served() as kit:
-        store = kit.connect()
+    with testing.sync_served() as kit, kit.connect() as store:
         assert_type(store, raftstate.sync.Store)
+        kit.advance(5.0)
