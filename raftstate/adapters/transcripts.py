@@ -142,8 +142,9 @@ class Transcript:
         ) as found:
             while head.size - first < wanted:
                 record = await anext(found, None)
-                if record is None or record.revision > revision:
+                if record is None:
                     return None
+                # A page is never what it was before, with as many items.
                 at, items = _page(record.data)
                 if at + len(items) != first:
                     return None

@@ -179,9 +179,7 @@ class Beats:
         except asyncio.InvalidStateError as error:
             raise unanswered(address, "the stream ended") from error
 
-    async def _read(
-        self, call: Any, address: str, sent: dict[int, tuple[Beat, float]]
-    ) -> None:
+    async def _read(self, call: Any, address: str, sent: dict[int, tuple[Beat, float]]) -> None:
         while True:
             try:
                 answer = await call.read()

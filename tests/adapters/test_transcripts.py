@@ -1,6 +1,7 @@
 """Transcripts: nothing is lost, doubled or torn, whoever writes, reads, removes or dies."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable, Coroutine
@@ -241,10 +242,13 @@ async def test_a_reader_sees_one_moment() -> None:
     Between its look at the head and at the pages, the last item is popped and others are
     written: it shows the one state or the other, also where a page is large.
     """
-    for item in ("small", LARGE):
+    for item, together in itertools.product(("small", LARGE), (True, False)):
         async with stores(1) as (_, [store]):
             writer = Transcript(ROOT, "a")
-            await writer.append(store, ["first", item], soon())
+            await writer.append(store, ["first"], soon())
+            if together:
+                await writer.pop(store, soon())
+            await writer.append(store, ["first", item] if together else [item], soon())
             before = ["first", item, "last"]
             await writer.append(store, ["last"], soon())
 

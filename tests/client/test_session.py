@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from raftstate.client.alive import Alive
 from raftstate.client.calls import Calls
 from raftstate.client.options import Options
 from raftstate.client.routing import Router
@@ -55,7 +56,7 @@ async def test_the_end_of_a_session_is_told_while_a_waiter_is_cancelled() -> Non
     ended: list[Session] = []
     options = Options(("h:1",))
     router = Router(options)
-    sessions = Sessions(options, router, Calls(router), ended.append)
+    sessions = Sessions(options, Alive(options, router), Calls(router), ended.append)
     session = Session("s", 1, 10.0, 0.0)
     aged = asyncio.create_task(session.aged(await session.begin(FOREVER)))
     await asyncio.sleep(0)

@@ -51,6 +51,10 @@ def test_only_what_changed_is_stored(case: Case) -> None:
         where = case("put", where, made(values, versions), {}, {"small": number + 1})
     assert case.kinds() == {"c": 20, "b": 21, "n": 1}
     assert sum(map(len, stored(case.portal, case.name).values())) < 150_000
+    blobs = [one for one in stored(case.portal, case.name) if b"\x01b\x01" in one]
+    for blob in blobs:
+        kept = case.portal.run(lambda store, blob=blob: store.keys.get(blob))  # type: ignore[misc]
+        assert kept.version == 1
     found = case("list", at("t"))
     assert [one.checkpoint["channel_values"]["small"] for one in found] == [
         [number] for number in reversed(range(20))
@@ -300,6 +304,17 @@ def test_tasks_are_written_to_by_many_at_a_time(case: Case) -> None:
     assert [channel for _, channel, _ in pending] == ["a", "b", "c"]
     assert pending[0][2] == pending[1][2]
     assert pending[2][2] == 7
+
+
+def test_what_a_task_writes_again(case: Case) -> None:
+    """Of each index the first value stays, and what is new comes beside it; an error or an
+    answer, which have an index of their own, is replaced."""
+    first = case.put(at("t"))
+    case("put_writes", first, [("a", 1), ("__error__", "one")], "task")
+    case("put_writes", first, [("a", 2), ("b", 2), ("__error__", "two")], "task")
+    case("put_writes", first, [("__resume__", "yes")], "task")
+    pending = [one[1:] for one in case("get_tuple", first).pending_writes]
+    assert pending == [("__resume__", "yes"), ("__error__", "two"), ("a", 1), ("b", 2)]
 
 
 def test_pruning_a_thread_that_is_written_to(case: Case) -> None:

@@ -44,7 +44,6 @@ SUITES: Final = {
             "tests/test_store.py::test_dedupe_ops_maps_repeated_reads_and_puts_to_one_op",
             "tests/test_store.py::test_get_text_at_path",
             "tests/test_store.py::test_get_text_at_path_with_non_dict_mapping",
-            "tests/test_store.py::test_async_batch_store",
             "tests/test_store.py::test_async_batch_store_handles_cancellation",
             "tests/test_store.py::test_validate_op_namespace_rejects_invalid_labels",
             "tests/test_store.py::test_validate_op_namespace_allows_empty_prefix_and_wildcards",

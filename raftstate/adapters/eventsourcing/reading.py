@@ -16,9 +16,7 @@ import asyncio
 import struct
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Any, Final, NamedTuple
-
-import msgpack
+from typing import Final, NamedTuple
 
 from raftstate.adapters import records
 from raftstate.adapters.keys import Part, key
@@ -29,6 +27,8 @@ NUMBER_MAX: Final = (1 << 63) - 1
 NUMBER: Final = struct.Struct(">Q")
 # Where a run is: its first version, the last number of the record, and the place in it.
 PLACE: Final = struct.Struct(">QQI")
+# An event: whether the originator is a UUID, its version, and the sizes of what follows.
+_ENTRY: Final = struct.Struct(">?QIII")
 # Whether the events stand in the log itself, or under a name of their own.
 INLINE: Final = b"\x00"
 SENT: Final = b"\x01"
@@ -200,14 +200,37 @@ async def number_at(store: Store, at: bytes) -> int | None:
 
 
 def packed(entries: Iterable[Entry]) -> bytes:
-    """Events as a record of the log holds them."""
-    written: bytes = msgpack.packb([list(entry) for entry in entries])
-    return written
+    """Events as the log holds them, one behind the other."""
+    written: list[bytes] = []
+    for one in entries:
+        originator = one.originator.encode("utf-8", "surrogatepass")
+        topic = one.topic.encode("utf-8", "surrogatepass")
+        sizes = len(originator), len(topic), len(one.state)
+        written += (_ENTRY.pack(one.uuid, one.version, *sizes), originator, topic, one.state)
+    return b"".join(written)
 
 
 def _unpacked(data: bytes) -> list[Entry]:
-    rows: list[list[Any]] = msgpack.unpackb(data)
-    return [Entry(*row) for row in rows]
+    entries: list[Entry] = []
+    at = 0
+    while at < len(data):
+        uuid, version, *sizes = _ENTRY.unpack_from(data, at)
+        at += _ENTRY.size
+        parts: list[bytes] = []
+        for size in sizes:
+            parts.append(data[at : at + size])
+            at += size
+        originator, topic, state = parts
+        entries.append(
+            Entry(
+                originator.decode("utf-8", "surrogatepass"),
+                uuid,
+                version,
+                topic.decode("utf-8", "surrogatepass"),
+                state,
+            )
+        )
+    return entries
 
 
 def _found(one: KeyValue) -> Found:

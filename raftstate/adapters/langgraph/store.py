@@ -149,7 +149,9 @@ class RaftStore(BaseStore):
         interval = check_ttl("sweep_interval_minutes", config.get("sweep_interval_minutes"))
         self.index_config = index
         self._index = None if index is None else Index(index)
-        self.embeddings: Embeddings | None = None if self._index is None else self._index.embeddings
+        self.embeddings: Embeddings | None = (
+            None if self._index is None else self._index.embeddings
+        )
         self._layout = Layout(name)
         self._writing = Writing(
             self._layout,

@@ -4,3 +4,5 @@
 
 See `demo`. It needs LangGraph: `pip install "raftstate[langgraph]"`.
 """
+
+import raftstate.adapters.langgraph  # noqa: F401  # says what is missing, if it is

@@ -73,7 +73,7 @@ class DatabasePlace(RaftSession):
 
 def _counting(kind: type) -> None:
     """Have a class count how many of it are made."""
-    made = kind.__init__
+    made = kind.__init__  # type: ignore[misc]
 
     @functools.wraps(made)
     def count(self: object, *given: Any, **named: Any) -> None:
