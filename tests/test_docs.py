@@ -134,10 +134,11 @@ def error_table() -> list[tuple[str, str]]:
 
 
 @cache
-def claims() -> dict[str, set[bool | None]]:
-    """What the code says about each error where it makes one: None is "it depends"."""
+def claims() -> dict[str, dict[bool | None, str]]:
+    """What the code says about each error where it makes one, and a place where it says so:
+    None is "it depends"."""
     kinds = {kind.__name__: kind.reason for kind in BY_REASON.values()}
-    found: dict[str, set[bool | None]] = {reason: set() for reason in BY_REASON}
+    found: dict[str, dict[bool | None, str]] = {reason: {} for reason in BY_REASON}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
@@ -148,8 +149,8 @@ def claims() -> dict[str, set[bool | None]]:
             if reason is None and isinstance(first, ast.Constant):
                 reason = str(first.value)  # Failure("CORRUPT", ...), Unavailable(...)
             if said is not None and reason in found:
-                known = isinstance(said, ast.Constant)
-                found[reason].add(bool(said.value) if known else None)  # type: ignore[attr-defined]
+                claim = bool(said.value) if isinstance(said, ast.Constant) else None
+                found[reason][claim] = f"{path.relative_to(ROOT)}:{node.lineno}"
     return found
 
 
@@ -162,7 +163,7 @@ def expected_words(kind: type[RaftStateError]) -> str:
     packed = AnyMessage()
     packed.Pack(info)
     heard = from_status(status_pb2.Status(code=9, details=[packed])).definite
-    said = claims()[kind.reason] | {heard}
+    said = set(claims()[kind.reason]) | {heard}
     if said == {True}:
         return NO
     return UNKNOWN if said == {False} else EITHER
@@ -289,7 +290,8 @@ def test_every_error_is_in_the_table() -> None:
 
     assert Counter(name for name, _ in table) == Counter(list(names))
     for name, words in table:
-        assert re.split(r"[:,]", words)[0] == expected_words(names[name]), name
+        said = claims()[names[name].reason]
+        assert re.split(r"[:,]", words)[0] == expected_words(names[name]), f"{name}: {said}"
 
 
 def test_every_alarm_is_told() -> None:

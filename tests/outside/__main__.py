@@ -43,6 +43,7 @@ SUITES: Final = {
     "langgraph_own": Suite("test_langgraph_own.py", slow=True, limit_s=1_800),
     "langgraph_store": Suite("test_langgraph_store.py", limit_s=900),
     "eventsourcing": Suite("test_eventsourcing.py"),
+    "eventsourcing_own": Suite("test_eventsourcing_own.py"),
     "openai": Suite("test_openai.py"),
     "openai_own": Suite("test_openai_own.py", slow=True, limit_s=900),
     "claude": Suite("test_claude.py"),
