@@ -34,7 +34,8 @@ _REFUSED_MAX: Final = 10
 
 
 class Keys:
-    """The keys of a store: `store.keys`."""
+    """The keys of a store: `store.keys`. Keys are bytes of 1 to 480, values bytes of up to
+    1.5 MiB less the rest of their request; texts are taken in UTF-8."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -42,7 +43,15 @@ class Keys:
     # --- reading ---
 
     async def get(self, key: Raw, **how: Unpack[How]) -> KeyValue | None:
-        """One key, or None if there is none."""
+        """One key, or None if there is none. Raises what every read does.
+
+        >>> done = await store.keys.put("keys/get", b"1")
+        >>> found = await store.keys.get("keys/get", at_least=done.header.revision)
+        >>> found.value, found.version
+        (b'1', 1)
+        >>> print(await store.keys.get("keys/get/none"))
+        None
+        """
         request = GetRequest(key=txn.raw(key))
         answer = await reading.read_as(self._engine, lambda peer: peer.kv.Get, request, how)
         return answer.kv if answer.HasField("kv") else None
@@ -59,7 +68,18 @@ class Keys:
         **how: Unpack[How],
     ) -> AsyncIterator[KeyValue]:
         """The keys from `start` to before `end`, or those with `prefix`, in order, all at
-        one revision. Raises Compacted (definite) should that be forgotten meanwhile."""
+        one revision. They are fetched `page_size` at a time: 100 unless told otherwise,
+        1,000 at most. Raises Compacted (definite) should the revision be forgotten
+        meanwhile, and what every read does.
+
+        >>> for name in ("a", "b", "c"):
+        ...     _ = await store.keys.put(f"keys/range/{name}", name)
+        >>> [one.value async for one in store.keys.range(prefix="keys/range/")]
+        [b'a', b'b', b'c']
+        >>> behind = store.keys.range("keys/range/b", "keys/range/d", backwards=True)
+        >>> [one.value async for one in behind]
+        [b'c', b'b']
+        """
         request = RangeRequest(
             range=txn.key_range(start, end, prefix),
             keys_only=keys_only,
@@ -80,8 +100,17 @@ class Keys:
         lease: int | HasLease = 0,
         timeout: float | None = None,
     ) -> PutResponse:
-        """Set a key, which goes when `lease` ends. Raises LeaseNotFound, TooMany
-        (definite): the lease has 1,000 keys, or 16 MiB."""
+        """Set a key, which goes when `lease` ends; without one it has none, also if it had.
+        The answer says the key's `version`, and in its header the `revision`. Raises
+        LeaseNotFound, TooMany (definite): the lease has 1,000 keys, or 16 MiB; and what
+        every mutation raises.
+
+        >>> done = await store.keys.put("keys/put", "one")
+        >>> done.version
+        1
+        >>> (await store.keys.put("keys/put", "two")).version
+        2
+        """
         request = PutRequest(
             key=txn.raw(key), value=txn.raw(value), lease_id=txn.lease_id(lease)
         )
@@ -89,7 +118,14 @@ class Keys:
         return answer
 
     async def delete(self, key: Raw, *, timeout: float | None = None) -> bool:
-        """Remove a key; whether there was one."""
+        """Remove a key; whether there was one. Raises what every mutation does.
+
+        >>> _ = await store.keys.put("keys/delete", b"")
+        >>> await store.keys.delete("keys/delete")
+        True
+        >>> await store.keys.delete("keys/delete")
+        False
+        """
         request = DeleteRequest(key=txn.raw(key))
         answer = await self._engine.mutate("delete", request, timeout)
         deleted: bool = answer.deleted
@@ -104,8 +140,16 @@ class Keys:
         timeout: float | None = None,
     ) -> int:
         """Remove the keys from `start` to before `end`, or those with `prefix`, at one
-        revision; how many there were. Raises TooMany (definite): there are more than
-        1,000, or than 16 MiB, and none was removed."""
+        revision; how many there were. Raises TooMany (definite): there are more than 1,000,
+        or than 16 MiB, and none was removed; and what every mutation raises.
+
+        >>> for name in ("a", "b", "c"):
+        ...     _ = await store.keys.put(f"keys/delete-range/{name}", b"")
+        >>> await store.keys.delete_range("keys/delete-range/a", "keys/delete-range/c")
+        2
+        >>> await store.keys.delete_range(prefix="keys/delete-range/")
+        1
+        """
         request = DeleteRangeRequest(range=txn.key_range(start, end, prefix))
         answer = await self._engine.mutate("delete_range", request, timeout)
         deleted: int = answer.deleted
@@ -115,8 +159,14 @@ class Keys:
         """Remove any number of keys, in order, some hundreds at a time: **not** at one
         revision. What is put meanwhile may stay. How many were removed.
 
-        `timeout` is that of each piece. When it raises, a part may be removed; it may be
-        called again."""
+        `timeout` is that of each piece. Raises what every mutation does; a part may be
+        removed then, and it may be called again.
+
+        >>> for name in ("a", "b"):
+        ...     _ = await store.keys.put(f"keys/delete-prefix/{name}", b"")
+        >>> await store.keys.delete_prefix("keys/delete-prefix/")
+        2
+        """
         start, end = txn.raw(prefix), _behind(txn.raw(prefix))
         removed = refused = 0
         while True:
@@ -152,19 +202,38 @@ class Keys:
         otherwise: Iterable[TxnOp] = (),
         timeout: float | None = None,
     ) -> Done:
-        """Compare, and do one of two lists, at one revision. See `raftstate.txn`.
+        """Compare, and do one of two lists, at one revision. See `raftstate.txn`. There are
+        at most 128 compares and operations.
 
         That the compares do not hold is no failure: `succeeded` is false, and `otherwise`
-        was done. Raises LeaseNotFound, TooMany, Conflict (definite): nothing was done,
-        also where what it reads is more than 2 MiB; OutcomeForgotten (indefinite): it was
-        done, and what it read is compacted."""
+        was done. Raises LeaseNotFound, TooMany, Conflict (definite): nothing was done, also
+        where what it reads is more than 2 MiB; OutcomeForgotten (indefinite): it was done,
+        and what it read is compacted; and what every mutation raises.
+
+        >>> done = await store.keys.txn(
+        ...     when=[raftstate.txn.missing("keys/txn")],
+        ...     then=[raftstate.txn.put("keys/txn", "mine")],
+        ...     otherwise=[raftstate.txn.get("keys/txn")],
+        ... )
+        >>> done.succeeded
+        True
+        """
         request = TxnRequest(txn=txn.body(when, then, otherwise))
         answer = await self._engine.mutate("txn", request, timeout)
         return txn.done(answer.txn, answer.header.revision)
 
     async def compact(self, revision: int, *, timeout: float | None = None) -> None:
         """Forget what the store was at revisions below this one; what is stored now stays.
-        Raises FutureRevision, Compacted (definite)."""
+        Raises FutureRevision, Compacted (definite): it was compacted up to there before;
+        and what every mutation raises.
+
+        >>> old = await store.keys.put("keys/compact", "old")
+        >>> new = await store.keys.put("keys/compact", "new")
+        >>> await store.keys.compact(new.header.revision)
+        >>> await store.keys.get("keys/compact", at=old.header.revision)
+        Traceback (most recent call last):
+        raftstate.errors.Compacted: ...
+        """
         await self._engine.mutate("compact", CompactRequest(revision=revision), timeout)
 
 

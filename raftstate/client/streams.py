@@ -122,21 +122,42 @@ class Streams:
         fence: FencingToken | None = None,
         timeout: float | None = None,
     ) -> AppendEventsResponse:
-        """Append events, as `raftstate.event` makes them, to one stream.
+        """Append events, as `raftstate.event` makes them, to one stream: 128 at most.
 
-        `expected` says where the stream has to be: its newest seq, `"none"` (no event
-        yet), `"exists"`, or `"any"`. An agent's stream needs the `fence` of who owns it.
+        `expected` says where the stream has to be: its newest seq, `"none"` (no event yet),
+        `"exists"`, or `"any"`. An agent's stream needs the `fence` of who owns it.
 
         Raises Conflict (definite): the stream is somewhere else, details say where;
         EventIdReused, Fenced, NotOwner, AgentState (definite); and what every mutation
-        raises."""
+        raises.
+
+        >>> opened = raftstate.event("opened", {"by": "Ann"})
+        >>> done = await store.append("streams/append", [opened], expected="none")
+        >>> done.appended[0].last_seq
+        1
+        >>> await store.append("streams/append", [opened], expected="none")
+        Traceback (most recent call last):
+        raftstate.errors.Conflict: ...
+        """
         one = Append(stream_id, events, expected, fence)
         return await self.append_many([one], timeout=timeout)
 
     async def append_many(
         self, appends: Iterable[Append], *, timeout: float | None = None
     ) -> AppendEventsResponse:
-        """Append to several streams, all or nothing, at one revision. See `append`."""
+        """Append to several streams, 8 at most, 128 events at most together, all or
+        nothing, at one revision. See `append`.
+
+        >>> moved = [raftstate.event("moved", 5)]
+        >>> done = await store.append_many(
+        ...     [
+        ...         raftstate.Append("streams/many/from", moved),
+        ...         raftstate.Append("streams/many/to", moved),
+        ...     ]
+        ... )
+        >>> [one.last_seq for one in done.appended]
+        [1, 1]
+        """
         request = AppendEventsRequest(appends=[one.message() for one in appends])
         answer: AppendEventsResponse = await self._engine.mutate(
             "append_events", request, timeout
@@ -156,8 +177,14 @@ class Streams:
 
         Of an agent's stream, only what the checkpoint named covers; of a free one, only
         what the projection named has passed. Raises NotCovered, StreamNotFound,
-        CheckpointNotFound, ProjectionNotFound (definite), and what every mutation
-        raises."""
+        CheckpointNotFound, ProjectionNotFound (definite), and what every mutation raises.
+
+        >>> events = [raftstate.event("old"), raftstate.event("new")]
+        >>> done = await store.append("streams/truncate", events)
+        >>> await store.save_projection("streams/reader", done.first_position)
+        >>> await store.truncate_before("streams/truncate", 2, projection="streams/reader")
+        2
+        """
         request = TruncateBeforeRequest(
             stream_id=stream_id,
             before_seq=seq,
@@ -182,9 +209,16 @@ class Streams:
         """A stream's events in order, from the first there is up to the newest, or
         `backwards` from the newest; `max_events` zero is all.
 
-        Goes on at another member if one fails, without a gap. `timeout` is how long it
-        may take until more events come. `raftstate.decode(event)` is what was put in.
-        Raises StreamNotFound, Compacted (definite): what was asked for is truncated."""
+        Goes on at another member if one fails, without a gap. `timeout` is how long it may
+        take until more events come, in seconds. `raftstate.decode(event)` is what was put
+        in. Raises StreamNotFound, Compacted (definite): what was asked for is truncated;
+        and what every read does.
+
+        >>> events = [raftstate.event("added", 1), raftstate.event("added", 2)]
+        >>> _ = await store.append("streams/read", events)
+        >>> [raftstate.decode(event) async for event in store.read_events("streams/read")]
+        [1, 2]
+        """
         place = max(from_seq, 0)
         left = max_events
 
@@ -217,8 +251,14 @@ class Streams:
         backwards: bool = False,
         **how: Unpack[How],
     ) -> AsyncIterator[Event]:
-        """The events of all streams whose id begins with `prefix`, in the order of the
-        log. Otherwise as `read_events`; what was truncated is passed over."""
+        """The events of all streams whose id begins with `prefix`, in the order of the log.
+        Otherwise as `read_events`; what was truncated is passed over.
+
+        >>> for stream_id in ("streams/all/a", "streams/all/b"):
+        ...     _ = await store.append(stream_id, [raftstate.event("opened")])
+        >>> [event.stream_id async for event in store.read_all(prefix="streams/all/")]
+        ['streams/all/a', 'streams/all/b']
+        """
         left = max_events
         async for answer in batches(
             self._engine,
@@ -236,7 +276,14 @@ class Streams:
 
     async def get_stream(self, stream_id: str, **how: Unpack[How]) -> StreamInfo:
         """How long a stream is, what of it can be read, and the hashes that chain it.
-        Raises StreamNotFound (definite) if it never had an event."""
+        Raises StreamNotFound (definite) if it never had an event, and what every read does.
+
+        >>> events = [raftstate.event("a"), raftstate.event("b")]
+        >>> _ = await store.append("streams/get", events)
+        >>> info = await store.get_stream("streams/get")
+        >>> info.first_seq, info.last_seq
+        (1, 2)
+        """
         request = GetStreamRequest(stream_id=stream_id)
         answer = await reading.read_as(
             self._engine, lambda peer: peer.events.GetStream, request, how
@@ -250,8 +297,15 @@ class Streams:
         """Let a member compute a stream's hashes anew, all of them or `max_events`.
 
         `intact` says whether they are what they should be; if not, `broken_seq` is the
-        first that is not. Raises StreamNotFound, Compacted (definite). `timeout` is that
-        of 100,000 events."""
+        first that is not. Raises StreamNotFound, Compacted (definite), and what every read
+        does. `timeout` is that of 100,000 events, in seconds.
+
+        >>> events = [raftstate.event("a"), raftstate.event("b")]
+        >>> _ = await store.append("streams/verify", events)
+        >>> found = await store.verify_chain("streams/verify")
+        >>> found.intact, found.last_seq
+        (True, 2)
+        """
         first, left = 0, max_events
         while True:
             request = VerifyChainRequest(
@@ -271,10 +325,20 @@ class Streams:
     async def export_audit(
         self, prefix: str = "", **how: Unpack[How]
     ) -> AsyncIterator[ExportAuditResponse]:
-        """All that is needed to verify streams without a server, at one revision: first
-        the streams, then their events, then the end. See `raftstate audit`.
+        """All that is needed to verify streams without a server, at one revision: first the
+        streams, then their events, then the end. See `raftstate audit`.
 
-        Goes on at another member if one fails: what comes again is left out."""
+        Goes on at another member if one fails: what comes again is left out. `timeout` is
+        how long it may take until more comes, in seconds. Raises Compacted (definite)
+        should the revision be forgotten meanwhile, and what every read does.
+
+        >>> _ = await store.append("streams/audit", [raftstate.event("opened")])
+        >>> async for part in store.export_audit("streams/audit"):
+        ...     print(len(part.streams), len(part.events), part.HasField("end"))
+        1 0 False
+        0 1 False
+        0 0 True
+        """
         came = passed = pinned = 0
 
         def begin(peer: Peer, asked: Way) -> Any:

@@ -38,14 +38,23 @@ class Streams(Face, of=face.Streams):
         fence: FencingToken | None = None,
         timeout: float | None = None,
     ) -> AppendEventsResponse:
-        """Append events, as `raftstate.event` makes them, to one stream.
+        """Append events, as `raftstate.event` makes them, to one stream: 128 at most.
 
-        `expected` says where the stream has to be: its newest seq, `"none"` (no event
-        yet), `"exists"`, or `"any"`. An agent's stream needs the `fence` of who owns it.
+        `expected` says where the stream has to be: its newest seq, `"none"` (no event yet),
+        `"exists"`, or `"any"`. An agent's stream needs the `fence` of who owns it.
 
         Raises Conflict (definite): the stream is somewhere else, details say where;
         EventIdReused, Fenced, NotOwner, AgentState (definite); and what every mutation
-        raises."""
+        raises.
+
+        >>> opened = raftstate.event("opened", {"by": "Ann"})
+        >>> done = store.append("streams/append", [opened], expected="none")
+        >>> done.appended[0].last_seq
+        1
+        >>> store.append("streams/append", [opened], expected="none")
+        Traceback (most recent call last):
+        raftstate.errors.Conflict: ...
+        """
         return self._do(
             self._it.append(stream_id, events, expected=expected, fence=fence, timeout=timeout)
         )
@@ -53,7 +62,19 @@ class Streams(Face, of=face.Streams):
     def append_many(
         self, appends: Iterable[Append], *, timeout: float | None = None
     ) -> AppendEventsResponse:
-        """Append to several streams, all or nothing, at one revision. See `append`."""
+        """Append to several streams, 8 at most, 128 events at most together, all or
+        nothing, at one revision. See `append`.
+
+        >>> moved = [raftstate.event("moved", 5)]
+        >>> done = store.append_many(
+        ...     [
+        ...         raftstate.Append("streams/many/from", moved),
+        ...         raftstate.Append("streams/many/to", moved),
+        ...     ]
+        ... )
+        >>> [one.last_seq for one in done.appended]
+        [1, 1]
+        """
         return self._do(self._it.append_many(appends, timeout=timeout))
 
     def truncate_before(
@@ -69,8 +90,14 @@ class Streams(Face, of=face.Streams):
 
         Of an agent's stream, only what the checkpoint named covers; of a free one, only
         what the projection named has passed. Raises NotCovered, StreamNotFound,
-        CheckpointNotFound, ProjectionNotFound (definite), and what every mutation
-        raises."""
+        CheckpointNotFound, ProjectionNotFound (definite), and what every mutation raises.
+
+        >>> events = [raftstate.event("old"), raftstate.event("new")]
+        >>> done = store.append("streams/truncate", events)
+        >>> store.save_projection("streams/reader", done.first_position)
+        >>> store.truncate_before("streams/truncate", 2, projection="streams/reader")
+        2
+        """
         return self._do(
             self._it.truncate_before(
                 stream_id,
@@ -93,9 +120,16 @@ class Streams(Face, of=face.Streams):
         """A stream's events in order, from the first there is up to the newest, or
         `backwards` from the newest; `max_events` zero is all.
 
-        Goes on at another member if one fails, without a gap. `timeout` is how long it
-        may take until more events come. `raftstate.decode(event)` is what was put in.
-        Raises StreamNotFound, Compacted (definite): what was asked for is truncated."""
+        Goes on at another member if one fails, without a gap. `timeout` is how long it may
+        take until more events come, in seconds. `raftstate.decode(event)` is what was put
+        in. Raises StreamNotFound, Compacted (definite): what was asked for is truncated;
+        and what every read does.
+
+        >>> events = [raftstate.event("added", 1), raftstate.event("added", 2)]
+        >>> _ = store.append("streams/read", events)
+        >>> [raftstate.decode(event) for event in store.read_events("streams/read")]
+        [1, 2]
+        """
         return self._running.each(
             self._it.read_events(
                 stream_id, from_seq=from_seq, max_events=max_events, backwards=backwards, **how
@@ -111,8 +145,14 @@ class Streams(Face, of=face.Streams):
         backwards: bool = False,
         **how: Unpack[How],
     ) -> Iterator[Event]:
-        """The events of all streams whose id begins with `prefix`, in the order of the
-        log. Otherwise as `read_events`; what was truncated is passed over."""
+        """The events of all streams whose id begins with `prefix`, in the order of the log.
+        Otherwise as `read_events`; what was truncated is passed over.
+
+        >>> for stream_id in ("streams/all/a", "streams/all/b"):
+        ...     _ = store.append(stream_id, [raftstate.event("opened")])
+        >>> [event.stream_id for event in store.read_all(prefix="streams/all/")]
+        ['streams/all/a', 'streams/all/b']
+        """
         return self._running.each(
             self._it.read_all(
                 from_position=from_position,
@@ -125,7 +165,14 @@ class Streams(Face, of=face.Streams):
 
     def get_stream(self, stream_id: str, **how: Unpack[How]) -> StreamInfo:
         """How long a stream is, what of it can be read, and the hashes that chain it.
-        Raises StreamNotFound (definite) if it never had an event."""
+        Raises StreamNotFound (definite) if it never had an event, and what every read does.
+
+        >>> events = [raftstate.event("a"), raftstate.event("b")]
+        >>> _ = store.append("streams/get", events)
+        >>> info = store.get_stream("streams/get")
+        >>> info.first_seq, info.last_seq
+        (1, 2)
+        """
         return self._do(self._it.get_stream(stream_id, **how))
 
     def verify_chain(
@@ -134,8 +181,15 @@ class Streams(Face, of=face.Streams):
         """Let a member compute a stream's hashes anew, all of them or `max_events`.
 
         `intact` says whether they are what they should be; if not, `broken_seq` is the
-        first that is not. Raises StreamNotFound, Compacted (definite). `timeout` is that
-        of 100,000 events."""
+        first that is not. Raises StreamNotFound, Compacted (definite), and what every read
+        does. `timeout` is that of 100,000 events, in seconds.
+
+        >>> events = [raftstate.event("a"), raftstate.event("b")]
+        >>> _ = store.append("streams/verify", events)
+        >>> found = store.verify_chain("streams/verify")
+        >>> found.intact, found.last_seq
+        (True, 2)
+        """
         return self._do(
             self._it.verify_chain(stream_id, from_seq=from_seq, max_events=max_events, **how)
         )
@@ -143,8 +197,18 @@ class Streams(Face, of=face.Streams):
     def export_audit(
         self, prefix: str = "", **how: Unpack[How]
     ) -> Iterator[ExportAuditResponse]:
-        """All that is needed to verify streams without a server, at one revision: first
-        the streams, then their events, then the end. See `raftstate audit`.
+        """All that is needed to verify streams without a server, at one revision: first the
+        streams, then their events, then the end. See `raftstate audit`.
 
-        Goes on at another member if one fails: what comes again is left out."""
+        Goes on at another member if one fails: what comes again is left out. `timeout` is
+        how long it may take until more comes, in seconds. Raises Compacted (definite)
+        should the revision be forgotten meanwhile, and what every read does.
+
+        >>> _ = store.append("streams/audit", [raftstate.event("opened")])
+        >>> for part in store.export_audit("streams/audit"):
+        ...     print(len(part.streams), len(part.events), part.HasField("end"))
+        1 0 False
+        0 1 False
+        0 0 True
+        """
         return self._running.each(self._it.export_audit(prefix, **how))

@@ -1,7 +1,8 @@
 """What removes and copies checkpoints: in pieces, each of which leaves whole checkpoints.
 
 Whatever is begun here may be begun again, also by another process, and goes on where it
-ended. What belongs to a checkpoint goes before it or with it, and comes before it or with it.
+ended; errors are of the piece that was refused. What belongs to a checkpoint goes before it
+or with it, and comes before it or with it.
 """
 
 from __future__ import annotations
