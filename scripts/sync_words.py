@@ -436,6 +436,7 @@ DOCS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("`handler(event)`, which may be a coroutine function, sees", "`handler(event)` sees"),
     ),
     "Watch": (("One task at a time may ask.", "One thread at a time may ask."),),
+    "Watch.aclose": (("watch.aclose()", "watch.close()"),),
     "BreakerHandle.call": (
         ("What the function gives, awaited if need be; or,", "What the function gives; or,"),
     ),

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import raftstate
 from raftstate.cli import cli
 from raftstate.client import Registry, Store, registry
+from raftstate.testing import sync_served
 from raftstate.v1.rollback_service_pb2 import RollbackState
 from tests.client.scripted import until
 from tests.client.test_end_to_end import stores
@@ -308,6 +309,18 @@ def test_the_rehearsal_runs_as_printed() -> None:
     assert asyncio.run(run()) == (["a", "b"], ["", ""])
 
 
+def test_the_example_without_an_event_loop_runs_as_printed() -> None:
+    """
+    A second run goes on where the first one stopped.
+    """
+    count = printed()["count"]
+    with sync_served() as kit:
+        assert count(kit.endpoint, ["a", "b"]) == ["a", "b"]
+        assert count(kit.endpoint, ["a", "b", "c"]) == ["a", "b", "c"]
+        charged = [one for one in kit.log("commit_step") if not one.refusal]
+    assert len(charged) == 3
+
+
 def test_every_example_is_run() -> None:
     """
     Whatever an example does to a store has its scene, and no other document has Python
@@ -326,11 +339,15 @@ def test_every_example_is_run() -> None:
         and node.args.args[0].arg != "store"
         and not node.decorator_list
     ]
-    rest = [node for node in tops if not isinstance(node, ast.AsyncFunctionDef)]
+    plain = [node.name for node in tops if isinstance(node, ast.FunctionDef)]
+    rest = [
+        node for node in tops if not isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)
+    ]
 
     assert functions == list(SCENES)
     assert others == ["pay", "rehearse"]
-    assert all(isinstance(node, ast.ImportFrom) for node in rest)
+    assert plain == ["count"]
+    assert all(isinstance(node, ast.ImportFrom | ast.Import) for node in rest)
     assert [path for path in DOCUMENTS if "```py" in path.read_text() and path != README] == []
 
 

@@ -51,7 +51,18 @@ _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9._/:~-]")
 class NotDone(Exception):
     """Raised by what does an effect: it surely did not happen, and will not. Raised by what
     was asked whether an effect happened: it did not, and the outside sees to it that it
-    will not."""
+    will not.
+
+    >>> def charge(call):
+    ...     raise raftstate.NotDone("the card was refused")
+    >>> async with store.own("not-done") as agent:
+    ...     async with agent.step() as step:
+    ...         _ = await step.effect("charge", 3, do=charge, undo="refund", effect_id="charge")
+    Traceback (most recent call last):
+    raftstate.client.acts.NotDone: the card was refused
+    >>> (await store.get_effect("not-done", "charge")).error
+    'NotDone: the card was refused'
+    """
 
 
 class _NotAwaited(NotDone, TypeError):
@@ -60,7 +71,19 @@ class _NotAwaited(NotDone, TypeError):
 
 
 class FailedForGood(Exception):
-    """Raised by what undoes an effect: trying again is of no use. A person has to decide."""
+    """Raised by what undoes an effect: trying again is of no use. A person has to decide.
+
+    >>> @raftstate.compensation("failed-for-good-refund")
+    ... def refund(call):
+    ...     raise raftstate.FailedForGood("the account is closed")
+    >>> async with store.own("failed-for-good") as agent:
+    ...     async with store.saga("failed-for-good", agent=agent) as saga:
+    ...         _ = await saga.step("charge", 3, do=lambda call: None, undo=refund)
+    ...         raise ValueError("it is sold out")
+    Traceback (most recent call last):
+    ValueError: it is sold out
+    saga failed-for-good is not undone yet: item 1 waits for a person
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +92,17 @@ class EffectCall:
 
     `key` is the idempotency key to give to the outside: the same however often the effect
     is done again. `args` is what `step.effect` was given. `begin_by` is when it is too late
-    to begin, by the client's own clock; see `check`."""
+    to begin, by the client's own clock; see `check`.
+
+    >>> def charge(call):  # what the outside has seen under call.key it does not do again
+    ...     return {"key": call.key, "amount": call.args["amount"]}
+    >>> async with store.own("effect-call") as agent:
+    ...     async with agent.step() as step:
+    ...         await step.effect(
+    ...             "charge", {"amount": 3}, do=charge, undo="refund", key="order-7"
+    ...         )
+    {'amount': 3, 'key': 'order-7'}
+    """
 
     agent_id: str
     effect_id: str
@@ -102,7 +135,21 @@ class UndoCall:
     `key` is the idempotency key of every attempt to undo it; `effect_key` is the one that
     the effect was done under, which the outside is to refuse from now on, if the undoing
     was said to leave a tombstone. `args` is what `undo` was given, by default the effect's.
-    `result` is what the effect gave, None if that is not known. `attempt` counts from 1."""
+    `result` is what the effect gave, None if that is not known. `attempt` counts from 1.
+
+    >>> refunded = []
+    >>> @raftstate.compensation("undo-call-refund")
+    ... def refund(call):
+    ...     refunded.append((call.action, call.args, call.result, call.attempt))
+    >>> async with store.own("undo-call") as agent:
+    ...     async with store.saga("undo-call", agent=agent) as saga:
+    ...         _ = await saga.step("charge", 3, do=lambda call: "bill 7", undo=refund)
+    ...         raise ValueError("it is sold out")
+    Traceback (most recent call last):
+    ValueError: it is sold out
+    >>> refunded
+    [('charge', 3, 'bill 7', 1)]
+    """
 
     plan_id: str
     agent_id: str
@@ -120,7 +167,20 @@ class UndoCall:
 class Restored:
     """What a rollback has restored, for a validator: an agent's `state`, as the checkpoint
     has it that the agent was taken back to, and the `events` after that which still count.
-    `state` is None where there is no checkpoint."""
+    `state` is None where there is no checkpoint.
+
+    >>> @raftstate.validator("restored-total")
+    ... def right(restored):
+    ...     return restored.state["total"] >= 0
+    >>> await store.put_validator("restored-total")
+    >>> async with store.own("restored") as agent:
+    ...     good = await agent.checkpoint({"total": 1})
+    >>> done = await store.rollback(
+    ...     "restored", raftstate.to_checkpoint(good), validators=["restored-total"]
+    ... )
+    >>> [(one.validator, one.passed) for one in done.validators]
+    [('restored-total', True)]
+    """
 
     agent_id: str
     state: Any

@@ -105,7 +105,16 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A checkpoint every so many steps, bytes of events, or seconds, whichever is first."""
+    """A checkpoint every so many steps, bytes of events, or seconds, whichever is first.
+
+    >>> async with store.own("every", auto_checkpoint=raftstate.Every(steps=2)) as agent:
+    ...     agent.state_from(lambda: {"done": agent.head.step + 1})
+    ...     for number in range(3):
+    ...         async with agent.step() as step:
+    ...             step.event("done", number)
+    >>> [one.step async for one in store.list_checkpoints("every")]
+    [2]
+    """
 
     steps: int | None = None
     bytes: int | None = None
@@ -131,7 +140,16 @@ class Every:
 class ForRpo:
     """As few checkpoints as hold an RPO target: the agent's own, unless one is given here.
 
-    `mtbf` is the mean time between failures, if it is known. All in seconds."""
+    `mtbf` is the mean time between failures, if it is known. All in seconds.
+
+    >>> policy = raftstate.ForRpo(target=30.0)
+    >>> async with store.own("for-rpo", auto_checkpoint=policy) as agent:
+    ...     agent.state_from(lambda: {"done": 1})
+    ...     async with agent.step() as step:
+    ...         step.event("done", 1)
+    >>> [one.step async for one in store.list_checkpoints("for-rpo")]
+    []
+    """
 
     target: float | None = None
     mtbf: float | None = None

@@ -166,7 +166,12 @@ class BreakerHandle:
     ) -> Any:
         """What the function gives, awaited if need be; or, if the breaker lets no call
         through, what `fallback` gives for the same arguments. A call that fails is
-        counted, and its error goes on: that is not what the fallback is for."""
+        counted, and its error goes on: that is not what the fallback is for.
+
+        >>> await store.put_breaker("breakers/call", count_window=10, failure_rate=0.5)
+        >>> await store.breaker("breakers/call").call(str.upper, "pens")
+        'PENS'
+        """
         try:
             ticket = await self._admit()
         except BreakerOpen:
@@ -180,7 +185,13 @@ class BreakerHandle:
     @contextlib.asynccontextmanager
     async def guard(self) -> AsyncIterator[None]:
         """The same for a block: `async with breaker.guard():`. What is raised in it
-        counts as the call's failure; entering raises what `call` does."""
+        counts as the call's failure; entering raises what `call` does.
+
+        >>> await store.put_breaker("breakers/guard", count_window=10, failure_rate=0.5)
+        >>> async with store.breaker("breakers/guard").guard():
+        ...     print("it is called")
+        it is called
+        """
         ticket = await self._admit()
         with self._counted(ticket):
             yield
@@ -252,7 +263,14 @@ class Breakers:
         `fallback` is called instead while no call is let through. While the breaker is
         closed nobody is asked. Where somebody has to be and no member answers within
         `timeout`, "raise" makes no call; "call" makes it, and does not count it.
-        Handles of one name share what is known and counted."""
+        Handles of one name share what is known and counted.
+
+        >>> await store.put_breaker("breakers/breaker", count_window=10, failure_rate=0.5)
+        >>> await store.force_open("breakers/breaker", reason="it is being moved")
+        >>> search = store.breaker("breakers/breaker", fallback=lambda text: "nothing")
+        >>> await search.call(str.upper, "pens")
+        'nothing'
+        """
         if self._board is None:
             self._board = Board(self._engine)
         self._engine.check()
@@ -263,37 +281,75 @@ class Breakers:
     ) -> None:
         """Make a breaker, or change its configuration to these settings, which forgets
         what was counted; one that has them already is left as it is. Raises what every
-        mutation raises."""
+        mutation raises.
+
+        >>> await store.put_breaker(
+        ...     "breakers/put", time_window_ms=60_000, slow_rate=0.5, slow_call_ms=2_000
+        ... )
+        >>> (await store.get_breaker("breakers/put")).config.slow_call_ms
+        2000
+        """
         request = PutBreakerRequest(name=name, config=configuration(**settings))
         await self._engine.mutate("put_breaker", request, timeout)
 
     async def delete_breaker(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a breaker. Raises BreakerNotFound (definite), and what every mutation
-        raises; as do the next three."""
+        raises; as do the next three.
+
+        >>> await store.put_breaker("breakers/delete", count_window=10, failure_rate=0.5)
+        >>> await store.delete_breaker("breakers/delete")
+        >>> [one.name async for one in store.list_breakers("breakers/delete")]
+        []
+        """
         await self._engine.mutate("delete_breaker", DeleteBreakerRequest(name=name), timeout)
 
     async def force_open(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Let no call through until `reset_breaker`."""
+        """Let no call through until `reset_breaker`.
+
+        >>> await store.put_breaker("breakers/open", count_window=10, failure_rate=0.5)
+        >>> await store.force_open("breakers/open", reason="it is being moved")
+        >>> await store.breaker("breakers/open").call(str.upper, "pens")
+        Traceback (most recent call last):
+        raftstate.errors.BreakerOpen: ...
+        """
         request = ForceOpenRequest(name=name, reason=reason)
         await self._engine.mutate("force_open", request, timeout)
 
     async def force_close(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Let every call through until `reset_breaker`, whatever fails."""
+        """Let every call through until `reset_breaker`, whatever fails.
+
+        >>> await store.put_breaker("breakers/close", count_window=10, failure_rate=0.5)
+        >>> await store.force_close("breakers/close", reason="it is tried out")
+        >>> (await store.get_breaker("breakers/close")).reason
+        'it is tried out'
+        """
         request = ForceCloseRequest(name=name, reason=reason)
         await self._engine.mutate("force_close", request, timeout)
 
     async def reset_breaker(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Close a breaker, and forget what was counted."""
+        """Close a breaker, and forget what was counted.
+
+        >>> await store.put_breaker("breakers/reset", count_window=10, failure_rate=0.5)
+        >>> await store.force_open("breakers/reset")
+        >>> await store.reset_breaker("breakers/reset", reason="it has been moved")
+        >>> await store.breaker("breakers/reset").call(str.upper, "pens")
+        'PENS'
+        """
         await self._engine.mutate("reset", ResetRequest(name=name, reason=reason), timeout)
 
     async def get_breaker(self, name: str, **how: Unpack[How]) -> Breaker:
-        """One breaker. Raises BreakerNotFound (definite)."""
+        """One breaker. Raises BreakerNotFound (definite).
+
+        >>> await store.put_breaker("breakers/get", count_window=10, failure_rate=0.5)
+        >>> (await store.get_breaker("breakers/get")).config.failure_rate
+        0.5
+        """
         answer = await reading.read_as(
             self._engine,
             lambda peer: peer.breakers.GetBreaker,
@@ -306,7 +362,12 @@ class Breakers:
     async def list_breakers(
         self, prefix: str = "", **how: Unpack[How]
     ) -> AsyncIterator[Breaker]:
-        """Breakers whose name begins with `prefix`, in order of name."""
+        """Breakers whose name begins with `prefix`, in order of name.
+
+        >>> await store.put_breaker("breakers/list/search", count_window=10, failure_rate=0.5)
+        >>> [one.name async for one in store.list_breakers("breakers/list/")]
+        ['breakers/list/search']
+        """
         request = ListBreakersRequest(prefix=prefix)
         async for page in reading.pages(
             self._engine, lambda peer: peer.breakers.ListBreakers, request, how

@@ -60,14 +60,21 @@ class Checkpoints:
         """One checkpoint: the newest, unless there is an id or a `tag`.
 
         `data` is what was saved, of any size, and of a delta what it amounts to: then
-        `content_type` is that of the full checkpoint it begins with, while `size_bytes`
-        and `content_hash` are those of what is stored. `raftstate.decode(checkpoint)` is
-        what was put in. Without `data` there is none; without `chain`, a delta's is the
-        delta. `timeout` is how long it may take
-        until more comes.
+        `content_type` is that of the full checkpoint it begins with, while `size_bytes` and
+        `content_hash` are those of what is stored. `raftstate.decode(checkpoint)` is what
+        was put in. Without `data` there is none; without `chain`, a delta's is the delta.
+        `timeout` is how long it may take until more comes, in seconds.
 
         Raises AgentNotFound, CheckpointNotFound, Compacted (definite): it was pruned since
-        the revision asked for; Corrupt if the data is not what was written."""
+        the revision asked for; Corrupt (definite) if the data is not what was written; and
+        what every read does.
+
+        >>> async with store.own("checkpoints/get") as agent:
+        ...     saved = await agent.checkpoint({"done": 3})
+        >>> checkpoint = await store.get_checkpoint("checkpoints/get", saved)
+        >>> raftstate.decode(checkpoint)
+        {'done': 3}
+        """
         asked = reading.way(how)
         request = GetCheckpointRequest(
             agent_id=agent_id,
@@ -91,9 +98,20 @@ class Checkpoints:
         max_step: int = 0,
         **how: Unpack[How],
     ) -> AsyncIterator[Checkpoint]:
-        """An agent's checkpoints without their data, newest first; those only that have
-        all of these labels, are known good, pinned, or tagged, and of these steps. Raises
-        AgentNotFound (definite)."""
+        """An agent's checkpoints without their data, newest first; those only that have all
+        of these labels, are known good, pinned, or tagged, and of these steps. Raises
+        AgentNotFound (definite), and what every read does.
+
+        >>> async with store.own("checkpoints/list") as agent:
+        ...     for done in range(3):
+        ...         _ = await agent.checkpoint({"done": done}, pinned=done == 1)
+        >>> found = store.list_checkpoints("checkpoints/list")
+        >>> [checkpoint.checkpoint_id async for checkpoint in found]
+        [3, 2, 1]
+        >>> found = store.list_checkpoints("checkpoints/list", pinned=True)
+        >>> [checkpoint.checkpoint_id async for checkpoint in found]
+        [2]
+        """
         request = ListCheckpointsRequest(
             agent_id=agent_id,
             labels=values.labels(labels),
@@ -118,8 +136,17 @@ class Checkpoints:
         to_agent_id: str = "",
         **how: Unpack[How],
     ) -> DiffCheckpointsResponse:
-        """Where the contents of two checkpoints differ. Raises AgentNotFound,
-        CheckpointNotFound, NotComparable (definite)."""
+        """Where the contents of two checkpoints differ, which are to be JSON or msgpack: at
+        most 1,000 places. Raises AgentNotFound, CheckpointNotFound, NotComparable
+        (definite), and what every read does.
+
+        >>> async with store.own("checkpoints/diff") as agent:
+        ...     before = await agent.checkpoint({"done": 3, "name": "Ann"})
+        ...     after = await agent.checkpoint({"done": 4, "name": "Ann"})
+        >>> found = await store.diff_checkpoints("checkpoints/diff", before, after)
+        >>> [(one.path, one.before, one.after) for one in found.differences]
+        [('/done', '3', '4')]
+        """
         request = DiffCheckpointsRequest(
             agent_id=agent_id,
             from_checkpoint_id=from_checkpoint_id,
@@ -146,7 +173,15 @@ class Checkpoints:
     ) -> None:
         """Change a checkpoint's tags, pin and labels; None leaves them. A tag moves here
         from the checkpoint that had it. Raises AgentNotFound, CheckpointNotFound, TooMany
-        (definite), and what every mutation raises."""
+        (definite), and what every mutation raises.
+
+        >>> async with store.own("checkpoints/tag") as agent:
+        ...     saved = await agent.checkpoint({"done": 3})
+        >>> await store.tag_checkpoint("checkpoints/tag", saved, add=["best"], pinned=True)
+        >>> found = await store.get_checkpoint("checkpoints/tag", tag="best")
+        >>> found.checkpoint_id == saved, found.pinned
+        (True, True)
+        """
         request = TagCheckpointRequest(
             agent_id=agent_id,
             checkpoint_id=checkpoint_id,
@@ -166,10 +201,17 @@ class Checkpoints:
         evidence: str = "",
         timeout: float | None = None,
     ) -> bool:
-        """Note what a validator found about this very checkpoint; whether it is known
-        good now. Raises ValidatorNotFound, CheckpointNotFound, Owned (definite): this
-        client owns the agent; Conflict, TooMany (definite); and what every mutation
-        raises."""
+        """Note what a validator found about this very checkpoint; whether it is known good
+        now. Raises ValidatorNotFound, CheckpointNotFound, Owned (definite): this client
+        owns the agent; Conflict, TooMany (definite); and what every mutation raises.
+
+        >>> async with store.own("checkpoints/valid") as agent:
+        ...     saved = await agent.checkpoint({"total": 3})
+        >>> await store.put_validator("checkpoints/total", agent_prefix="checkpoints/valid")
+        >>> checkpoint = await store.get_checkpoint("checkpoints/valid", saved)
+        >>> await store.mark_valid(checkpoint, "checkpoints/total", evidence="it adds up")
+        True
+        """
         request = MarkValidRequest(
             agent_id=checkpoint.agent_id,
             checkpoint_id=checkpoint.checkpoint_id,
@@ -191,8 +233,17 @@ class Checkpoints:
         timeout: float | None = None,
     ) -> PruneCheckpointsResponse:
         """Remove old checkpoints, at most 100, oldest first; `more` says that there are
-        others. Those that are needed or were asked to be kept stay. Raises AgentNotFound
-        (definite), and what every mutation raises."""
+        others. The newest one stays, and so do those that are needed or were asked to be
+        kept, and `keep_last` of the others. Raises AgentNotFound (definite), and what every
+        mutation raises.
+
+        >>> async with store.own("checkpoints/prune") as agent:
+        ...     for done in range(4):
+        ...         _ = await agent.checkpoint({"done": done})
+        >>> answer = await store.prune_checkpoints("checkpoints/prune", keep_last=1)
+        >>> answer.pruned, answer.more
+        (2, False)
+        """
         request = PruneCheckpointsRequest(
             agent_id=agent_id, keep_last=keep_last, before_checkpoint_id=before_checkpoint_id
         )
@@ -213,8 +264,16 @@ class Checkpoints:
         timeout: float | None = None,
     ) -> Agent:
         """Make an agent that begins with a checkpoint of another, the newest by default.
-        Raises AgentNotFound, CheckpointNotFound, AgentExists, StreamExists (definite),
-        and what every mutation raises."""
+        Raises AgentNotFound, CheckpointNotFound, AgentExists, StreamExists, TooMany
+        (definite): it has more than 16,384 chunks; and what every mutation raises.
+
+        >>> async with store.own("checkpoints/fork") as agent:
+        ...     _ = await agent.checkpoint({"done": 3})
+        >>> _ = await store.fork_agent("checkpoints/fork", "checkpoints/fork/other")
+        >>> async with store.own("checkpoints/fork/other") as other:
+        ...     print(other.restore())
+        {'done': 3}
+        """
         request = ForkAgentRequest(
             source_agent_id=source_agent_id,
             agent_id=agent_id,
@@ -234,8 +293,17 @@ class Checkpoints:
         timeout: float | None = None,
     ) -> int:
         """Make an agent with another's checkpoints up to one of them; how many. Raises
-        AgentNotFound, CheckpointNotFound, AgentExists, StreamExists, TooMany (definite),
-        and what every mutation raises."""
+        AgentNotFound, CheckpointNotFound, AgentExists, StreamExists, TooMany (definite):
+        there are more than 256, or 16,384 chunks of them; and what every mutation raises.
+
+        >>> async with store.own("checkpoints/copy") as agent:
+        ...     for done in range(3):
+        ...         _ = await agent.checkpoint({"done": done})
+        >>> await store.copy_lineage(
+        ...     "checkpoints/copy", "checkpoints/copy/other", up_to_checkpoint_id=2
+        ... )
+        2
+        """
         request = CopyLineageRequest(
             source_agent_id=source_agent_id,
             agent_id=agent_id,
@@ -254,16 +322,32 @@ class Checkpoints:
         *,
         timeout: float | None = None,
     ) -> list[int]:
-        """Note one checkpoint of each of several agents, at one revision; their ids. A
-        member is an agent's id (its newest), with a checkpoint's id beside it, or one
-        with a new checkpoint (`AgentHandle.group_member`). Raises GroupExists and, for
-        any member, what saving it raises (definite)."""
+        """Note one checkpoint of each of several agents, 32 at most, at one revision; their
+        ids. A member is an agent's id (its newest), with a checkpoint's id beside it, or
+        one with a new checkpoint (`AgentHandle.group_member`). Raises GroupExists and, for
+        any member, what saving it raises (definite), and what every mutation raises.
+
+        >>> for agent_id in ("checkpoints/put-group/a", "checkpoints/put-group/b"):
+        ...     async with store.own(agent_id) as agent:
+        ...         _ = await agent.checkpoint({"done": 3})
+        >>> members = ["checkpoints/put-group/a", ("checkpoints/put-group/b", 1)]
+        >>> await store.put_group("checkpoints/put-group", members)
+        [1, 1]
+        """
         request = PutGroupCheckpointRequest(group_id=group_id, members=map(_member, members))
         answer = await self._engine.mutate("put_group_checkpoint", request, timeout)
         return list(answer.checkpoint_ids)
 
     async def get_group(self, group_id: str, **how: Unpack[How]) -> GroupCheckpoint:
-        """One group. Raises GroupNotFound (definite)."""
+        """One group. Raises GroupNotFound (definite), and what every read does.
+
+        >>> async with store.own("checkpoints/get-group/a") as agent:
+        ...     _ = await agent.checkpoint({"done": 3})
+        >>> _ = await store.put_group("checkpoints/get-group", ["checkpoints/get-group/a"])
+        >>> group = await store.get_group("checkpoints/get-group")
+        >>> [(member.agent_id, member.checkpoint_id) for member in group.members]
+        [('checkpoints/get-group/a', 1)]
+        """
         request = GetGroupCheckpointRequest(group_id=group_id)
         answer = await reading.read_as(
             self._engine, lambda peer: peer.checkpoints.GetGroupCheckpoint, request, how
@@ -274,7 +358,16 @@ class Checkpoints:
     async def list_groups(
         self, prefix: str = "", **how: Unpack[How]
     ) -> AsyncIterator[GroupCheckpoint]:
-        """Groups whose id begins with `prefix`, in order of id."""
+        """Groups whose id begins with `prefix`, in order of id, all at one revision. Raises
+        Compacted (definite) should that be forgotten meanwhile, and what every read does.
+
+        >>> async with store.own("checkpoints/list-groups/a") as agent:
+        ...     _ = await agent.checkpoint({"done": 3})
+        >>> for group_id in ("checkpoints/groups/2", "checkpoints/groups/1"):
+        ...     _ = await store.put_group(group_id, ["checkpoints/list-groups/a"])
+        >>> [group.group_id async for group in store.list_groups("checkpoints/groups/")]
+        ['checkpoints/groups/1', 'checkpoints/groups/2']
+        """
         request = ListGroupCheckpointsRequest(prefix=prefix)
         async for page in reading.pages(
             self._engine, lambda peer: peer.checkpoints.ListGroupCheckpoints, request, how
@@ -284,7 +377,13 @@ class Checkpoints:
 
     async def delete_group(self, group_id: str, *, timeout: float | None = None) -> None:
         """Forget a group; its checkpoints are kept as others are. Raises GroupNotFound
-        (definite), and what every mutation raises."""
+        (definite), and what every mutation raises.
+
+        >>> async with store.own("checkpoints/deleted") as agent:
+        ...     _ = await agent.checkpoint({"done": 3})
+        >>> _ = await store.put_group("checkpoints/delete-group", ["checkpoints/deleted"])
+        >>> await store.delete_group("checkpoints/delete-group")
+        """
         request = DeleteGroupCheckpointRequest(group_id=group_id)
         await self._engine.mutate("delete_group_checkpoint", request, timeout)
 
@@ -301,7 +400,14 @@ class Checkpoints:
     ) -> None:
         """Register a validator for the agents whose id begins with `agent_prefix`, or
         change one. `required_in_rollbacks`: no rollback of one of them ends before it has
-        said yes. Raises what every mutation raises."""
+        said yes. Raises what every mutation raises.
+
+        >>> await store.put_validator(
+        ...     "checkpoints/put-validator",
+        ...     agent_prefix="checkpoints/put-validator/",
+        ...     description="looks whether the books balance",
+        ... )
+        """
         request = PutValidatorRequest(
             name=name,
             agent_prefix=agent_prefix,
@@ -311,7 +417,13 @@ class Checkpoints:
         await self._engine.mutate("put_validator", request, timeout)
 
     async def list_validators(self, **how: Unpack[How]) -> AsyncIterator[Validator]:
-        """The validators, in order of name."""
+        """The validators, in order of name, all at one revision. Raises Compacted
+        (definite) should that be forgotten meanwhile, and what every read does.
+
+        >>> await store.put_validator("checks/listed", agent_prefix="checkpoints/list")
+        >>> "checks/listed" in [one.name async for one in store.list_validators()]
+        True
+        """
         request = ListValidatorsRequest()
         async for page in reading.pages(
             self._engine, lambda peer: peer.recovery.ListValidators, request, how

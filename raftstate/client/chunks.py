@@ -38,7 +38,14 @@ _BREAKS_MAX: Final = 8
 @dataclass(frozen=True, slots=True)
 class Cut:
     """How checkpoints are cut: data above `above` bytes, into chunks of `chunk_bytes`,
-    of which `in_flight` are on their way at once."""
+    of which `in_flight` are on their way at once.
+
+    >>> small = raftstate.Cut(above=64 << 10, chunk_bytes=32 << 10)
+    >>> async with store.own("cut/small", cut=small) as agent:
+    ...     saved = await agent.checkpoint(b"x" * (80 << 10))
+    >>> (await store.get_checkpoint("cut/small", saved)).chunk_count
+    3
+    """
 
     above: int = 256 << 10
     chunk_bytes: int = 128 << 10

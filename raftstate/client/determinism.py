@@ -93,7 +93,17 @@ _NOW_BELOW: Final = {"localtime": 1, "gmtime": 1, "ctime": 1, "asctime": 1, "str
 
 class UndeclaredNondeterminism(AssertionError):
     """A function drew something from outside itself, or did not do the same twice. `call`
-    is what it called, and `where` the file and line; both are empty for the second."""
+    is what it called, and `where` the file and line; both are empty for the second.
+
+    >>> import time
+    >>> def now():
+    ...     return time.time()
+    >>> try:
+    ...     raftstate.replay.check_deterministic(now)
+    ... except raftstate.replay.UndeclaredNondeterminism as error:
+    ...     print(error.call)
+    time.time
+    """
 
     def __init__(self, message: str, call: str = "", where: str = "") -> None:
         super().__init__(message)
@@ -134,7 +144,13 @@ def check_deterministic(
     that cannot (a local function, one of `__main__`) does not. Not to be called in a
     running event loop. `face` is the module of which a function gets its `PracticeAgent`.
 
-    Raises what the function raises, and TypeError if its result is no value of JSON."""
+    Raises what the function raises, and TypeError if its result is no value of JSON.
+
+    >>> def add(total, amount):
+    ...     return {"total": total + amount}
+    >>> raftstate.replay.check_deterministic(add, 1, 2).result
+    {'total': 3}
+    """
     function = _imported(target) if isinstance(target, str) else target
     if agent is None:
         agent = _takes(function) == len(arguments) + 1

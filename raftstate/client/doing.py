@@ -128,7 +128,14 @@ class Undo:
 
     `timeout` is that of one attempt, in seconds. After `attempts` that failed for a passing
     reason, a person has to decide. `leaves_tombstone`: once it is undone, the outside
-    refuses the effect's key for good, and undoing what never happened is no failure."""
+    refuses the effect's key for good, and undoing what never happened is no failure.
+
+    >>> refund = raftstate.Undo("refund", {"bill": 7}, timeout=5.0, attempts=3)
+    >>> async with store.own("undo") as agent:
+    ...     async with agent.step() as step:
+    ...         await step.effect("charge", 3, do=lambda call: "bill 7", undo=refund)
+    'bill 7'
+    """
 
     action: str | Function
     args: Any = None

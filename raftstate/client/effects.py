@@ -96,7 +96,14 @@ class AgentEffects:
         **options: Unpack[EffectOptions],
     ) -> Any:
         """Do an effect outside of a step: as `Step.effect`, but that its id has to be
-        given, and that what came of it is in the ledger when this returns."""
+        given, and that what came of it is in the ledger when this returns.
+
+        >>> async with store.own("effects/agent") as agent:
+        ...     await agent.effect(
+        ...         "mail", "Ada", effect_id="mail-ada", kind="irreversible", do=lambda call: "sent"
+        ...     )
+        'sent'
+        """
         asked = Asked.of(action, args, do, options)
         return await self.runner(asked, effect_id, timeout=timeout).run()
 
@@ -193,6 +200,13 @@ class StepEffects:
           was not done by this call.
         * ValueError, TypeError: it does not make sense as it was asked for, or its result
           cannot be kept.
+
+        >>> def charge(call):  # the outside is told call.key, too
+        ...     return {"charged": call.args["amount"]}
+        >>> async with store.own("effects/step") as agent:
+        ...     async with agent.step() as step:
+        ...         await step.effect("charge", {"amount": 3}, do=charge, undo="refund")
+        {'charged': 3}
         """
         if not self._open:
             raise RuntimeError("an effect belongs into the block of its step")
@@ -227,7 +241,15 @@ class StepEffects:
 
         Raises ValueError or TypeError if it does not make sense as it is asked for. Leaving
         the block raises EffectExists, CompensationRequired, SagaNotFound, PlanState
-        (definite): then nothing of the step was committed."""
+        (definite): then nothing of the step was committed.
+
+        >>> mail = {"action": "mail", "args": "Ada", "kind": "irreversible"}
+        >>> async with store.own("effects/prepare") as agent:
+        ...     async with agent.step() as step:
+        ...         later = step.prepare(**mail)
+        ...     await agent.effect(**mail, effect_id=later, do=lambda call: "sent")
+        'sent'
+        """
         if not self._open:
             raise RuntimeError("an effect belongs into the block of its step")
         entry = self._handle.entry(

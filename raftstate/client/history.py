@@ -39,7 +39,17 @@ class Divergence:
     of the two does not have; `event` is it as written, if it is. With a `checkpoint_id` it
     is that checkpoint's content that differs. Hashes are of states where states differ
     (`why` says so), else of events; empty: there is none. `differences` are lines for
-    people."""
+    people.
+
+    >>> async with store.own("replays/divergence") as agent:
+    ...     async with agent.step() as step:
+    ...         step.event("counted", 3, state=3)
+    >>> try:
+    ...     await store.replay("replays/divergence", lambda state, event: 4, report=False)
+    ... except raftstate.replay.ReplayDiverged as error:
+    ...     print(error.divergence.seq, error.divergence.why)
+    1 the state after it is another one
+    """
 
     why: str
     seq: int
@@ -296,7 +306,11 @@ def event_hash(event: Event | NewEvent) -> bytes:
 
 
 def differences(expected: Any, actual: Any) -> tuple[str, ...]:
-    """Where two values differ, one to a line."""
+    """Where two values differ, one to a line.
+
+    >>> raftstate.replay.differences({"total": 1}, {"total": 2})
+    ('/total changed: 1 -> 2',)
+    """
     try:
         found, _ = content.diff(plain(expected), plain(actual), _DIFFERENCES, _VALUE_CHARS)
     except (content.ContentError, TypeError, ValueError):

@@ -47,7 +47,14 @@ class Incidents:
         "bad_output" and so on), unknown if not given; each piece of `evidence` a kind, what
         it names, and perhaps more about it: `("event", "billing/nightly#7")`.
 
-        Raises AgentNotFound (definite), and what every mutation raises."""
+        Raises AgentNotFound (definite), and what every mutation raises.
+
+        >>> incident_id = await store.report_symptom(
+        ...     "the totals are wrong", evidence=[("event", "billing/nightly#7")]
+        ... )
+        >>> (await store.get_incident(incident_id)).evidence[0].ref
+        'billing/nightly#7'
+        """
         request = ReportSymptomRequest(
             summary=summary,
             symptom=word(Symptom, "SYMPTOM_", "symptom", symptom),
@@ -61,7 +68,12 @@ class Incidents:
         return incident_id
 
     async def get_incident(self, incident_id: str, **how: Unpack[How]) -> Incident:
-        """One incident. Raises IncidentNotFound (definite)."""
+        """One incident. Raises IncidentNotFound (definite).
+
+        >>> incident_id = await store.report_symptom("the totals are wrong")
+        >>> (await store.get_incident(incident_id)).summary
+        'the totals are wrong'
+        """
         request = GetIncidentRequest(incident_id=incident_id)
         answer = await reading.read_as(
             self._engine, lambda peer: peer.recovery.GetIncident, request, how
@@ -73,7 +85,13 @@ class Incidents:
         self, *, only_open: bool = False, agent_id: str = "", **how: Unpack[How]
     ) -> AsyncIterator[Incident]:
         """Incidents in the order of their opening; only those that are open, or about one
-        agent, if asked for."""
+        agent, if asked for.
+
+        >>> _ = await store.create_agent("incidents/list")
+        >>> _ = await store.report_symptom("the totals are wrong", agents=["incidents/list"])
+        >>> [one.summary async for one in store.list_incidents(agent_id="incidents/list")]
+        ['the totals are wrong']
+        """
         request = ListIncidentsRequest(only_open=only_open, agent_id=agent_id)
         async for page in reading.pages(
             self._engine, lambda peer: peer.recovery.ListIncidents, request, how
@@ -91,7 +109,13 @@ class Incidents:
         timeout: float | None = None,
     ) -> None:
         """Add a note, and classify it anew if asked to. `by` is this client if not given.
-        Raises IncidentNotFound, TooMany (definite), and what every mutation raises."""
+        Raises IncidentNotFound, TooMany (definite), and what every mutation raises.
+
+        >>> incident_id = await store.report_symptom("the totals are wrong")
+        >>> await store.annotate_incident(incident_id, "since Monday", classification="bad_output")
+        >>> (await store.get_incident(incident_id)).notes[0].text
+        'since Monday'
+        """
         request = AnnotateIncidentRequest(
             incident_id=incident_id, by=by or self._engine.options.client_name, text=text
         )
@@ -103,7 +127,13 @@ class Incidents:
         self, incident_id: str, *, resolution: str = "", timeout: float | None = None
     ) -> None:
         """Close an incident. Raises IncidentNotFound, PlanState (definite): it is closed;
-        and what every mutation raises."""
+        and what every mutation raises.
+
+        >>> incident_id = await store.report_symptom("the totals are wrong")
+        >>> await store.resolve_incident(incident_id, resolution="they were right")
+        >>> (await store.get_incident(incident_id)).open
+        False
+        """
         request = ResolveIncidentRequest(incident_id=incident_id, resolution=resolution)
         await self._engine.mutate("resolve_incident", request, timeout)
 
@@ -120,7 +150,19 @@ class Incidents:
         """Say what a validator found of the state that a rollback has restored. (Of a
         checkpoint: `mark_valid`.) Raises RollbackNotFound, AgentNotFound,
         ValidatorNotFound, PlanState (definite): compensations are open, it has ended, or
-        does not ask that validator; and what every mutation raises."""
+        does not ask that validator; and what every mutation raises.
+
+        >>> await store.put_validator("totals-are-right")
+        >>> async with store.own("incidents/validated") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> begun = await store.start_rollback(
+        ...     "incidents/validated", raftstate.to_checkpoint(good), validators=["totals-are-right"]
+        ... )
+        >>> await store.report_validation(
+        ...     begun.rollback_id, "incidents/validated", "totals-are-right", passed=True
+        ... )
+        >>> await store.finish_rollback(begun.rollback_id)
+        """
         request = ReportValidationRequest(
             rollback_id=rollback_id,
             agent_id=agent_id,

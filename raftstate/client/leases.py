@@ -76,7 +76,14 @@ class HeldLease:
         return self._lease is not None and self.time_left <= 0
 
     async def wait_lost(self) -> None:
-        """Return once the lease is lost. Raises RuntimeError before it is granted."""
+        """Return once the lease is lost. Raises RuntimeError before it is granted.
+
+        >>> async with store.lease(0.9) as lease:
+        ...     _ = await store.revoke_lease(lease.lease_id)
+        ...     await lease.wait_lost()
+        ...     print(lease.lost, lease.time_left)
+        True 0.0
+        """
         self._granted()
         while not self.lost:
             await clock.wait(self._ended, self.time_left)
@@ -171,20 +178,35 @@ class Leases:
         self, ttl: float, *, lease_id: int = 0, timeout: float | None = None
     ) -> HeldLease:
         """A lease: `async with store.lease(5.0) as lease:`, kept alive inside the block.
+        `ttl` is in seconds, from 0.5 to 86,400; without a `lease_id` the store chooses one.
 
-        When the block ends, so does the lease, and the keys under it go. If the cluster
-        is not heard of for `ttl` seconds, or somebody revokes it, `lease.lost` is true;
-        the block is not interrupted for that. `lease.wait_lost()` returns then.
+        When the block ends, so does the lease, and the keys under it go. If the cluster is
+        not heard of for `ttl` seconds, or somebody revokes it, `lease.lost` is true; the
+        block is not interrupted for that. `lease.wait_lost()` returns then.
 
         Entering raises LeaseExists (definite) for an id that is taken, LeaseNotFound
-        (definite) if it ended at once, and what every mutation raises."""
+        (definite) if it ended at once, and what every mutation raises.
+
+        >>> async with store.lease(5.0) as lease:
+        ...     _ = await store.keys.put("leases/lease", "here", lease=lease)
+        ...     print((await store.keys.get("leases/lease")).value)
+        b'here'
+        >>> print(await store.keys.get("leases/lease"))
+        None
+        """
         return HeldLease(self._engine, positive("ttl", ttl), lease_id, timeout)
 
     async def grant_lease(
         self, ttl: float, *, lease_id: int = 0, timeout: float | None = None
     ) -> Lease:
-        """A lease that nobody keeps alive: it ends after `ttl`. Raises LeaseExists
-        (definite), and what every mutation raises."""
+        """A lease that nobody keeps alive: it ends after `ttl` seconds, 0.5 to 86,400.
+        Raises LeaseExists (definite), and what every mutation raises.
+
+        >>> lease = await store.grant_lease(0.5, lease_id=7001)
+        >>> done = await store.keys.put("leases/grant", "for a moment", lease=lease)
+        >>> lease.lease_id, lease.ttl_ms
+        (7001, 500)
+        """
         request = GrantRequest(ttl_ms=milliseconds(positive("ttl", ttl)), lease_id=lease_id)
         answer = await self._engine.mutate("grant", request, timeout)
         lease: Lease = answer.lease
@@ -192,7 +214,13 @@ class Leases:
 
     async def revoke_lease(self, lease_id: int, *, timeout: float | None = None) -> int:
         """End a lease; how many keys went with it. Raises LeaseNotFound (definite), and
-        what every mutation raises."""
+        what every mutation raises.
+
+        >>> lease = await store.grant_lease(5.0)
+        >>> _ = await store.keys.put("leases/revoke", b"", lease=lease)
+        >>> await store.revoke_lease(lease.lease_id)
+        1
+        """
         answer = await self._engine.mutate("revoke", RevokeRequest(lease_id=lease_id), timeout)
         deleted: int = answer.deleted
         return deleted
@@ -200,8 +228,15 @@ class Leases:
     async def get_lease(
         self, lease_id: int, *, keys: bool = False, timeout: float | None = None
     ) -> TimeToLiveResponse:
-        """A lease, how long it lives on if nobody keeps it alive, and, if asked for, its
-        keys. Raises LeaseNotFound (definite)."""
+        """A lease, how long it lives on if nobody keeps it alive, in milliseconds, and, if
+        asked for, its keys. Raises LeaseNotFound (definite), and what every read does.
+
+        >>> async with store.lease(5.0) as lease:
+        ...     _ = await store.keys.put("leases/get", b"", lease=lease)
+        ...     found = await store.get_lease(lease.lease_id, keys=True)
+        >>> list(found.keys), 0 < found.time_left_ms <= 6_000
+        ([b'leases/get'], True)
+        """
         request = TimeToLiveRequest(lease_id=lease_id, with_keys=keys)
         answer: TimeToLiveResponse = await reading.read(
             self._engine, lambda peer: peer.leases.TimeToLive, request, timeout=timeout
@@ -209,7 +244,13 @@ class Leases:
         return answer
 
     async def list_leases(self, **how: Unpack[How]) -> AsyncIterator[Lease]:
-        """The live leases, in order of id."""
+        """The live leases, in order of id, all at one revision. Raises Compacted (definite)
+        should that be forgotten meanwhile, and what every read does.
+
+        >>> async with store.lease(5.0) as lease:
+        ...     print(lease.lease_id in [one.lease_id async for one in store.list_leases()])
+        True
+        """
         request = ListLeasesRequest()
         async for page in reading.pages(
             self._engine, lambda peer: peer.leases.ListLeases, request, how

@@ -55,7 +55,11 @@ _CHANNEL: Final[tuple[tuple[str, int], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM for mutual TLS: who signs the members, and who we are."""
+    """Files in PEM for mutual TLS: who signs the members, and who we are.
+
+    >>> tls = raftstate.Tls(ca="ca.pem", cert="agents.pem", key="agents.key")
+    >>> over_tls = raftstate.connect("store-1:7411,store-2:7411", tls=tls)
+    """
 
     ca: str | Path
     cert: str | Path

@@ -22,7 +22,14 @@ from raftstate.client.reading import Way
 from raftstate.client.routing import Peer
 from raftstate.client.session import Session
 from raftstate.client.turns import Turn
-from raftstate.errors import EffectTooLate, NoQuorum, Owned, OwnershipLost, RaftStateError
+from raftstate.errors import (
+    EffectTooLate,
+    NoQuorum,
+    OutcomeForgotten,
+    Owned,
+    OwnershipLost,
+    RaftStateError,
+)
 from raftstate.v1.agent_service_pb2 import (
     ACQUIRE_MODE_WAIT,
     AcquireMode,
@@ -41,7 +48,7 @@ from raftstate.v1.event_service_pb2 import ReadEventsRequest
 
 
 class _AskAgain(Exception):
-    """Ask under another request id: this one is too old, its session has ended, or a
+    """Ask under another request id: this one is forgotten, its session has ended, or a
     block of this store that forces goes first."""
 
 
@@ -166,7 +173,7 @@ class Own:
         first_sent: list[float] = []
 
         async def attempt(peer: Peer, patience: float) -> AcquireOwnershipResponse:
-            if waits and turn.behind.is_set():
+            if waits and (turn.behind.is_set() or not session.holds(request_id)):
                 raise _AskAgain
             request = AcquireOwnershipRequest(
                 request_id=request_id,
@@ -193,6 +200,10 @@ class Own:
                 changes=True,
                 patience=float("inf") if waits else None,
             )
+        except OutcomeForgotten:
+            if session.holds(request_id):
+                raise
+            raise _AskAgain from None
         finally:
             session.finish(request_id)
         # The store counts from the grant. It lies after the first sending, which is
@@ -210,7 +221,11 @@ class Own:
         self, call: Any, address: str, turn: Turn, session: Session, request_id: RequestId
     ) -> AcquireOwnershipResponse:
         """The answer of a call that may take for ever, unless something says that it
-        had better be asked elsewhere or again."""
+        had better be asked elsewhere or again.
+
+        When its id has become so old that it would soon hold up all others of this client,
+        it is given back. Should the servers have forgotten it by the time the agent is free,
+        they say so: this session's grant, had there been one, is granted to it again."""
         answer = asyncio.create_task(_answer(call))
         moved = asyncio.create_task(self._engine.router.moved_from(address))
         aged = asyncio.create_task(session.aged(request_id))
@@ -218,9 +233,12 @@ class Own:
         tasks: set[asyncio.Task[Any]] = {answer, moved, aged, behind}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if aged.done() and not session.expired:
+                session.finish(request_id)
+                await asyncio.wait(tasks - {aged}, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 return answer.result()
-            if aged.done() or behind.done():
+            if session.expired or behind.done():
                 raise _AskAgain
             elsewhere = unanswered(address, "another member leads now")
             elsewhere.hint = self._engine.router.leader

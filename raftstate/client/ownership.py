@@ -175,7 +175,12 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     def check(self) -> None:
         """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and takes
         no time: for what works long without waiting for anything, and would not be told; on
-        any thread."""
+        any thread.
+
+        >>> async with store.own("agents/check") as agent:
+        ...     for number in range(1_000):
+        ...         agent.check()
+        """
         if not self.lost:
             return
         if self._engine.alive.here:
@@ -186,7 +191,12 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
 
     async def wait_lost(self, timeout: float | None = None) -> bool:
         """Return once the ownership is lost: True; or False when so many seconds have passed
-        before that. For tasks beside the block, which itself is cancelled."""
+        before that. For tasks beside the block, which itself is cancelled.
+
+        >>> async with store.own("agents/wait-lost") as agent:
+        ...     await agent.wait_lost(timeout=0.1)
+        False
+        """
         try:
             async with asyncio.timeout(timeout):
                 await self._over.wait()
@@ -202,7 +212,15 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         That is the newest checkpoint's value, or a copy of `default` where there is
         none, with `fold(state, event)` applied to each event committed after it.
         Without `fold` those events are left to `events_since`. As everything was read
-        when the ownership was granted, this neither waits nor fails."""
+        when the ownership was granted, this neither waits nor fails.
+
+        >>> async with store.own("agents/restore") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> async with store.own("agents/restore") as agent:
+        ...     agent.restore(default=0, fold=lambda total, event: total + raftstate.decode(event))
+        3
+        """
         if self.bundle.HasField("checkpoint"):
             state = values.decode(self.bundle.checkpoint)
         else:
@@ -222,14 +240,32 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     def state_from(self, state: Callable[[], Any]) -> None:
         """Where automatic checkpoints take the agent's state from, and the hash of it that
         a step's last event has: what this gives when a step's block has ended must be the
-        state after the step."""
+        state after the step.
+
+        >>> total = 0
+        >>> async with store.own("agents/state", auto_checkpoint=raftstate.Every(steps=1)) as agent:
+        ...     agent.state_from(lambda: {"total": total})
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 3)
+        ...         total += 3
+        >>> async with store.own("agents/state") as agent:
+        ...     agent.restore()
+        {'total': 3}
+        """
         self._state = state
 
     def step(self, *, timeout: float | None = None) -> Step:
         """A step: `async with agent.step() as step:`, committed at the block's end.
 
         Entering raises OwnershipLost (definite) if the ownership is over. See `Step`
-        for what leaving raises. `timeout` is for the commit, in seconds."""
+        for what leaving raises. `timeout` is for the commit, in seconds.
+
+        >>> async with store.own("agents/step") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> step.committed, step.head.event_seq
+        (True, 1)
+        """
         return Step(self, timeout)
 
     async def checkpoint(
@@ -245,7 +281,13 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         """Save the agent's state outside of a step; the checkpoint's id. `state` is
         written as JSON, bytes as they are, under `content_type`.
 
-        Raises what `step` and leaving its block do."""
+        Raises what `step` and leaving its block do.
+
+        >>> async with store.own("agents/checkpoint") as agent:
+        ...     saved = await agent.checkpoint({"total": 3}, tags=["monday"])
+        >>> (await store.get_checkpoint("agents/checkpoint", saved)).tags
+        ['monday']
+        """
         draft = drafted(state, labels, tags, pinned, content_type)
         await self.enter_step()
         try:
@@ -274,7 +316,14 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         timeout: float | None = None,
     ) -> NewGroupMember:
         """This agent's part in a group (`Store.put_group`) that saves a new checkpoint of
-        it: what is large of it is sent already. Raises what `checkpoint` does."""
+        it: what is large of it is sent already. Raises what `checkpoint` does.
+
+        >>> async with store.own("agents/member") as agent:
+        ...     member = await agent.group_member({"total": 3})
+        ...     saved = await store.put_group("agents-group", [member])
+        >>> (await store.get_group("agents-group")).members[0].agent_id
+        'agents/member'
+        """
         self._engine.check()
         draft = drafted(state, labels, tags, pinned, content_type)
         member = NewGroupMember(
@@ -613,7 +662,14 @@ class Step(StepRecordings, StepEffects):
         is in the stream already refuses the step (EventIdReused). `state` is the agent's
         after the event, of which the hash is kept, for replays to compare.
 
-        Raises TypeError or ValueError for what JSON cannot hold."""
+        Raises TypeError or ValueError for what JSON cannot hold.
+
+        >>> async with store.own("steps/event") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("charged", {"amount": 3}, event_id="order-7")
+        >>> [raftstate.decode(one) async for one in store.read_events("steps/event")]
+        [{'amount': 3}]
+        """
         new = event(
             kind,
             data,
@@ -640,7 +696,15 @@ class Step(StepRecordings, StepEffects):
         `state` is written as JSON (tuples come back as lists, and keys as texts), bytes as
         they are, under `content_type`. `tags` move here; `pinned` keeps it for good.
 
-        Raises ValueError if the step has a checkpoint already, and what `event` does."""
+        Raises ValueError if the step has a checkpoint already, and what `event` does.
+
+        >>> async with store.own("steps/checkpoint") as agent:
+        ...     async with agent.step() as step:
+        ...         step.checkpoint({"done": 1})
+        >>> async with store.own("steps/checkpoint") as agent:
+        ...     agent.restore()
+        {'done': 1}
+        """
         if self._draft is not None:
             raise ValueError("a step has at most one checkpoint")
         self._draft = drafted(state, labels, tags, pinned, content_type)

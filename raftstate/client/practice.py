@@ -44,30 +44,73 @@ class PracticeAgent:
         self.events_since: list[Any] = []
 
     def restore(self, default: Any = None, fold: Callable[..., Any] | None = None) -> Any:
-        """The state to begin with, or a copy of `default`."""
+        """The state to begin with, or a copy of `default`.
+
+        >>> async def count(agent):
+        ...     return agent.restore(default={"total": 0})
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, count)
+        >>> done.result
+        {'total': 0}
+        """
         return copy.deepcopy(default if self._begins_with is None else self._begins_with)
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """States are not saved here."""
+        """States are not saved here.
+
+        >>> async def count(agent):
+        ...     total = agent.restore(default=0)
+        ...     agent.state_from(lambda: total)
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, count)
+        """
 
     def step(self, *, timeout: float | None = None) -> PracticeStep:
-        """A step, whose events are noted when its block ends well."""
+        """A step, whose events are noted when its block ends well.
+
+        >>> async def count(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, count)
+        >>> done.events
+        [{'step': 1, 'type': 'counted', 'data': 3}]
+        """
         return PracticeStep(self)
 
     async def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved."""
+        """Nothing is saved.
+
+        >>> async def count(agent):
+        ...     return await agent.checkpoint({"total": 3})
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, count)
+        >>> done.result
+        0
+        """
         return 0
 
     async def record(
         self, kind: str, function: Callable[[], Any], key: str = "", **_: Any
     ) -> Any:
-        """See `AgentHandle.record`."""
+        """See `AgentHandle.record`.
+
+        >>> async def plan(agent):
+        ...     return await agent.record("llm", lambda: "an answer")
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, plan)
+        >>> done.result, list(done.recordings)
+        ('an answer', ['1 llm@1'])
+        """
         self._outside[kind] += 1
         key = key or f"{kind}@{self._outside[kind]}"
         return await self.given(f"{self.step_number + 1} {key}", function)
 
     async def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done."""
+        """What the effect is said to give; nothing is done.
+
+        >>> async def pay(agent):
+        ...     return await agent.effect("charge", {"amount": 3})
+        >>> checked = raftstate.replay.check_deterministic
+        >>> done = await asyncio.to_thread(checked, pay, effects={"charge": "paid"})
+        >>> done.result
+        'paid'
+        """
         return self._effects.get(action)
 
     async def given(self, key: str, function: Callable[[], Any]) -> Any:
@@ -125,20 +168,44 @@ class PracticeStep:
             self._agent.events.extend(self._events)
 
     def event(self, kind: str, data: Any = None, **_: Any) -> None:
-        """Add an event."""
+        """Add an event.
+
+        >>> async def count(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, count)
+        >>> done.events
+        [{'step': 1, 'type': 'counted', 'data': 3}]
+        """
         shown = values.decode_as(*values.encode(data))
         if isinstance(shown, bytes):
             shown = shown.hex()
         self._events.append({"step": self._agent.step_number + 1, "type": kind, "data": shown})
 
     def checkpoint(self, state: Any, **_: Any) -> None:
-        """The state after the step has to be the same each time, too."""
+        """The state after the step has to be the same each time, too.
+
+        >>> async def count(agent):
+        ...     async with agent.step() as step:
+        ...         step.checkpoint({"total": 3})
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, count)
+        >>> done.events
+        [{'step': 1, 'state': {'total': 3}}]
+        """
         self._events.append(
             {"step": self._agent.step_number + 1, "state": recordings.plain(state)}
         )
 
     async def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done."""
+        """What the effect is said to give; nothing is done.
+
+        >>> async def pay(agent):
+        ...     async with agent.step() as step:
+        ...         return await step.effect("charge", 3, do=None)
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, pay)
+        >>> done.events
+        [{'step': 1, 'effect': 'charge', 'args': 3}]
+        """
         self._events.append(
             {
                 "step": self._agent.step_number + 1,
@@ -149,21 +216,53 @@ class PracticeStep:
         return await self._agent.effect(action, args)
 
     async def record(self, kind: str, function: Callable[[], Any], key: str = "") -> Any:
-        """See `Step.record`."""
+        """See `Step.record`.
+
+        >>> async def plan(agent):
+        ...     async with agent.step() as step:
+        ...         return await step.record("llm", lambda: "an answer")
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, plan)
+        >>> done.result, list(done.recordings)
+        ('an answer', ['1 llm/1'])
+        """
         return await self._agent.given(self._key(kind, key), function)
 
     def time(self, key: str = "") -> float:
-        """See `Step.time`."""
+        """See `Step.time`.
+
+        >>> async def begin(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("begun", {"at": step.time()})
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, begin)
+        >>> list(done.recordings)
+        ['1 time/1']
+        """
         found: float = self._agent.drawn(self._key("time", key), recordings.now_time)
         return found
 
     def random(self, key: str = "") -> float:
-        """See `Step.random`."""
+        """See `Step.random`.
+
+        >>> async def roll(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("rolled", {"dice": int(6 * step.random("dice")) + 1})
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, roll)
+        >>> list(done.recordings)
+        ['1 dice']
+        """
         found: float = self._agent.drawn(self._key("random", key), recordings.any_number)
         return found
 
     def uuid(self, key: str = "") -> UUID:
-        """See `Step.uuid`."""
+        """See `Step.uuid`.
+
+        >>> async def order(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("ordered", {"order": str(step.uuid("order"))})
+        >>> done = await asyncio.to_thread(raftstate.replay.check_deterministic, order)
+        >>> list(done.recordings)
+        ['1 order']
+        """
         return UUID(self._agent.drawn(self._key("uuid", key), recordings.any_uuid))
 
     def _key(self, kind: str, key: str) -> str:

@@ -64,7 +64,17 @@ class _Consumer:
 
     async def run(self) -> None:
         """Deal with every event, those that are yet to come as well, until cancelled.
-        Raises what `catch_up` does."""
+        Raises what `catch_up` does.
+
+        >>> def deal(event):
+        ...     if event.type == "closed":
+        ...         raise EOFError("there is no more")
+        >>> events = [raftstate.event("opened"), raftstate.event("closed")]
+        >>> _ = await store.append("projections-run/1", events)
+        >>> await store.projection("projections-run", deal, prefix="projections-run/").run()
+        Traceback (most recent call last):
+        EOFError: there is no more
+        """
         while True:
             if not await self.catch_up():
                 await asyncio.sleep(self._poll)
@@ -74,7 +84,20 @@ class _Consumer:
         were.
 
         Raises what the handler raises, having saved what came before; Conflict (definite)
-        if another consumer of this name has saved; and what every mutation raises."""
+        if another consumer of this name has saved; and what every mutation raises.
+
+        >>> _ = await store.append("projections-catch-up/1", [raftstate.event("opened")])
+        >>> reader = store.projection(
+        ...     "projections-catch-up",
+        ...     lambda event: print(event.type),
+        ...     prefix="projections-catch-up/",
+        ... )
+        >>> await reader.catch_up()
+        opened
+        1
+        >>> await reader.catch_up()
+        0
+        """
         if self._saved is None:
             self._saved = self.position = await self._load()
         came = 0
@@ -238,10 +261,24 @@ class Projections:
     ) -> ProjectionRun:
         """A consumer of the events of all streams whose id begins with `prefix`.
 
-        `handler(event)`, which may be a coroutine function, sees each of them in the
-        order of the log, at least once. The position is saved after `save_events` events
-        or `save_seconds`, and at the end. `await p.catch_up()` deals with what there is,
-        `await p.run()` also with what comes, which is looked for every `poll` seconds."""
+        `handler(event)`, which may be a coroutine function, sees each of them in the order
+        of the log, at least once. The position is saved after `save_events` events or
+        `save_seconds`, and at the end. `await p.catch_up()` deals with what there is,
+        `await p.run()` also with what comes, which is looked for every `poll` seconds.
+
+        Nothing is sent yet. Raises InvalidRequest (definite) for a time that is not more
+        than 0.
+
+        >>> total = {"charged": 0}
+        >>> def charge(event):
+        ...     total["charged"] += raftstate.decode(event)
+        >>> charges = [raftstate.event("charge", 5), raftstate.event("charge", 2)]
+        >>> _ = await store.append("projections/1", charges)
+        >>> await store.projection("projections", charge, prefix="projections/").catch_up()
+        2
+        >>> total
+        {'charged': 7}
+        """
         return ProjectionRun(
             self._engine,
             name,
@@ -266,7 +303,20 @@ class Projections:
         `handler(events)` gets at most `batch` events, in the order of the log, and gives
         operations (`raftstate.txn`), at most 127, which are done in one transaction with
         saving the position. It may read what earlier events have led to, but not its own
-        effects within one batch. If the transaction is refused, none of it was done."""
+        effects within one batch. If the transaction is refused, none of it was done. What
+        comes is looked for every `poll` seconds.
+
+        Nothing is sent yet. Raises InvalidRequest (definite) if `batch` or `poll` is not
+        more than 0.
+
+        >>> def newest(events):
+        ...     return [raftstate.txn.put("read-model/at", event.type) for event in events]
+        >>> _ = await store.append("read-model/1", [raftstate.event("opened")])
+        >>> await store.read_model("read-model", newest, prefix="read-model/").catch_up()
+        1
+        >>> (await store.keys.get("read-model/at")).value
+        b'opened'
+        """
         return ReadModel(self._engine, name, handler, prefix=prefix, batch=batch, poll=poll)
 
     async def save_projection(
@@ -277,19 +327,41 @@ class Projections:
         expected: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Save a position, where `expected` was saved before; zero: there was none.
-        Raises Conflict (definite), and what every mutation raises."""
+        """Save a position, where `expected` was saved before; zero: there was none. It is
+        at most that of the newest event of all. Raises Conflict, InvalidRequest (definite),
+        and what every mutation raises.
+
+        >>> done = await store.append("projections-save/1", [raftstate.event("opened")])
+        >>> await store.save_projection("projections-save", done.first_position, expected=0)
+        >>> await store.save_projection("projections-save", done.first_position, expected=0)
+        Traceback (most recent call last):
+        raftstate.errors.Conflict: ...
+        """
         request = SaveProjectionRequest(
             name=name, position=position, expected_position=expected
         )
         await self._engine.mutate("save_projection", request, timeout)
 
     async def get_projection(self, name: str, **how: Unpack[How]) -> Projection:
-        """How far a projection has come. Raises ProjectionNotFound (definite)."""
+        """How far a projection has come. Raises ProjectionNotFound (definite), and what
+        every read does.
+
+        >>> done = await store.append("projections-get/1", [raftstate.event("opened")])
+        >>> await store.save_projection("projections-get", done.first_position)
+        >>> (await store.get_projection("projections-get")).position == done.first_position
+        True
+        """
         return await get_projection(self._engine, name, how)
 
     async def list_projections(self, **how: Unpack[How]) -> AsyncIterator[Projection]:
-        """All projections, in order of name."""
+        """All projections, in order of name, all at one revision. Raises Compacted
+        (definite) should that be forgotten meanwhile, and what every read does.
+
+        >>> done = await store.append("projections-list/1", [raftstate.event("opened")])
+        >>> await store.save_projection("projections-list", done.first_position)
+        >>> "projections-list" in [one.name async for one in store.list_projections()]
+        True
+        """
         request = ListProjectionsRequest()
         async for page in reading.pages(
             self._engine, lambda peer: peer.events.ListProjections, request, how
@@ -299,7 +371,12 @@ class Projections:
 
     async def delete_projection(self, name: str, *, timeout: float | None = None) -> None:
         """Forget a projection. Raises ProjectionNotFound (definite), and what every
-        mutation raises."""
+        mutation raises.
+
+        >>> done = await store.append("projections-delete/1", [raftstate.event("opened")])
+        >>> await store.save_projection("projections-delete", done.first_position)
+        >>> await store.delete_projection("projections-delete")
+        """
         request = DeleteProjectionRequest(name=name)
         await self._engine.mutate("delete_projection", request, timeout)
 

@@ -41,7 +41,14 @@ Method = Callable[[Peer], Any]
 class Seen:
     """What a read has shown: a revision of the store, and the member that showed it.
     Before a read is answered, 0 and "". One of several reads holds what the last one saw;
-    `at_least=seen.revision` then never goes back, at any member."""
+    `at_least=seen.revision` then never goes back, at any member.
+
+    >>> seen = raftstate.Seen()
+    >>> _ = await store.keys.get("seen", seen=seen)
+    >>> _ = await store.keys.get("seen", at_least=seen.revision)
+    >>> seen.member_id in {"n1", "n2", "n3"}
+    True
+    """
 
     __slots__ = ("member_id", "revision")
 

@@ -148,7 +148,12 @@ class AgentRecordings:
         """Draw a value outside of a step's block, and have it kept at once: it is there
         even if the step that follows is never committed. See `Step.record`.
 
-        Raises what the function raises, and what leaving a step's block does."""
+        Raises what the function raises, and what leaving a step's block does.
+
+        >>> async with store.own("recordings/agent") as agent:
+        ...     await agent.record("llm", lambda: "an answer", key="plan")
+        'an answer'
+        """
         step = self.head.step + 1
         known = self.recorded_now
         key = key or known.next_key(kind)
@@ -179,7 +184,16 @@ class AgentRecordings:
         default: Any = None,
         report: bool = True,
     ) -> Replay:
-        """Run a function over what this agent wrote, and compare: see `Store.replay`."""
+        """Run a function over what this agent wrote, and compare: see `Store.replay`.
+
+        >>> async def roll(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("rolled", step.random())
+        >>> async with store.own("recordings/replay") as agent:
+        ...     await roll(agent)
+        ...     print((await agent.replay(roll)).events)
+        1
+        """
         from raftstate.client.replay import replay
 
         return await replay(
@@ -218,7 +232,14 @@ class StepRecordings:
         and so on. Where calls run at the same time, name them. An error is not kept: of one
         that the step is to go on with, have the function give a value that says so.
 
-        Raises what the function raises, TypeError or ValueError for what cannot be kept."""
+        Raises what the function raises, TypeError or ValueError for what cannot be kept.
+
+        >>> async with store.own("recordings/record") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("answered", await step.record("llm", lambda: "an answer"))
+        >>> [(one.key, raftstate.decode(one)) async for one in store.get_recorded("recordings/record")]
+        [('llm/1', 'an answer')]
+        """
         key = self._recording_key(kind, key)
         if (known := self._recorded_under(key)) is None:
             self._handle.recorded_now.missing(key)
@@ -226,17 +247,38 @@ class StepRecordings:
         return value_of(known)
 
     def time(self, key: str = "") -> float:
-        """Seconds since 1970, drawn once for this step."""
+        """Seconds since 1970, drawn once for this step.
+
+        >>> async with store.own("recordings/time") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("begun", {"at": step.time()})
+        >>> [one.key async for one in store.get_recorded("recordings/time")]
+        ['time/1']
+        """
         found: float = self._draw("time", now_time, key)
         return found
 
     def random(self, key: str = "") -> float:
-        """A number from 0 up to 1, drawn once for this step."""
+        """A number from 0 up to 1, drawn once for this step.
+
+        >>> async with store.own("recordings/random") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("rolled", {"dice": int(6 * step.random("dice")) + 1})
+        >>> [one.key async for one in store.get_recorded("recordings/random")]
+        ['dice']
+        """
         found: float = self._draw("random", any_number, key)
         return found
 
     def uuid(self, key: str = "") -> uuid.UUID:
-        """A random UUID, drawn once for this step."""
+        """A random UUID, drawn once for this step.
+
+        >>> async with store.own("recordings/uuid") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("ordered", {"order": str(step.uuid("order"))})
+        >>> [one.key async for one in store.get_recorded("recordings/uuid")]
+        ['order']
+        """
         return uuid.UUID(self._draw("uuid", any_uuid, key))
 
     def pending_recordings(self) -> list[NewRecording]:

@@ -22,7 +22,18 @@ F = TypeVar("F", bound=Callable[[Any], Any])
 
 class Registry:
     """Names and the functions behind them. There is one for the whole process, which the
-    decorators of `raftstate` fill and which everything uses unless it is given another."""
+    decorators of `raftstate` fill and which everything uses unless it is given another.
+
+    >>> known = raftstate.Registry()
+    >>> @known.compensation("refund")
+    ... def refund(call):
+    ...     return f"refunded {call.args}"
+    >>> async with raftstate.connect(endpoints, registry=known) as other:
+    ...     async with other.own("registry") as agent:
+    ...         async with agent.step() as step:
+    ...             await step.effect("charge", 3, do=lambda call: "bill 7", undo=refund)
+    'bill 7'
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, Callable[[Any], Any]]] = {
@@ -35,20 +46,38 @@ class Registry:
     def compensation(self, name: str) -> Callable[[F], F]:
         """Register what undoes an effect: it takes an `UndoCall`. Every attempt comes with
         the same key, and it may be asked to undo what is undone already, which is no
-        failure. Raises ValueError for a name that another function has."""
+        failure. Raises ValueError for a name that another function has.
+
+        >>> registry = raftstate.Registry()
+        >>> @registry.compensation("refund")
+        ... def refund(call):
+        ...     return f"refunded {call.args}"
+        """
         return self._register("compensation", name)
 
     def reconciler(self, name: str) -> Callable[[F], F]:
         """Register what finds out whether an effect happened: it takes an `EffectCall`, and
         gives the effect's result, or raises `NotDone`. Raises ValueError for a name that
-        another function has."""
+        another function has.
+
+        >>> registry = raftstate.Registry()
+        >>> @registry.reconciler("find-charge")
+        ... def find_charge(call):
+        ...     raise raftstate.NotDone("there is none")
+        """
         return self._register("reconciler", name)
 
     def validator(self, name: str) -> Callable[[F], F]:
         """Register what says whether the state that a rollback has restored is good: it
         takes a `Restored` and gives True or False. An AssertionError is a no as well, with
         its text as the evidence. Raises ValueError for a name that another function
-        has."""
+        has.
+
+        >>> registry = raftstate.Registry()
+        >>> @registry.validator("total-is-right")
+        ... def right(restored):
+        ...     return restored.state["total"] >= 0
+        """
         return self._register("validator", name)
 
     def _register(self, kind: str, name: str) -> Callable[[F], F]:
@@ -102,14 +131,39 @@ default: Registry = Registry()
 def compensation(name: str) -> Callable[[F], F]:
     """Register what undoes an effect, for the whole process: it takes an `UndoCall`. Every
     attempt comes with the same key, and it may be asked to undo what is undone already,
-    which is no failure. Raises ValueError for a name that another function has."""
+    which is no failure. Raises ValueError for a name that another function has.
+
+    >>> @raftstate.compensation("compensation-refund")
+    ... def refund(call):
+    ...     return f"refunded {call.args}"
+    >>> async with store.own("compensation") as agent:
+    ...     async with agent.step() as step:
+    ...         await step.effect("charge", 3, do=lambda call: "bill 7", undo=refund)
+    'bill 7'
+    """
     return default.compensation(name)
 
 
 def reconciler(name: str) -> Callable[[F], F]:
     """Register what finds out whether an effect happened, for the whole process: it takes an
     `EffectCall`, and gives the effect's result, or raises `NotDone`. Raises ValueError for a
-    name that another function has."""
+    name that another function has.
+
+    >>> @raftstate.reconciler("reconciler-find")
+    ... def find(call):
+    ...     return f"bill {call.key}"
+    >>> def charge(call):
+    ...     raise TimeoutError("no answer")
+    >>> how = {"do": charge, "effect_id": "charge", "undo": "refund", "key": "7"}
+    >>> async with store.own("reconciler") as agent:
+    ...     try:
+    ...         await agent.effect("charge", 3, kind="reconcilable", reconcile=find, **how)
+    ...     except TimeoutError:
+    ...         print("nobody knows")
+    ...     await agent.effect("charge", 3, kind="reconcilable", reconcile=find, **how)
+    nobody knows
+    'bill 7'
+    """
     return default.reconciler(name)
 
 
@@ -117,5 +171,18 @@ def validator(name: str) -> Callable[[F], F]:
     """Register what says whether the state that a rollback has restored is good, for the
     whole process: it takes a `Restored` and gives True or False. An AssertionError is a no as
     well, with its text as the evidence. Raises ValueError for a name that another function
-    has."""
+    has.
+
+    >>> @raftstate.validator("validator-total")
+    ... def right(restored):
+    ...     assert restored.state["total"] >= 0, "a total below zero"
+    ...     return True
+    >>> await store.put_validator("validator-total")
+    >>> async with store.own("validator") as agent:
+    ...     bad = await agent.checkpoint({"total": -1})
+    >>> to = raftstate.to_checkpoint(bad)
+    >>> done = await store.rollback("validator", to, validators=["validator-total"])
+    >>> [(one.validator, one.passed, one.evidence) for one in done.validators]
+    [('validator-total', False, 'a total below zero')]
+    """
     return default.validator(name)

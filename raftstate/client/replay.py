@@ -74,7 +74,14 @@ _DETAIL_CHARS: Final = 255
 class Replay:
     """A replay that was what was written. `state` is that after the last event, and
     `state_hash` what it is recognised by. A member tells only the hash; of an agent's
-    function that did not say `state_from`, neither is known."""
+    function that did not say `state_from`, neither is known.
+
+    >>> async with store.own("replays/found") as agent:
+    ...     async with agent.step() as step:
+    ...         step.event("counted", 3)
+    >>> await store.replay("replays/found", lambda state, event: raftstate.decode(event))
+    Replay(events=1, hashes_compared=0, checkpoints_compared=0, state=3, ...)
+    """
 
     events: int
     hashes_compared: int
@@ -86,7 +93,16 @@ class Replay:
 @dataclass(frozen=True, slots=True)
 class Reconstructed:
     """What an agent was after an event. Without a reducer `state` is that of the
-    checkpoint to begin with, and `events` are those that lead on from it."""
+    checkpoint to begin with, and `events` are those that lead on from it.
+
+    >>> async with store.own("replays/lead") as agent:
+    ...     saved = await agent.checkpoint({"total": 1})
+    ...     async with agent.step() as step:
+    ...         step.event("counted", 3)
+    >>> found = await store.reconstruct("replays/lead")
+    >>> found.state, [raftstate.decode(event) for event in found.events]
+    ({'total': 1}, [3])
+    """
 
     event_seq: int
     state: Any
@@ -96,7 +112,12 @@ class Reconstructed:
 
 
 def state_hash(state: Any) -> bytes:
-    """What a state is recognised by: blake2b-32 of its canonical JSON, or of bytes."""
+    """What a state is recognised by: blake2b-32 of its canonical JSON, or of bytes.
+
+    >>> one = raftstate.replay.state_hash({"total": 1, "name": "Ada"})
+    >>> one == raftstate.replay.state_hash({"name": "Ada", "total": 1})
+    True
+    """
     return hashed(state)[0]
 
 
@@ -128,7 +149,17 @@ class Replays:
 
         Raises ReplayDiverged (definite) with a `divergence` at the first difference, which
         is also reported as an incident unless `report` is false; what the function raises;
-        AgentNotFound, CheckpointNotFound, Compacted (definite)."""
+        AgentNotFound, CheckpointNotFound, Compacted (definite).
+
+        >>> async with store.own("replays/replay") as agent:
+        ...     for amount in (1, 2):
+        ...         async with agent.step() as step:
+        ...             step.event("counted", amount)
+        >>> def add(total, event):
+        ...     return total + raftstate.decode(event)
+        >>> (await store.replay("replays/replay", add, default=0)).state
+        3
+        """
         return await replay(
             self._engine,
             agent_id,
@@ -154,7 +185,14 @@ class Replays:
         if the reducer is built in ("last_value", "merge_patch", "append", "count"), here if
         it is a function. The options of reading are for a member's.
 
-        Raises what `replay` does, and NotComparable (definite)."""
+        Raises what `replay` does, and NotComparable (definite).
+
+        >>> async with store.own("replays/verify") as agent:
+        ...     async with agent.step() as step:
+        ...         step.event("changed", {"total": 1}, state={"total": 1})
+        >>> (await store.verify_replay("replays/verify", "merge_patch")).hashes_compared
+        1
+        """
         if callable(reducer):
             if how:
                 raise TypeError("a reducer that is a function takes no options of reading")
@@ -210,7 +248,16 @@ class Replays:
         """What an agent was after an event (0: the newest), or at a revision: folded by a
         member with a built-in reducer, here with a function, or not at all.
 
-        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite)."""
+        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite).
+
+        >>> async with store.own("replays/reconstruct") as agent:
+        ...     for total in (1, 2):
+        ...         async with agent.step() as step:
+        ...             step.event("changed", {"total": total})
+        >>> found = await store.reconstruct("replays/reconstruct", event_seq=1, reducer="merge_patch")
+        >>> found.state
+        {'total': 1}
+        """
         built_in = isinstance(reducer, str)
         request = ReconstructRequest(
             agent_id=agent_id, event_seq=event_seq, at_revision=at_revision
@@ -265,7 +312,13 @@ class Replays:
     ) -> AsyncIterator[Recording]:
         """An agent's recorded values in order of step and key; those of steps in a range,
         both ends included, or under one key. `raftstate.decode(recording)` is what was
-        drawn. Raises AgentNotFound (definite)."""
+        drawn. Raises AgentNotFound (definite).
+
+        >>> async with store.own("replays/recorded") as agent:
+        ...     _ = await agent.record("llm", lambda: "an answer", key="plan")
+        >>> [raftstate.decode(one) async for one in store.get_recorded("replays/recorded")]
+        ['an answer']
+        """
         async for one in recordings.recorded(
             self._engine, agent_id, from_step, to_step, key, how
         ):

@@ -97,17 +97,50 @@ class ReplayAgent(AgentRecordings):
     def restore(
         self, default: Any = None, fold: Callable[[Any, Event], Any] | None = None
     ) -> Any:
-        """The state that the replay begins with: no events come after it."""
+        """The state that the replay begins with: no events come after it.
+
+        >>> async def count(agent):
+        ...     total = agent.restore(default=0)
+        ...     async with agent.step() as step:
+        ...         step.event("counted", total + 1)
+        >>> async with store.own("replayed/restore") as agent:
+        ...     await count(agent)
+        >>> (await store.replay("replayed/restore", count)).events
+        1
+        """
         if self._history.checkpoint.checkpoint_id:
             return values.decode(self._history.checkpoint)
         return copy.deepcopy(default)
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """See `AgentHandle.state_from`."""
+        """See `AgentHandle.state_from`.
+
+        >>> async def count(agent):
+        ...     state = agent.restore(default={"total": 0})
+        ...     agent.state_from(lambda: state)
+        ...     async with agent.step() as step:
+        ...         state["total"] += 1
+        ...         step.event("counted", 1)
+        >>> async with store.own("replayed/state") as agent:
+        ...     await count(agent)
+        >>> done = await store.replay("replayed/state", count)
+        >>> done.state, done.hashes_compared
+        ({'total': 1}, 1)
+        """
         self._state = state
 
     def step(self, *, timeout: float | None = None) -> Step:
-        """See `AgentHandle.step`."""
+        """See `AgentHandle.step`.
+
+        >>> async def count(agent, amount=1):
+        ...     async with agent.step() as step:
+        ...         step.event("counted", amount)
+        >>> async with store.own("replayed/step") as agent:
+        ...     await count(agent, 2)
+        >>> await store.replay("replayed/step", count, report=False)
+        Traceback (most recent call last):
+        raftstate.errors.ReplayDiverged: ...another event was made...
+        """
         return _ReplayStep(self, timeout)  # type: ignore[arg-type]
 
     async def record(
@@ -118,7 +151,17 @@ class ReplayAgent(AgentRecordings):
         *,
         timeout: float | None = None,
     ) -> Any:
-        """See `AgentHandle.record`."""
+        """See `AgentHandle.record`.
+
+        >>> async def roll(agent):
+        ...     dice = await agent.record("random", lambda: 4)
+        ...     async with agent.step() as step:
+        ...         step.event("rolled", dice)
+        >>> async with store.own("replayed/record") as agent:
+        ...     await roll(agent)
+        >>> (await store.replay("replayed/record", roll)).events
+        1
+        """
         await self._prepare()
         return await super().record(kind, function, key, timeout=timeout)
 
@@ -132,7 +175,21 @@ class ReplayAgent(AgentRecordings):
         timeout: float | None = None,
         **options: Unpack[EffectOptions],
     ) -> Any:
-        """What the effect gave when it was done."""
+        """What the effect gave when it was done.
+
+        >>> sent = []
+        >>> async def mail(agent):
+        ...     await agent.effect(
+        ...         "mail", effect_id="mail", kind="irreversible", do=lambda call: sent.append(call.key)
+        ...     )
+        ...     async with agent.step() as step:
+        ...         step.event("mailed")
+        >>> async with store.own("replayed/effect") as agent:
+        ...     await mail(agent)
+        >>> done = await store.replay("replayed/effect", mail)
+        >>> len(sent)
+        1
+        """
         await self._prepare()
         return await self.effect_done(effect_id, args)
 
@@ -143,7 +200,19 @@ class ReplayAgent(AgentRecordings):
         return _SAGAS[kind]
 
     async def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved; what was saved then has to be the same."""
+        """Nothing is saved; what was saved then has to be the same.
+
+        >>> async def count(agent):
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 1)
+        ...     await agent.checkpoint({"total": 1})
+        ...     async with agent.step() as step:
+        ...         step.event("counted", 1)
+        >>> async with store.own("replayed/checkpoint") as agent:
+        ...     await count(agent)
+        >>> (await store.replay("replayed/checkpoint", count)).checkpoints_compared
+        1
+        """
         await self.enter_step()
         self.leave_step()
         await self._history.compare_saved(None, self.head.event_seq, state)

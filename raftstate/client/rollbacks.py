@@ -45,28 +45,78 @@ Agents = str | Iterable[str] | Mapping[str, Target]
 
 
 def to_checkpoint(checkpoint_id: int) -> Target:
-    """Back to one checkpoint."""
+    """Back to one checkpoint.
+
+    >>> async with store.own("targets/checkpoint") as agent:
+    ...     good = await agent.checkpoint({"total": 1})
+    >>> done = await store.rollback("targets/checkpoint", raftstate.to_checkpoint(good))
+    >>> done.agents[0].agent_id
+    'targets/checkpoint'
+    """
     return Target(checkpoint_id=checkpoint_id)
 
 
 def known_good() -> Target:
-    """Back to the newest checkpoint that is known good."""
+    """Back to the newest checkpoint that is known good.
+
+    >>> await store.put_validator("targets-known-good", agent_prefix="targets/known-good")
+    >>> async with store.own("targets/known-good") as agent:
+    ...     good = await agent.checkpoint({"total": 1})
+    >>> saved = await store.get_checkpoint("targets/known-good", good)
+    >>> await store.mark_valid(saved, "targets-known-good")
+    True
+    >>> plan = await store.plan_rollback("targets/known-good", raftstate.known_good())
+    >>> plan.agents[0].checkpoint_id == good
+    True
+    """
     return Target(known_good=True)
 
 
 def before_event(seq: int) -> Target:
-    """Back to before an event: those before it stay."""
+    """Back to before an event: those before it stay.
+
+    >>> async with store.own("targets/before") as agent:
+    ...     _ = await agent.checkpoint({"total": 0})
+    ...     async with agent.step() as step:
+    ...         step.event("counted")
+    ...     async with agent.step() as step:
+    ...         step.event("miscounted")
+    >>> plan = await store.plan_rollback("targets/before", raftstate.before_event(2))
+    >>> plan.events_undone
+    1
+    """
     return Target(before_event_seq=seq)
 
 
 def at_revision(revision: int) -> Target:
-    """Back to a revision: events and effects up to it stay."""
+    """Back to a revision: events and effects up to it stay.
+
+    >>> async with store.own("targets/revision") as agent:
+    ...     _ = await agent.checkpoint({"total": 0})
+    ...     async with agent.step() as step:
+    ...         step.event("counted")
+    ...     async with agent.step() as later:
+    ...         later.event("miscounted")
+    >>> target = raftstate.at_revision(step.revision)
+    >>> (await store.plan_rollback("targets/revision", target)).events_undone
+    1
+    """
     return Target(revision=revision)
 
 
 def at_log_time(ms: int) -> Target:
     """Back to a log time, in milliseconds. Only for a plan, whose `targets` say which
-    revision that was."""
+    revision that was.
+
+    >>> async with store.own("targets/time") as agent:
+    ...     _ = await agent.checkpoint({"total": 0})
+    ...     async with agent.step() as step:
+    ...         step.event("counted")
+    >>> [event] = [one async for one in store.read_events("targets/time")]
+    >>> target = raftstate.at_log_time(event.log_time_ms)
+    >>> (await store.plan_rollback("targets/time", target)).events_undone
+    0
+    """
     return Target(log_time_ms=ms)
 
 
@@ -105,7 +155,16 @@ class Rollbacks:
         `agents` is one id, or several, which go back `to` one kind of target; or each id
         with a target of its own. Or a `group`: then its members and their checkpoints are
         meant. Raises AgentNotFound, CheckpointNotFound, GroupNotFound, AgentState
-        (definite); ValueError for no target, or two."""
+        (definite); ValueError for no target, or two.
+
+        >>> async with store.own("rollbacks/plan") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        ...     async with agent.step() as step:
+        ...         step.event("miscounted")
+        >>> plan = await store.plan_rollback("rollbacks/plan", raftstate.to_checkpoint(good))
+        >>> plan.events_undone, len(plan.effects)
+        (1, 0)
+        """
         request = PlanRollbackRequest(agents=targets(agents, to, group), group_id=group)
         answer: PlanRollbackResponse = await reading.read_as(
             self._engine, lambda peer: peer.rollbacks.PlanRollback, request, how
@@ -132,7 +191,16 @@ class Rollbacks:
 
         Raises AgentNotFound, CheckpointNotFound, GroupNotFound, ValidatorNotFound,
         IncidentNotFound, AgentState, RollbackBarrier, TooMany (definite); Conflict
-        (definite): the plan is not what would be done; and what every mutation raises."""
+        (definite): the plan is not what would be done; and what every mutation raises.
+
+        >>> async with store.own("rollbacks/start") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> begun = await store.start_rollback(
+        ...     "rollbacks/start", raftstate.to_checkpoint(good), reason="miscounted"
+        ... )
+        >>> (await store.get_rollback(begun.rollback_id)).reason
+        'miscounted'
+        """
         request = _started(agents, to, start, self._engine.options.client_name)
         answer: StartRollbackResponse = await self._engine.mutate(
             "start_rollback", request, timeout
@@ -149,7 +217,16 @@ class Rollbacks:
     ) -> Rollback:
         """Begin a rollback and see it through: undo, validate, finish. See
         `start_rollback` for what it takes and raises, and `resume_rollback` for what comes
-        after the start; `timeout`, in seconds, is for both. None: as long as it takes."""
+        after the start; `timeout`, in seconds, is for both. None: as long as it takes.
+
+        >>> async with store.own("rollbacks/rollback") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        ...     _ = await agent.checkpoint({"total": -1})
+        >>> done = await store.rollback("rollbacks/rollback", raftstate.to_checkpoint(good))
+        >>> async with store.own("rollbacks/rollback") as agent:
+        ...     agent.restore()
+        {'total': 1}
+        """
         limit = None if timeout is None else positive("timeout", timeout)
         deadline = deadline_in(limit)
         begun = await self.start_rollback(agents, to, timeout=limit, **start)
@@ -165,7 +242,16 @@ class Rollbacks:
 
         Raises RollbackNotFound (definite); Owned (definite) if somebody else still carries
         it out when `timeout` seconds have passed; what a validator raises; and what every
-        mutation raises. The store knows how far it has come."""
+        mutation raises. The store knows how far it has come.
+
+        >>> async with store.own("rollbacks/resume") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = await store.start_rollback("rollbacks/resume", target)
+        >>> done = await store.resume_rollback(begun.rollback_id)
+        >>> done.ended_revision > done.started_revision
+        True
+        """
         limit = None if timeout is None else positive("timeout", timeout)
         return await self._recovery().see_through(rollback_id, deadline_in(limit))
 
@@ -190,7 +276,20 @@ class Rollbacks:
         `plan_id` is "saga/" or "rollback/" and the id; `by` is this client if not given.
 
         Raises PlanNotFound, PlanState (definite); Conflict (definite): the item waits for
-        no decision, or not for that one; and what every mutation raises."""
+        no decision, or not for that one; and what every mutation raises.
+
+        >>> async with store.own("rollbacks/decide") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        ...     _ = await agent.effect(
+        ...         "mail", effect_id="mail", kind="irreversible", do=lambda call: None
+        ...     )
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = await store.start_rollback("rollbacks/decide", target, on_barrier="ask")
+        >>> [item] = await store.rollback_items(begun.rollback_id)
+        >>> plan = f"rollback/{begun.rollback_id}"
+        >>> _ = await store.decide(plan, item.position, "proceed", why="it is only a mail")
+        >>> await store.finish_rollback(begun.rollback_id)
+        """
         request = DecideCompensationRequest(
             plan_id=plan_id,
             position=position,
@@ -205,7 +304,14 @@ class Rollbacks:
 
     async def finish_rollback(self, rollback_id: str, *, timeout: float | None = None) -> None:
         """End a rollback that is READY: its agents may be owned again. Raises
-        RollbackNotFound, PlanState (definite), and what every mutation raises."""
+        RollbackNotFound, PlanState (definite), and what every mutation raises.
+
+        >>> async with store.own("rollbacks/finish") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = await store.start_rollback("rollbacks/finish", target)
+        >>> await store.finish_rollback(begun.rollback_id)
+        """
         request = FinishRollbackRequest(rollback_id=rollback_id)
         await self._engine.mutate("finish_rollback", request, timeout)
 
@@ -213,21 +319,47 @@ class Rollbacks:
         self, rollback_id: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
         """Give a rollback up: its agents are HALTED, and what was not undone is not. Raises
-        RollbackNotFound, PlanState (definite), and what every mutation raises."""
+        RollbackNotFound, PlanState (definite), and what every mutation raises.
+
+        >>> async with store.own("rollbacks/abort") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = await store.start_rollback("rollbacks/abort", target)
+        >>> await store.abort_rollback(begun.rollback_id, reason="it was right after all")
+        >>> _ = await store.resume_agent("rollbacks/abort")
+        """
         request = AbortRollbackRequest(rollback_id=rollback_id, reason=reason)
         await self._engine.mutate("abort_rollback", request, timeout)
 
     # --- reading ---
 
     async def get_rollback(self, rollback_id: str, **how: Unpack[How]) -> Rollback:
-        """One rollback. Raises RollbackNotFound (definite)."""
+        """One rollback. Raises RollbackNotFound (definite).
+
+        >>> async with store.own("rollbacks/get") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> done = await store.rollback("rollbacks/get", raftstate.to_checkpoint(good))
+        >>> (await store.get_rollback(done.rollback_id)).agents[0].agent_id
+        'rollbacks/get'
+        """
         return (await self._rollback(rollback_id, how))[0]
 
     async def rollback_items(
         self, rollback_id: str, **how: Unpack[How]
     ) -> list[CompensationItem]:
         """What a rollback undoes, in order; the first 1,000, and the one whose turn it
-        is. Raises RollbackNotFound (definite)."""
+        is. Raises RollbackNotFound (definite).
+
+        >>> async with store.own("rollbacks/items") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        ...     _ = await agent.effect(
+        ...         "charge", effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     )
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = await store.start_rollback("rollbacks/items", target)
+        >>> [one.effect_id for one in await store.rollback_items(begun.rollback_id)]
+        ['charge-1']
+        """
         return (await self._rollback(rollback_id, how))[1]
 
     async def _rollback(
@@ -243,7 +375,15 @@ class Rollbacks:
         self, states: Iterable[str] = (), **how: Unpack[How]
     ) -> AsyncIterator[Rollback]:
         """Rollbacks in the order of their start; only those in one of `states`
-        ("compensating", "blocked" and so on), if any are given."""
+        ("compensating", "blocked" and so on), if any are given.
+
+        >>> async with store.own("rollbacks/list") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        >>> done = await store.rollback("rollbacks/list", raftstate.to_checkpoint(good))
+        >>> ended = [one.rollback_id async for one in store.list_rollbacks(["finished"])]
+        >>> done.rollback_id in ended
+        True
+        """
         request = ListRollbacksRequest(
             states=[word(RollbackState, "ROLLBACK_STATE_", "states", one) for one in states]
         )
@@ -277,7 +417,15 @@ class AgentRollback:
         From the moment of its start the agent is owned no more: `agent.lost` is true, and
         another step raises OwnershipLost (definite). The block itself is not cancelled for
         that, and ends as it ends. Who wants to go on owns the agent again, once the
-        rollback is finished. Raises what `Store.rollback` does."""
+        rollback is finished. Raises what `Store.rollback` does.
+
+        >>> async with store.own("rollbacks/agent") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        ...     _ = await agent.checkpoint({"total": -1})
+        ...     _ = await agent.rollback(raftstate.to_checkpoint(good))
+        ...     agent.lost
+        True
+        """
         limit = None if timeout is None else positive("timeout", timeout)
         deadline = deadline_in(limit)
         engine = self._engine

@@ -91,7 +91,13 @@ class Saga:
         `name` tells it from the saga's other steps: asking again under the same name is
         asking for the same. By default it is the action, and a count if it was done before.
         A saga that is gone on with finds what it has done by these names, and gives its
-        results."""
+        results.
+
+        >>> async with store.own("sagas/step") as agent:
+        ...     async with store.saga("sagas-step", agent=agent) as saga:
+        ...         await saga.step("book", "flight", do=lambda call: "7F", undo="unbook")
+        '7F'
+        """
         options["saga"] = self
         if not name:
             self._counted[action] += 1
@@ -223,7 +229,21 @@ class Sagas:
         Entering raises SagaAborted (definite): it was given up before; SagaExists
         (definite): it has ended, or is another agent's; and what writing under an ownership
         raises. Leaving raises Conflict (definite): an effect of it is not settled; and the
-        same."""
+        same.
+
+        >>> undone = []
+        >>> @raftstate.compensation("sagas-saga-unbook")
+        ... def unbook(call):
+        ...     undone.append((call.args, call.result))
+        >>> async with store.own("sagas/saga") as agent:
+        ...     async with store.saga("sagas-saga", agent=agent) as saga:
+        ...         _ = await saga.step("book", "flight", do=lambda call: "7F", undo=unbook)
+        ...         raise ValueError("there is no hotel")
+        Traceback (most recent call last):
+        ValueError: there is no hotel
+        >>> undone
+        [('flight', '7F')]
+        """
         return Saga(
             self._engine,
             saga_id,
@@ -234,12 +254,29 @@ class Sagas:
         )
 
     async def get_saga(self, saga_id: str, **how: Unpack[How]) -> SagaRecord:
-        """One saga, as the store has it. Raises SagaNotFound (definite)."""
+        """One saga, as the store has it. Raises SagaNotFound (definite).
+
+        >>> async with store.own("sagas/get") as agent:
+        ...     async with store.saga("sagas-get", agent=agent) as saga:
+        ...         _ = await saga.step("book", do=lambda call: None, undo="unbook")
+        >>> (await store.get_saga("sagas-get")).effects
+        1
+        """
         return await get_saga(self._engine, saga_id, how)
 
     async def saga_items(self, saga_id: str, **how: Unpack[How]) -> list[CompensationItem]:
         """What is to be undone of a saga, in order; the first 1,000, and the one whose turn
-        it is. Raises SagaNotFound (definite)."""
+        it is. Raises SagaNotFound (definite).
+
+        >>> async with store.own("sagas/items") as agent:
+        ...     async with store.saga("sagas-items", agent=agent) as saga:
+        ...         _ = await saga.step("book", do=lambda call: None, undo="unbook")
+        ...         raise ValueError("there is no hotel")
+        Traceback (most recent call last):
+        ValueError: there is no hotel...
+        >>> [one.effect_id for one in await store.saga_items("sagas-items")]
+        ['sagas-items/book']
+        """
         answer = await _read(self._engine, saga_id, how)
         return list(answer.items)
 
@@ -247,7 +284,14 @@ class Sagas:
         self, prefix: str = "", *, states: Iterable[str] = (), **how: Unpack[How]
     ) -> AsyncIterator[SagaRecord]:
         """Sagas whose id begins with `prefix`, in order of id; only those in one of
-        `states` ("running", "stuck" and so on), if any are given."""
+        `states` ("running", "stuck" and so on), if any are given.
+
+        >>> async with store.own("sagas/list") as agent:
+        ...     async with store.saga("sagas-list", agent=agent):
+        ...         pass
+        >>> [one.saga_id async for one in store.list_sagas("sagas-list", states=["completed"])]
+        ['sagas-list']
+        """
         request = ListSagasRequest(
             prefix=prefix,
             states=[word(SagaState, "SAGA_STATE_", "states", one) for one in states],
@@ -268,7 +312,16 @@ class Sagas:
     ) -> None:
         """Give a saga up without a block of its own, by an agent that is owned, and leave
         it to workers to undo what it did. Raises SagaNotFound, PlanState, Conflict
-        (definite), and what writing under an ownership raises."""
+        (definite), and what writing under an ownership raises.
+
+        >>> async with store.own("sagas/abort") as agent:
+        ...     async with store.saga("sagas-abort", agent=agent):
+        ...         await store.abort_saga("sagas-abort", agent=agent, reason="it rains")
+        Traceback (most recent call last):
+        raftstate.errors.Conflict: ...
+        >>> (await store.get_saga("sagas-abort")).reason
+        'it rains'
+        """
         request = AbortSagaRequest(
             saga_id=saga_id, agent_id=agent.agent_id, fence=agent.token, reason=reason
         )
@@ -277,7 +330,15 @@ class Sagas:
     # --- effects ---
 
     async def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
-        """One effect, as the ledger has it. Raises EffectNotFound (definite)."""
+        """One effect, as the ledger has it. Raises EffectNotFound (definite).
+
+        >>> async with store.own("sagas/effect") as agent:
+        ...     _ = await agent.effect(
+        ...         "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     )
+        >>> (await store.get_effect("sagas/effect", "charge-1")).action
+        'charge'
+        """
         request = GetEffectRequest(agent_id=agent_id, effect_id=effect_id)
         answer = await reading.read_as(
             self._engine, lambda peer: peer.effects.GetEffect, request, how
@@ -295,7 +356,16 @@ class Sagas:
     ) -> AsyncIterator[Effect]:
         """An agent's effects in the order in which they were entered; only those in one of
         `states` ("committed", "unknown" and so on), and of one saga, if these are given.
-        Raises AgentNotFound (definite)."""
+        Raises AgentNotFound (definite).
+
+        >>> async with store.own("sagas/effects") as agent:
+        ...     _ = await agent.effect(
+        ...         "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     )
+        >>> done = store.list_effects("sagas/effects", states=["committed"])
+        >>> [one.effect_id async for one in done]
+        ['charge-1']
+        """
         request = ListEffectsRequest(
             agent_id=agent_id,
             states=[word(EffectState, "EFFECT_STATE_", "states", one) for one in states],

@@ -87,9 +87,13 @@ class Session:
         )
 
     def finish(self, request_id: RequestId) -> None:
-        """Nobody waits for this outcome any more."""
-        del self._unfinished[request_id.sequence]
+        """Nobody waits for this outcome any more. Harmless if that was said before."""
+        self._unfinished.pop(request_id.sequence, None)
         self._grant()
+
+    def holds(self, request_id: RequestId) -> bool:
+        """Whether the servers remember this outcome, as it was not given back."""
+        return request_id.sequence in self._unfinished
 
     @property
     def _is_full(self) -> bool:
@@ -99,6 +103,7 @@ class Session:
         """Wait for a place in the window."""
         room = asyncio.get_running_loop().create_future()
         self._rooms.put(lane, room)
+        self._grant()  # there may be room behind those who do not know yet that they have it
         try:
             await asyncio.wait({room}, timeout=max(remaining(deadline), 0.0))
         except asyncio.CancelledError:
@@ -121,8 +126,8 @@ class Session:
             room.set_result(None)
 
     async def aged(self, request_id: RequestId) -> None:
-        """Return when this request has become so old that it should make room for the
-        others, as one that waits for an ownership may; or when the session ends."""
+        """Return when this request has become so old that its id should make room for the
+        others', as that of one that waits for an ownership may; or when the session ends."""
         if self.expired or self._next - request_id.sequence > WINDOW // 2:
             return
         future = self._long[request_id.sequence] = asyncio.get_running_loop().create_future()

@@ -78,7 +78,13 @@ def connect(
     undo, find out and validate, by name: those of the whole process, if not given. Nothing
     is sent yet.
 
-    Raises InvalidRequest (definite) if an argument makes no sense."""
+    Raises InvalidRequest (definite) if an argument makes no sense.
+
+    >>> async with raftstate.connect(endpoints, timeout=5.0) as other:
+    ...     _ = await other.keys.put("connect", b"1")
+    ...     print((await other.keys.get("connect")).value)
+    b'1'
+    """
     return Store(
         Options(
             endpoints=parse_endpoints(endpoints),
@@ -106,18 +112,32 @@ class Store(
     Incidents,
     Replays,
 ):
-    """A client of one cluster. Made by `connect`; used inside its block, in the process
-    and the event loop that entered it, by any number of tasks.
+    """A client of one cluster. Made by `connect`; used inside its block, in the process and
+    the event loop that entered it, by any number of tasks.
 
     Mutations are sent until they are settled, under one request id each, so that they
     happen at most once. They raise
 
     * InvalidRequest, AgentNotFound, AgentExists, AgentState, Conflict (definite);
-    * NoQuorum, NotLeader, Overloaded (definite): nothing was proposed in time;
+    * NoQuorum, NotLeader, Overloaded, Quarantined (definite): nothing was proposed in time;
+    * DiskFull (definite): what makes the state grow is refused;
     * OutcomeUnknown (indefinite): it may have happened, or may yet;
     * ClusterMismatch (indefinite): another cluster answered;
     * Closed (definite): the store was closed, or belongs to another process.
-    """
+
+    Reads reflect every write that was acknowledged before they began. Most take options:
+    `stale=True` is some earlier state, from any member, at once; `at_least=revision` that
+    revision or a later one, from any member; `at=revision` what the store was at that one;
+    `seen=Seen()` notes what was shown. They change nothing, so all that they raise is
+    definite:
+
+    * InvalidRequest, and what a call's own line names;
+    * NoQuorum, NotLeader, Overloaded, Quarantined: nobody answered in time;
+    * Compacted, FutureRevision: the revision is forgotten, or is yet to come;
+    * ClusterMismatch, Closed, as above.
+
+    A `timeout` is in seconds, over all attempts of a call; of a list it is that of one
+    page. None is the store's own."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -147,9 +167,15 @@ class Store(
 
     async def close(self) -> None:
         """Close the session, and with it give back what this store owns; then the
-        connections. Best effort within a few seconds; what is not given back expires. It
-        is done to its end also if the caller is cancelled. Closing twice is harmless.
-        Raises Closed in another process."""
+        connections. Best effort within a few seconds; what is not given back expires. It is
+        done to its end also if the caller is cancelled. Closing twice is harmless. Raises
+        Closed in another process.
+
+        >>> await store.close()
+        >>> await store.keys.get("store/close")
+        Traceback (most recent call last):
+        raftstate.errors.Closed: the store was closed
+        """
         engine = self._engine_or_none
         if engine is not None and not engine.ended:
             engine.check_process()
@@ -180,10 +206,10 @@ class Store(
     ) -> Own:
         """Own an agent: `async with store.own("a") as agent:` gives an `AgentHandle`.
 
-        `wait` stands in line until the agent is free, for ever unless there is a
-        `timeout`; `force` takes it from its owner, who is fenced from then on. Without
-        either, an agent that is owned raises Owned. `create` makes an agent that does
-        not exist. `ttl` is how long the ownership outlives this process' last renewal;
+        `wait` stands in line until the agent is free, for ever unless there is a `timeout`;
+        `force` takes it from its owner, who is fenced from then on. Without either, an
+        agent that is owned raises Owned. `create` makes an agent that does not exist. `ttl`
+        is how long the ownership outlives this process' last renewal, 0.2 to 3,600 seconds;
         `holder` is a name for people. When the block ends, the agent is free at once.
 
         `auto_checkpoint` lets steps carry checkpoints by themselves: `Every(steps=20)`,
@@ -194,11 +220,20 @@ class Store(
         owns waits for itself.
 
         When the ownership is lost, the block is cancelled and raises OwnershipLost;
-        `details` say who owns the agent now, as far as that could be learnt. It is
-        definite unless a commit was under way whose outcome is unknown.
+        `details` say who owns the agent now, as far as that could be learnt. It is definite
+        unless a commit was under way whose outcome is unknown.
 
         Entering raises, definite: Owned, AgentNotFound, AgentState, InvalidRequest,
         NoQuorum; and OutcomeUnknown (indefinite): it may be owned, until the ttl ends.
+
+        >>> async with store.own("store/own") as agent:
+        ...     state = agent.restore(default={"done": 0})
+        ...     async with agent.step() as step:
+        ...         step.event("charged", 5)
+        ...         step.checkpoint({"done": state["done"] + 1})
+        >>> async with store.own("store/own") as agent:
+        ...     print(agent.restore())
+        {'done': 1}
         """
         if wait and force:
             raise ValueError("own: either wait or force")
@@ -233,7 +268,15 @@ class Store(
         otherwise: Iterable[TxnOp] = (),
         timeout: float | None = None,
     ) -> words.Done:
-        """Compare, and do one of two lists, at one revision: see `Keys.txn`."""
+        """Compare, and do one of two lists, at one revision: see `Keys.txn`.
+
+        >>> done = await store.txn(
+        ...     when=[raftstate.txn.missing("store/txn")],
+        ...     then=[raftstate.txn.put("store/txn", "mine")],
+        ... )
+        >>> done.succeeded
+        True
+        """
         return await self.keys.txn(when=when, then=then, otherwise=otherwise, timeout=timeout)
 
     # --- agents ---
@@ -249,8 +292,16 @@ class Store(
         timeout: float | None = None,
     ) -> Agent:
         """Make an agent. `retention` says which checkpoints go by themselves; None: none.
-        Raises AgentExists (definite) if there is one of that id, StreamExists (definite),
-        and what every mutation raises."""
+        The targets are in milliseconds; 0 is none. Raises AgentExists (definite) if there
+        is one of that id, StreamExists (definite), and what every mutation raises.
+
+        >>> agent = await store.create_agent("store/create", labels={"team": "red"})
+        >>> agent.agent_id, agent.head.step
+        ('store/create', 0)
+        >>> await store.create_agent("store/create")
+        Traceback (most recent call last):
+        raftstate.errors.AgentExists: ...
+        """
         request = CreateAgentRequest(
             agent_id=agent_id,
             labels=values.labels(labels),
@@ -270,8 +321,15 @@ class Store(
         rto_target_ms: int | None = None,
         timeout: float | None = None,
     ) -> Agent:
-        """Replace an agent's labels, and what else is given. Raises AgentNotFound,
-        AgentState (definite), and what every mutation raises."""
+        """Replace an agent's labels, and what else is given. The targets are in
+        milliseconds; 0 is none. Raises AgentNotFound, AgentState (definite), and what every
+        mutation raises.
+
+        >>> _ = await store.create_agent("store/update", labels={"team": "red"})
+        >>> agent = await store.update_agent("store/update", labels={}, rpo_target_ms=5_000)
+        >>> list(agent.labels), agent.rpo_target_ms
+        ([], 5000)
+        """
         request = UpdateAgentRequest(
             agent_id=agent_id,
             labels=values.labels(labels),
@@ -282,22 +340,44 @@ class Store(
         return await self._change("update_agent", request, timeout)
 
     async def retire_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:
-        """End an agent for good; its history stays readable. Raises AgentNotFound
-        (definite), and what every mutation raises."""
+        """End an agent for good; its history stays readable. Raises AgentNotFound,
+        AgentState (definite): it is retired, is being rolled back, or has a saga that is
+        running; and what every mutation raises.
+
+        >>> _ = await store.create_agent("store/retire")
+        >>> _ = await store.retire_agent("store/retire")
+        >>> async with store.own("store/retire"):
+        ...     pass
+        Traceback (most recent call last):
+        raftstate.errors.AgentState: ...
+        """
         request = RetireAgentRequest(agent_id=agent_id)
         return await self._change("retire_agent", request, timeout)
 
     async def halt_agent(
         self, agent_id: str, *, reason: str = "", timeout: float | None = None
     ) -> Agent:
-        """End an agent's ownership and let nobody acquire it until `resume_agent`.
-        Raises AgentNotFound, AgentState (definite), and what every mutation raises."""
+        """End an agent's ownership and let nobody acquire it until `resume_agent`. Raises
+        AgentNotFound, AgentState (definite), and what every mutation raises.
+
+        >>> _ = await store.create_agent("store/halt")
+        >>> agent = await store.halt_agent("store/halt", reason="it charges twice")
+        >>> agent.halt_reason
+        'it charges twice'
+        """
         request = HaltAgentRequest(agent_id=agent_id, reason=reason)
         return await self._change("halt_agent", request, timeout)
 
     async def resume_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:
         """Let a halted agent be acquired again. Raises AgentNotFound, AgentState
-        (definite), and what every mutation raises."""
+        (definite), and what every mutation raises.
+
+        >>> _ = await store.create_agent("store/resume")
+        >>> _ = await store.halt_agent("store/resume")
+        >>> agent = await store.resume_agent("store/resume")
+        >>> agent.halt_reason
+        ''
+        """
         request = ResumeAgentRequest(agent_id=agent_id)
         return await self._change("resume_agent", request, timeout)
 

@@ -50,7 +50,16 @@ _WORDS: Final[Mapping[str, Expected]] = {
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What to append to one of several streams: see `Streams.append_many`."""
+    """What to append to one of several streams: see `Streams.append_many`.
+
+    >>> both = [
+    ...     raftstate.Append("append/orders", [raftstate.event("ordered")], expected="none"),
+    ...     raftstate.Append("append/bills", [raftstate.event("billed")]),
+    ... ]
+    >>> done = await store.append_many(both)
+    >>> [one.last_seq for one in done.appended]
+    [1, 1]
+    """
 
     stream_id: str
     events: Iterable[NewEvent]
@@ -92,7 +101,13 @@ def event(
 
     An `event_id` is there once in its stream, until that event is truncated: appending
     the same events under the same ids again changes nothing and is answered as the first
-    time. Raises TypeError or ValueError for what JSON cannot hold."""
+    time. Raises TypeError or ValueError for what JSON cannot hold.
+
+    >>> paid = raftstate.event("paid", {"amount": 3}, event_id="order-7")
+    >>> _ = await store.append("event/paid", [paid])
+    >>> [raftstate.decode(one) async for one in store.read_events("event/paid")]
+    [{'amount': 3}]
+    """
     encoded, content_type = values.encode(data)
     return NewEvent(
         type=kind,

@@ -51,7 +51,15 @@ class WatchBatch:
     neither, the word that nothing else has changed up to a revision.
 
     `token` goes on after this batch: `store.watch(..., token=batch.token)`, with the same
-    selector, in any process."""
+    selector, in any process.
+
+    >>> async with store.watch(prefix="watch-batch/") as watch:
+    ...     _ = await store.keys.put("watch-batch/a", b"1")
+    ...     async for batch in watch:
+    ...         print(len(batch.changes), batch.snapshot)
+    ...         break
+    1 False
+    """
 
     revision: int
     changes: list[Change]
@@ -136,11 +144,25 @@ class Watch:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End the watch. Doing so twice is harmless."""
+        """End the watch. Doing so twice is harmless.
+
+        >>> watch = store.watch(types=["key"], prefix="watch/aclose", snapshot=True)
+        >>> async for batch in watch:
+        ...     print(batch.snapshot, batch.changes)
+        ...     await watch.aclose()
+        True []
+        """
         self.end()
 
     def end(self) -> None:
-        """End the watch, from wherever: who waits for more is told that there is no more."""
+        """End the watch, from wherever: who waits for more is told that there is no more.
+
+        >>> watch = store.watch(types=["key"], prefix="watch/end", snapshot=True)
+        >>> async for batch in watch:
+        ...     print(batch.snapshot, batch.changes)
+        ...     watch.end()
+        True []
+        """
         self._closed = True
         self._let_go()
 
@@ -282,16 +304,16 @@ class Watching:
         """What changes, a revision at a time, in order, each once, none missing:
         `async for batch in store.watch(...)`.
 
-        What: `types` ("key", "agent", "event" and so on; none is all), whose id begins
-        with `prefix` or is `key`, and which have all `labels`, now or before the change.
-        Since when: now, or from `revision` on, which may be to come; or after the batch
-        that a `token` came with; or with `snapshot` first all that there is, as one
-        batch, and then what changes after it. `with_previous` adds what there was before
-        each change, `progress` gives word every `progress_every` seconds of silence.
+        What: `types` ("key", "agent", "event" and so on; none is all), whose id begins with
+        `prefix` or is `key`, and which have all `labels`, now or before the change. Since
+        when: now, or from `revision` on, which may be to come; or after the batch that a
+        `token` came with; or with `snapshot` first all that there is, as one batch, and
+        then what changes after it. `with_previous` adds what there was before each change,
+        `progress` gives word every `progress_every` seconds of silence, 0.1 to 600.
 
         Any member serves a watch, and may be behind the leader; `endpoint` is the one to
-        ask and no other. When that breaks, the watch goes on elsewhere by itself. A
-        caller that is too slow for what comes is served again from where it is, unless
+        ask and no other. When that breaks, the watch goes on elsewhere by itself. A caller
+        that is too slow for what comes is served again from where it is, unless
         `raise_too_slow`; it may then meet Compacted.
 
         Raises, all definite as a watch changes nothing: Compacted if changes that should
@@ -299,7 +321,15 @@ class Watching:
         WatchTooSlow if asked to (with `details["resume_token"]`); TooMany if every member
         serves as many watches as it may; NoQuorum when no member has said anything for
         `timeout` seconds, by default the store's, or three times `progress_every` if that
-        is more; InvalidRequest."""
+        is more; InvalidRequest.
+
+        >>> async with store.watch(types=["key"], prefix="watch/watch/") as watch:
+        ...     _ = await store.keys.put("watch/watch/a", b"1")
+        ...     async for batch in watch:
+        ...         print([(one.id, one.resource.key.value) for one in batch.changes])
+        ...         break
+        [(b'watch/watch/a', b'1')]
+        """
         request = WatchRequest(
             selector=Selector(
                 types=[_type(one) for one in types],

@@ -121,7 +121,12 @@ class Worker:
 
     def stop(self) -> None:
         """Begin nothing new; `run` returns when what is under way has come to a point where
-        another can go on. From within the event loop."""
+        another can go on. From within the event loop.
+
+        >>> worker = raftstate.Worker(store)
+        >>> worker.stop()
+        >>> await worker.run()
+        """
         self._stop.set()
         if self._carrier is not None:
             self._carrier.stop()
@@ -129,7 +134,23 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called. It survives changes of leader and members that fail:
         what cannot be done now is tried again. Raises Closed (definite) if the store is
-        closed meanwhile; what is cancelled is left to others."""
+        closed meanwhile; what is cancelled is left to others.
+
+        >>> worker, undone = raftstate.Worker(store), []
+        >>> @raftstate.compensation("worker-unbook")
+        ... async def unbook(call):
+        ...     undone.append(call.args)
+        ...     worker.stop()
+        >>> async with store.own("worker/run") as agent:
+        ...     good = await agent.checkpoint({"total": 1})
+        ...     _ = await agent.effect(
+        ...         "book", "flight", effect_id="book", undo=unbook, do=lambda call: None
+        ...     )
+        >>> _ = await store.start_rollback("worker/run", raftstate.to_checkpoint(good))
+        >>> await worker.run()
+        >>> undone
+        ['flight']
+        """
         engine = self._store._engine
         registry = self._registry or engine.options.registry
         self._carrier = Carrier(

@@ -66,7 +66,12 @@ class BreakerHandle(Face, of=face.BreakerHandle):
     ) -> T:
         """What the function gives; or, if the breaker lets no call
         through, what `fallback` gives for the same arguments. A call that fails is
-        counted, and its error goes on: that is not what the fallback is for."""
+        counted, and its error goes on: that is not what the fallback is for.
+
+        >>> store.put_breaker("breakers/call", count_window=10, failure_rate=0.5)
+        >>> store.breaker("breakers/call").call(str.upper, "pens")
+        'PENS'
+        """
         plain(function)
         instead = self._it._fallback if fallback is None else plain(fallback)
         try:
@@ -82,7 +87,13 @@ class BreakerHandle(Face, of=face.BreakerHandle):
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
         """The same for a block: `with breaker.guard():`. What is raised in it
-        counts as the call's failure; entering raises what `call` does."""
+        counts as the call's failure; entering raises what `call` does.
+
+        >>> store.put_breaker("breakers/guard", count_window=10, failure_rate=0.5)
+        >>> with store.breaker("breakers/guard").guard():
+        ...     print("it is called")
+        it is called
+        """
         ticket = self._do(self._it._admit())
         with self._counted(ticket):
             yield
@@ -138,7 +149,14 @@ class Breakers(Face, of=face.Breakers):
         `fallback` is called instead while no call is let through. While the breaker is
         closed nobody is asked. Where somebody has to be and no member answers within
         `timeout`, "raise" makes no call; "call" makes it, and does not count it.
-        Handles of one name share what is known and counted."""
+        Handles of one name share what is known and counted.
+
+        >>> store.put_breaker("breakers/breaker", count_window=10, failure_rate=0.5)
+        >>> store.force_open("breakers/breaker", reason="it is being moved")
+        >>> search = store.breaker("breakers/breaker", fallback=lambda text: "nothing")
+        >>> search.call(str.upper, "pens")
+        'nothing'
+        """
         if fallback is not None:
             plain(fallback)
         with self._running.lock:
@@ -152,32 +170,75 @@ class Breakers(Face, of=face.Breakers):
     ) -> None:
         """Make a breaker, or change its configuration to these settings, which forgets
         what was counted; one that has them already is left as it is. Raises what every
-        mutation raises."""
+        mutation raises.
+
+        >>> store.put_breaker(
+        ...     "breakers/put", time_window_ms=60_000, slow_rate=0.5, slow_call_ms=2_000
+        ... )
+        >>> (store.get_breaker("breakers/put")).config.slow_call_ms
+        2000
+        """
         self._do(self._it.put_breaker(name, timeout=timeout, **settings))
 
     def delete_breaker(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a breaker. Raises BreakerNotFound (definite), and what every mutation
-        raises; as do the next three."""
+        raises; as do the next three.
+
+        >>> store.put_breaker("breakers/delete", count_window=10, failure_rate=0.5)
+        >>> store.delete_breaker("breakers/delete")
+        >>> [one.name for one in store.list_breakers("breakers/delete")]
+        []
+        """
         self._do(self._it.delete_breaker(name, timeout=timeout))
 
     def force_open(self, name: str, *, reason: str = "", timeout: float | None = None) -> None:
-        """Let no call through until `reset_breaker`."""
+        """Let no call through until `reset_breaker`.
+
+        >>> store.put_breaker("breakers/open", count_window=10, failure_rate=0.5)
+        >>> store.force_open("breakers/open", reason="it is being moved")
+        >>> store.breaker("breakers/open").call(str.upper, "pens")
+        Traceback (most recent call last):
+        raftstate.errors.BreakerOpen: ...
+        """
         self._do(self._it.force_open(name, reason=reason, timeout=timeout))
 
     def force_close(self, name: str, *, reason: str = "", timeout: float | None = None) -> None:
-        """Let every call through until `reset_breaker`, whatever fails."""
+        """Let every call through until `reset_breaker`, whatever fails.
+
+        >>> store.put_breaker("breakers/close", count_window=10, failure_rate=0.5)
+        >>> store.force_close("breakers/close", reason="it is tried out")
+        >>> (store.get_breaker("breakers/close")).reason
+        'it is tried out'
+        """
         self._do(self._it.force_close(name, reason=reason, timeout=timeout))
 
     def reset_breaker(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Close a breaker, and forget what was counted."""
+        """Close a breaker, and forget what was counted.
+
+        >>> store.put_breaker("breakers/reset", count_window=10, failure_rate=0.5)
+        >>> store.force_open("breakers/reset")
+        >>> store.reset_breaker("breakers/reset", reason="it has been moved")
+        >>> store.breaker("breakers/reset").call(str.upper, "pens")
+        'PENS'
+        """
         self._do(self._it.reset_breaker(name, reason=reason, timeout=timeout))
 
     def get_breaker(self, name: str, **how: Unpack[How]) -> Breaker:
-        """One breaker. Raises BreakerNotFound (definite)."""
+        """One breaker. Raises BreakerNotFound (definite).
+
+        >>> store.put_breaker("breakers/get", count_window=10, failure_rate=0.5)
+        >>> (store.get_breaker("breakers/get")).config.failure_rate
+        0.5
+        """
         return self._do(self._it.get_breaker(name, **how))
 
     def list_breakers(self, prefix: str = "", **how: Unpack[How]) -> Iterator[Breaker]:
-        """Breakers whose name begins with `prefix`, in order of name."""
+        """Breakers whose name begins with `prefix`, in order of name.
+
+        >>> store.put_breaker("breakers/list/search", count_window=10, failure_rate=0.5)
+        >>> [one.name for one in store.list_breakers("breakers/list/")]
+        ['breakers/list/search']
+        """
         return self._running.each(self._it.list_breakers(prefix, **how))

@@ -50,7 +50,11 @@ class AgentEffects(Handle, of=face.AgentEffects):
         **options: Unpack[EffectOptions],
     ) -> Any:
         """Do an effect outside of a step: as `Step.effect`, but that its id has to be
-        given, and that what came of it is in the ledger when this returns."""
+        given, and that what came of it is in the ledger when this returns.
+
+        >>> with store.own("effects/agent") as agent: ...     agent.effect( ...
+        "mail", "Ada", effect_id="mail-ada", kind="irreversible", do=lambda call: "sent" ...
+        ) 'sent'"""
         return self._do(
             self._it.effect(
                 action,
@@ -119,6 +123,13 @@ class StepEffects(Handle, of=face.StepEffects):
           was not done by this call.
         * ValueError, TypeError: it does not make sense as it was asked for, or its result
           cannot be kept.
+
+        >>> def charge(call):  # the outside is told call.key, too
+        ...     return {"charged": call.args["amount"]}
+        >>> with store.own("effects/step") as agent:
+        ...     with agent.step() as step:
+        ...         step.effect("charge", {"amount": 3}, do=charge, undo="refund")
+        {'charged': 3}
         """
         return self._do(
             self._it.effect(
@@ -146,6 +157,14 @@ class StepEffects(Handle, of=face.StepEffects):
 
         Raises ValueError or TypeError if it does not make sense as it is asked for. Leaving
         the block raises EffectExists, CompensationRequired, SagaNotFound, PlanState
-        (definite): then nothing of the step was committed."""
+        (definite): then nothing of the step was committed.
+
+        >>> mail = {"action": "mail", "args": "Ada", "kind": "irreversible"}
+        >>> with store.own("effects/prepare") as agent:
+        ...     with agent.step() as step:
+        ...         later = step.prepare(**mail)
+        ...     agent.effect(**mail, effect_id=later, do=lambda call: "sent")
+        'sent'
+        """
         with self._alone():
             return self._it.prepare(action, args, effect_id=effect_id, **plain_options(options))

@@ -36,7 +36,14 @@ class Incidents(Face, of=face.Incidents):
         "bad_output" and so on), unknown if not given; each piece of `evidence` a kind, what
         it names, and perhaps more about it: `("event", "billing/nightly#7")`.
 
-        Raises AgentNotFound (definite), and what every mutation raises."""
+        Raises AgentNotFound (definite), and what every mutation raises.
+
+        >>> incident_id = store.report_symptom(
+        ...     "the totals are wrong", evidence=[("event", "billing/nightly#7")]
+        ... )
+        >>> (store.get_incident(incident_id)).evidence[0].ref
+        'billing/nightly#7'
+        """
         return self._do(
             self._it.report_symptom(
                 summary,
@@ -49,14 +56,25 @@ class Incidents(Face, of=face.Incidents):
         )
 
     def get_incident(self, incident_id: str, **how: Unpack[How]) -> Incident:
-        """One incident. Raises IncidentNotFound (definite)."""
+        """One incident. Raises IncidentNotFound (definite).
+
+        >>> incident_id = store.report_symptom("the totals are wrong")
+        >>> (store.get_incident(incident_id)).summary
+        'the totals are wrong'
+        """
         return self._do(self._it.get_incident(incident_id, **how))
 
     def list_incidents(
         self, *, only_open: bool = False, agent_id: str = "", **how: Unpack[How]
     ) -> Iterator[Incident]:
         """Incidents in the order of their opening; only those that are open, or about one
-        agent, if asked for."""
+        agent, if asked for.
+
+        >>> _ = store.create_agent("incidents/list")
+        >>> _ = store.report_symptom("the totals are wrong", agents=["incidents/list"])
+        >>> [one.summary for one in store.list_incidents(agent_id="incidents/list")]
+        ['the totals are wrong']
+        """
         return self._running.each(
             self._it.list_incidents(only_open=only_open, agent_id=agent_id, **how)
         )
@@ -71,7 +89,11 @@ class Incidents(Face, of=face.Incidents):
         timeout: float | None = None,
     ) -> None:
         """Add a note, and classify it anew if asked to. `by` is this client if not given.
-        Raises IncidentNotFound, TooMany (definite), and what every mutation raises."""
+        Raises IncidentNotFound, TooMany (definite), and what every mutation raises.
+
+        >>> incident_id = store.report_symptom("the totals are wrong") >>>
+        store.annotate_incident(incident_id, "since Monday", classification="bad_output")
+        >>> (store.get_incident(incident_id)).notes[0].text 'since Monday'"""
         self._do(
             self._it.annotate_incident(
                 incident_id, text, by=by, classification=classification, timeout=timeout
@@ -82,7 +104,13 @@ class Incidents(Face, of=face.Incidents):
         self, incident_id: str, *, resolution: str = "", timeout: float | None = None
     ) -> None:
         """Close an incident. Raises IncidentNotFound, PlanState (definite): it is closed;
-        and what every mutation raises."""
+        and what every mutation raises.
+
+        >>> incident_id = store.report_symptom("the totals are wrong")
+        >>> store.resolve_incident(incident_id, resolution="they were right")
+        >>> (store.get_incident(incident_id)).open
+        False
+        """
         self._do(self._it.resolve_incident(incident_id, resolution=resolution, timeout=timeout))
 
     def report_validation(
@@ -98,7 +126,14 @@ class Incidents(Face, of=face.Incidents):
         """Say what a validator found of the state that a rollback has restored. (Of a
         checkpoint: `mark_valid`.) Raises RollbackNotFound, AgentNotFound,
         ValidatorNotFound, PlanState (definite): compensations are open, it has ended, or
-        does not ask that validator; and what every mutation raises."""
+        does not ask that validator; and what every mutation raises.
+
+        >>> store.put_validator("totals-are-right") >>> with
+        store.own("incidents/validated") as agent: ...     good = agent.checkpoint({"total":
+        1}) >>> begun = store.start_rollback( ...     "incidents/validated",
+        raftstate.to_checkpoint(good), validators=["totals-are-right"] ... ) >>>
+        store.report_validation( ...     begun.rollback_id, "incidents/validated",
+        "totals-are-right", passed=True ... ) >>> store.finish_rollback(begun.rollback_id)"""
         self._do(
             self._it.report_validation(
                 rollback_id,

@@ -50,7 +50,14 @@ class HeldLease(Face, of=face.HeldLease):
         return self._it.lost
 
     def wait_lost(self) -> None:
-        """Return once the lease is lost. Raises RuntimeError before it is granted."""
+        """Return once the lease is lost. Raises RuntimeError before it is granted.
+
+        >>> with store.lease(0.9) as lease:
+        ...     _ = store.revoke_lease(lease.lease_id)
+        ...     lease.wait_lost()
+        ...     print(lease.lost, lease.time_left)
+        True 0.0
+        """
         self._do(self._it.wait_lost())
 
     def __enter__(self) -> Self:
@@ -77,34 +84,68 @@ class Leases(Face, of=face.Leases):
         self, ttl: float, *, lease_id: int = 0, timeout: float | None = None
     ) -> HeldLease:
         """A lease: `with store.lease(5.0) as lease:`, kept alive inside the block.
+        `ttl` is in seconds, from 0.5 to 86,400; without a `lease_id` the store chooses one.
 
-        When the block ends, so does the lease, and the keys under it go. If the cluster
-        is not heard of for `ttl` seconds, or somebody revokes it, `lease.lost` is true;
-        the block is not interrupted for that. `lease.wait_lost()` returns then.
+        When the block ends, so does the lease, and the keys under it go. If the cluster is
+        not heard of for `ttl` seconds, or somebody revokes it, `lease.lost` is true; the
+        block is not interrupted for that. `lease.wait_lost()` returns then.
 
         Entering raises LeaseExists (definite) for an id that is taken, LeaseNotFound
-        (definite) if it ended at once, and what every mutation raises."""
+        (definite) if it ended at once, and what every mutation raises.
+
+        >>> with store.lease(5.0) as lease:
+        ...     _ = store.keys.put("leases/lease", "here", lease=lease)
+        ...     print((store.keys.get("leases/lease")).value)
+        b'here'
+        >>> print(store.keys.get("leases/lease"))
+        None
+        """
         return HeldLease(self._it.lease(ttl, lease_id=lease_id, timeout=timeout), self._running)
 
     def grant_lease(
         self, ttl: float, *, lease_id: int = 0, timeout: float | None = None
     ) -> Lease:
-        """A lease that nobody keeps alive: it ends after `ttl`. Raises LeaseExists
-        (definite), and what every mutation raises."""
+        """A lease that nobody keeps alive: it ends after `ttl` seconds, 0.5 to 86,400.
+        Raises LeaseExists (definite), and what every mutation raises.
+
+        >>> lease = store.grant_lease(0.5, lease_id=7001)
+        >>> done = store.keys.put("leases/grant", "for a moment", lease=lease)
+        >>> lease.lease_id, lease.ttl_ms
+        (7001, 500)
+        """
         return self._do(self._it.grant_lease(ttl, lease_id=lease_id, timeout=timeout))
 
     def revoke_lease(self, lease_id: int, *, timeout: float | None = None) -> int:
         """End a lease; how many keys went with it. Raises LeaseNotFound (definite), and
-        what every mutation raises."""
+        what every mutation raises.
+
+        >>> lease = store.grant_lease(5.0)
+        >>> _ = store.keys.put("leases/revoke", b"", lease=lease)
+        >>> store.revoke_lease(lease.lease_id)
+        1
+        """
         return self._do(self._it.revoke_lease(lease_id, timeout=timeout))
 
     def get_lease(
         self, lease_id: int, *, keys: bool = False, timeout: float | None = None
     ) -> TimeToLiveResponse:
-        """A lease, how long it lives on if nobody keeps it alive, and, if asked for, its
-        keys. Raises LeaseNotFound (definite)."""
+        """A lease, how long it lives on if nobody keeps it alive, in milliseconds, and, if
+        asked for, its keys. Raises LeaseNotFound (definite), and what every read does.
+
+        >>> with store.lease(5.0) as lease:
+        ...     _ = store.keys.put("leases/get", b"", lease=lease)
+        ...     found = store.get_lease(lease.lease_id, keys=True)
+        >>> list(found.keys), 0 < found.time_left_ms <= 6_000
+        ([b'leases/get'], True)
+        """
         return self._do(self._it.get_lease(lease_id, keys=keys, timeout=timeout))
 
     def list_leases(self, **how: Unpack[How]) -> Iterator[Lease]:
-        """The live leases, in order of id."""
+        """The live leases, in order of id, all at one revision. Raises Compacted (definite)
+        should that be forgotten meanwhile, and what every read does.
+
+        >>> with store.lease(5.0) as lease:
+        ...     print(lease.lease_id in [one.lease_id for one in store.list_leases()])
+        True
+        """
         return self._running.each(self._it.list_leases(**how))

@@ -88,14 +88,24 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
     def check(self) -> None:
         """Raise OwnershipLost (definite) if the ownership is lost. It asks nobody, and
         takes no time: for what works long without waiting for anything, and would not be
-        told; on any thread."""
+        told; on any thread.
+
+        >>> with store.own("agents/check") as agent:
+        ...     for number in range(1_000):
+        ...         agent.check()
+        """
         if self._it.lost:
             self._running.call(self._it.check)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Return once the ownership is lost: True; or False when so many seconds have
         passed before that. For threads beside the block, in which every call raises
-        OwnershipLost then."""
+        OwnershipLost then.
+
+        >>> with store.own("agents/wait-lost") as agent:
+        ...     agent.wait_lost(timeout=0.1)
+        False
+        """
         return self._running.run(self._it.wait_lost(timeout), bound=False)
 
     def restore(
@@ -106,7 +116,12 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         That is the newest checkpoint's value, or a copy of `default` where there is
         none, with `fold(state, event)` applied to each event committed after it.
         Without `fold` those events are left to `events_since`. As everything was read
-        when the ownership was granted, this neither waits nor fails."""
+        when the ownership was granted, this neither waits nor fails.
+
+        >>> with store.own("agents/restore") as agent: ...     with agent.step() as step:
+        ...         step.event("counted", 3) >>> with store.own("agents/restore") as agent:
+        ...     agent.restore(default=0, fold=lambda total, event: total +
+        raftstate.decode(event)) 3"""
         return self._it.restore(default, fold if fold is None else plain(fold))
 
     @property
@@ -117,7 +132,13 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
     def state_from(self, state: Callable[[], Any]) -> None:
         """Where automatic checkpoints take the agent's state from, and the hash of it that
         a step's last event has: what this gives when a step's block has ended must be the
-        state after the step."""
+        state after the step.
+
+        >>> total = 0 >>> with store.own("agents/state",
+        auto_checkpoint=raftstate.Every(steps=1)) as agent: ...     agent.state_from(lambda:
+        {"total": total}) ...     with agent.step() as step: ...
+        step.event("counted", 3) ...         total += 3 >>> with store.own("agents/state")
+        as agent: ...     agent.restore() {'total': 3}"""
         self._states.take(state)
         self._it.state_from(self._states.last)
 
@@ -125,7 +146,14 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         """A step: `with agent.step() as step:`, committed at the block's end.
 
         Entering raises OwnershipLost (definite) if the ownership is over. See `Step`
-        for what leaving raises. `timeout` is for the commit, in seconds."""
+        for what leaving raises. `timeout` is for the commit, in seconds.
+
+        >>> with store.own("agents/step") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> step.committed, step.head.event_seq
+        (True, 1)
+        """
         made = Step(self._it.step(timeout=timeout), self._running)
         made._states = self._states
         return made
@@ -143,7 +171,13 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         """Save the agent's state outside of a step; the checkpoint's id. `state` is
         written as JSON, bytes as they are, under `content_type`.
 
-        Raises what `step` and leaving its block do."""
+        Raises what `step` and leaving its block do.
+
+        >>> with store.own("agents/checkpoint") as agent:
+        ...     saved = agent.checkpoint({"total": 3}, tags=["monday"])
+        >>> (store.get_checkpoint("agents/checkpoint", saved)).tags
+        ['monday']
+        """
         return self._do(
             self._it.checkpoint(
                 state,
@@ -166,7 +200,14 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         timeout: float | None = None,
     ) -> NewGroupMember:
         """This agent's part in a group (`Store.put_group`) that saves a new checkpoint of
-        it: what is large of it is sent already. Raises what `checkpoint` does."""
+        it: what is large of it is sent already. Raises what `checkpoint` does.
+
+        >>> with store.own("agents/member") as agent:
+        ...     member = agent.group_member({"total": 3})
+        ...     saved = store.put_group("agents-group", [member])
+        >>> (store.get_group("agents-group")).members[0].agent_id
+        'agents/member'
+        """
         return self._do(
             self._it.group_member(
                 state,
@@ -237,7 +278,14 @@ class Step(StepRecordings, StepEffects, of=face.Step):
         is in the stream already refuses the step (EventIdReused). `state` is the agent's
         after the event, of which the hash is kept, for replays to compare.
 
-        Raises TypeError or ValueError for what JSON cannot hold."""
+        Raises TypeError or ValueError for what JSON cannot hold.
+
+        >>> with store.own("steps/event") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("charged", {"amount": 3}, event_id="order-7")
+        >>> [raftstate.decode(one) for one in store.read_events("steps/event")]
+        [{'amount': 3}]
+        """
         with self._alone():
             return self._it.event(
                 kind,
@@ -263,7 +311,15 @@ class Step(StepRecordings, StepEffects, of=face.Step):
         `state` is written as JSON (tuples come back as lists, and keys as texts), bytes as
         they are, under `content_type`. `tags` move here; `pinned` keeps it for good.
 
-        Raises ValueError if the step has a checkpoint already, and what `event` does."""
+        Raises ValueError if the step has a checkpoint already, and what `event` does.
+
+        >>> with store.own("steps/checkpoint") as agent:
+        ...     with agent.step() as step:
+        ...         step.checkpoint({"done": 1})
+        >>> with store.own("steps/checkpoint") as agent:
+        ...     agent.restore()
+        {'done': 1}
+        """
         with self._alone():
             return self._it.checkpoint(
                 state, labels=labels, tags=tags, pinned=pinned, content_type=content_type

@@ -53,7 +53,17 @@ class _Consumer(Handle, of=face._Consumer):
 
     def run(self) -> None:
         """Deal with every event, those that are yet to come as well, until it is
-        interrupted, or its store is closed. Raises what `catch_up` does."""
+        interrupted, or its store is closed. Raises what `catch_up` does.
+
+        >>> def deal(event):
+        ...     if event.type == "closed":
+        ...         raise EOFError("there is no more")
+        >>> events = [raftstate.event("opened"), raftstate.event("closed")]
+        >>> _ = store.append("projections-run/1", events)
+        >>> store.projection("projections-run", deal, prefix="projections-run/").run()
+        Traceback (most recent call last):
+        EOFError: there is no more
+        """
         self._do(self._it.run())
 
     def catch_up(self) -> int:
@@ -61,7 +71,20 @@ class _Consumer(Handle, of=face._Consumer):
         were.
 
         Raises what the handler raises, having saved what came before; Conflict (definite)
-        if another consumer of this name has saved; and what every mutation raises."""
+        if another consumer of this name has saved; and what every mutation raises.
+
+        >>> _ = store.append("projections-catch-up/1", [raftstate.event("opened")])
+        >>> reader = store.projection(
+        ...     "projections-catch-up",
+        ...     lambda event: print(event.type),
+        ...     prefix="projections-catch-up/",
+        ... )
+        >>> reader.catch_up()
+        opened
+        1
+        >>> reader.catch_up()
+        0
+        """
         return self._do(self._it.catch_up())
 
 
@@ -100,10 +123,24 @@ class Projections(Face, of=face.Projections):
     ) -> ProjectionRun:
         """A consumer of the events of all streams whose id begins with `prefix`.
 
-        `handler(event)` sees each of them in the
-        order of the log, at least once. The position is saved after `save_events` events
-        or `save_seconds`, and at the end. `p.catch_up()` deals with what there is,
-        `p.run()` also with what comes, which is looked for every `poll` seconds."""
+        `handler(event)` sees each of them in the order
+        of the log, at least once. The position is saved after `save_events` events or
+        `save_seconds`, and at the end. `p.catch_up()` deals with what there is,
+        `p.run()` also with what comes, which is looked for every `poll` seconds.
+
+        Nothing is sent yet. Raises InvalidRequest (definite) for a time that is not more
+        than 0.
+
+        >>> total = {"charged": 0}
+        >>> def charge(event):
+        ...     total["charged"] += raftstate.decode(event)
+        >>> charges = [raftstate.event("charge", 5), raftstate.event("charge", 2)]
+        >>> _ = store.append("projections/1", charges)
+        >>> store.projection("projections", charge, prefix="projections/").catch_up()
+        2
+        >>> total
+        {'charged': 7}
+        """
         return ProjectionRun(
             self._it.projection(
                 name,
@@ -130,7 +167,20 @@ class Projections(Face, of=face.Projections):
         `handler(events)` gets at most `batch` events, in the order of the log, and gives
         operations (`raftstate.txn`), at most 127, which are done in one transaction with
         saving the position. It may read what earlier events have led to, but not its own
-        effects within one batch. If the transaction is refused, none of it was done."""
+        effects within one batch. If the transaction is refused, none of it was done. What
+        comes is looked for every `poll` seconds.
+
+        Nothing is sent yet. Raises InvalidRequest (definite) if `batch` or `poll` is not
+        more than 0.
+
+        >>> def newest(events):
+        ...     return [raftstate.txn.put("read-model/at", event.type) for event in events]
+        >>> _ = store.append("read-model/1", [raftstate.event("opened")])
+        >>> store.read_model("read-model", newest, prefix="read-model/").catch_up()
+        1
+        >>> (store.keys.get("read-model/at")).value
+        b'opened'
+        """
         return ReadModel(
             self._it.read_model(
                 name, self._running.carried(handler), prefix=prefix, batch=batch, poll=poll
@@ -146,19 +196,46 @@ class Projections(Face, of=face.Projections):
         expected: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Save a position, where `expected` was saved before; zero: there was none.
-        Raises Conflict (definite), and what every mutation raises."""
+        """Save a position, where `expected` was saved before; zero: there was none. It is
+        at most that of the newest event of all. Raises Conflict, InvalidRequest (definite),
+        and what every mutation raises.
+
+        >>> done = store.append("projections-save/1", [raftstate.event("opened")])
+        >>> store.save_projection("projections-save", done.first_position, expected=0)
+        >>> store.save_projection("projections-save", done.first_position, expected=0)
+        Traceback (most recent call last):
+        raftstate.errors.Conflict: ...
+        """
         self._do(self._it.save_projection(name, position, expected=expected, timeout=timeout))
 
     def get_projection(self, name: str, **how: Unpack[How]) -> Projection:
-        """How far a projection has come. Raises ProjectionNotFound (definite)."""
+        """How far a projection has come. Raises ProjectionNotFound (definite), and what
+        every read does.
+
+        >>> done = store.append("projections-get/1", [raftstate.event("opened")])
+        >>> store.save_projection("projections-get", done.first_position)
+        >>> (store.get_projection("projections-get")).position == done.first_position
+        True
+        """
         return self._do(self._it.get_projection(name, **how))
 
     def list_projections(self, **how: Unpack[How]) -> Iterator[Projection]:
-        """All projections, in order of name."""
+        """All projections, in order of name, all at one revision. Raises Compacted
+        (definite) should that be forgotten meanwhile, and what every read does.
+
+        >>> done = store.append("projections-list/1", [raftstate.event("opened")])
+        >>> store.save_projection("projections-list", done.first_position)
+        >>> "projections-list" in [one.name for one in store.list_projections()]
+        True
+        """
         return self._running.each(self._it.list_projections(**how))
 
     def delete_projection(self, name: str, *, timeout: float | None = None) -> None:
         """Forget a projection. Raises ProjectionNotFound (definite), and what every
-        mutation raises."""
+        mutation raises.
+
+        >>> done = store.append("projections-delete/1", [raftstate.event("opened")])
+        >>> store.save_projection("projections-delete", done.first_position)
+        >>> store.delete_projection("projections-delete")
+        """
         self._do(self._it.delete_projection(name, timeout=timeout))

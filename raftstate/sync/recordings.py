@@ -38,7 +38,12 @@ class AgentRecordings(Handle, of=face.AgentRecordings):
         """Draw a value outside of a step's block, and have it kept at once: it is there
         even if the step that follows is never committed. See `Step.record`.
 
-        Raises what the function raises, and what leaving a step's block does."""
+        Raises what the function raises, and what leaving a step's block does.
+
+        >>> with store.own("recordings/agent") as agent:
+        ...     agent.record("llm", lambda: "an answer", key="plan")
+        'an answer'
+        """
         return self._do(
             self._it.record(kind, self._running.carried(function), key, timeout=timeout)
         )
@@ -52,7 +57,16 @@ class AgentRecordings(Handle, of=face.AgentRecordings):
         default: Any = None,
         report: bool = True,
     ) -> Replay:
-        """Run a function over what this agent wrote, and compare: see `Store.replay`."""
+        """Run a function over what this agent wrote, and compare: see `Store.replay`.
+
+        >>> def roll(agent):
+        ...     with agent.step() as step:
+        ...         step.event("rolled", step.random())
+        >>> with store.own("recordings/replay") as agent:
+        ...     roll(agent)
+        ...     print((agent.replay(roll)).events)
+        1
+        """
         return self._do(
             self._it.replay(
                 self._running.carried(function),
@@ -82,20 +96,46 @@ class StepRecordings(Handle, of=face.StepRecordings):
         and so on. Where calls run at the same time, name them. An error is not kept: of one
         that the step is to go on with, have the function give a value that says so.
 
-        Raises what the function raises, TypeError or ValueError for what cannot be kept."""
+        Raises what the function raises, TypeError or ValueError for what cannot be kept.
+
+        >>> with store.own("recordings/record") as agent: ...     with agent.step() as step:
+        ...         step.event("answered", step.record("llm", lambda: "an answer")) >>>
+        [(one.key, raftstate.decode(one)) for one in
+        store.get_recorded("recordings/record")] [('llm/1', 'an answer')]"""
         return self._do(self._it.record(kind, self._running.carried(function), key))
 
     def time(self, key: str = "") -> float:
-        """Seconds since 1970, drawn once for this step."""
+        """Seconds since 1970, drawn once for this step.
+
+        >>> with store.own("recordings/time") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("begun", {"at": step.time()})
+        >>> [one.key for one in store.get_recorded("recordings/time")]
+        ['time/1']
+        """
         with self._alone():
             return self._it.time(key)
 
     def random(self, key: str = "") -> float:
-        """A number from 0 up to 1, drawn once for this step."""
+        """A number from 0 up to 1, drawn once for this step.
+
+        >>> with store.own("recordings/random") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("rolled", {"dice": int(6 * step.random("dice")) + 1})
+        >>> [one.key for one in store.get_recorded("recordings/random")]
+        ['dice']
+        """
         with self._alone():
             return self._it.random(key)
 
     def uuid(self, key: str = "") -> uuid.UUID:
-        """A random UUID, drawn once for this step."""
+        """A random UUID, drawn once for this step.
+
+        >>> with store.own("recordings/uuid") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("ordered", {"order": str(step.uuid("order"))})
+        >>> [one.key for one in store.get_recorded("recordings/uuid")]
+        ['order']
+        """
         with self._alone():
             return self._it.uuid(key)

@@ -49,7 +49,16 @@ class Rollbacks(Face, of=face.Rollbacks):
         `agents` is one id, or several, which go back `to` one kind of target; or each id
         with a target of its own. Or a `group`: then its members and their checkpoints are
         meant. Raises AgentNotFound, CheckpointNotFound, GroupNotFound, AgentState
-        (definite); ValueError for no target, or two."""
+        (definite); ValueError for no target, or two.
+
+        >>> with store.own("rollbacks/plan") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        ...     with agent.step() as step:
+        ...         step.event("miscounted")
+        >>> plan = store.plan_rollback("rollbacks/plan", raftstate.to_checkpoint(good))
+        >>> plan.events_undone, len(plan.effects)
+        (1, 0)
+        """
         return self._do(self._it.plan_rollback(agents, to, group=group, **how))
 
     def start_rollback(
@@ -72,7 +81,16 @@ class Rollbacks(Face, of=face.Rollbacks):
 
         Raises AgentNotFound, CheckpointNotFound, GroupNotFound, ValidatorNotFound,
         IncidentNotFound, AgentState, RollbackBarrier, TooMany (definite); Conflict
-        (definite): the plan is not what would be done; and what every mutation raises."""
+        (definite): the plan is not what would be done; and what every mutation raises.
+
+        >>> with store.own("rollbacks/start") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> begun = store.start_rollback(
+        ...     "rollbacks/start", raftstate.to_checkpoint(good), reason="miscounted"
+        ... )
+        >>> (store.get_rollback(begun.rollback_id)).reason
+        'miscounted'
+        """
         return self._do(self._it.start_rollback(agents, to, timeout=timeout, **start))
 
     def rollback(
@@ -85,7 +103,16 @@ class Rollbacks(Face, of=face.Rollbacks):
     ) -> Rollback:
         """Begin a rollback and see it through: undo, validate, finish. See
         `start_rollback` for what it takes and raises, and `resume_rollback` for what comes
-        after the start; `timeout`, in seconds, is for both. None: as long as it takes."""
+        after the start; `timeout`, in seconds, is for both. None: as long as it takes.
+
+        >>> with store.own("rollbacks/rollback") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        ...     _ = agent.checkpoint({"total": -1})
+        >>> done = store.rollback("rollbacks/rollback", raftstate.to_checkpoint(good))
+        >>> with store.own("rollbacks/rollback") as agent:
+        ...     agent.restore()
+        {'total': 1}
+        """
         return self._do(self._it.rollback(agents, to, timeout=timeout, **start))
 
     def resume_rollback(self, rollback_id: str, *, timeout: float | None = None) -> Rollback:
@@ -96,7 +123,16 @@ class Rollbacks(Face, of=face.Rollbacks):
 
         Raises RollbackNotFound (definite); Owned (definite) if somebody else still carries
         it out when `timeout` seconds have passed; what a validator raises; and what every
-        mutation raises. The store knows how far it has come."""
+        mutation raises. The store knows how far it has come.
+
+        >>> with store.own("rollbacks/resume") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = store.start_rollback("rollbacks/resume", target)
+        >>> done = store.resume_rollback(begun.rollback_id)
+        >>> done.ended_revision > done.started_revision
+        True
+        """
         return self._do(self._it.resume_rollback(rollback_id, timeout=timeout))
 
     def decide(
@@ -115,37 +151,91 @@ class Rollbacks(Face, of=face.Rollbacks):
         given.
 
         Raises PlanNotFound, PlanState (definite); Conflict (definite): the item waits for
-        no decision, or not for that one; and what every mutation raises."""
+        no decision, or not for that one; and what every mutation raises.
+
+        >>> with store.own("rollbacks/decide") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        ...     _ = agent.effect(
+        ...         "mail", effect_id="mail", kind="irreversible", do=lambda call: None
+        ...     )
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = store.start_rollback("rollbacks/decide", target, on_barrier="ask")
+        >>> [item] = store.rollback_items(begun.rollback_id)
+        >>> plan = f"rollback/{begun.rollback_id}"
+        >>> _ = store.decide(plan, item.position, "proceed", why="it is only a mail")
+        >>> store.finish_rollback(begun.rollback_id)
+        """
         return self._do(
             self._it.decide(plan_id, position, decision, by=by, why=why, timeout=timeout)
         )
 
     def finish_rollback(self, rollback_id: str, *, timeout: float | None = None) -> None:
         """End a rollback that is READY: its agents may be owned again. Raises
-        RollbackNotFound, PlanState (definite), and what every mutation raises."""
+        RollbackNotFound, PlanState (definite), and what every mutation raises.
+
+        >>> with store.own("rollbacks/finish") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = store.start_rollback("rollbacks/finish", target)
+        >>> store.finish_rollback(begun.rollback_id)
+        """
         self._do(self._it.finish_rollback(rollback_id, timeout=timeout))
 
     def abort_rollback(
         self, rollback_id: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
         """Give a rollback up: its agents are HALTED, and what was not undone is not. Raises
-        RollbackNotFound, PlanState (definite), and what every mutation raises."""
+        RollbackNotFound, PlanState (definite), and what every mutation raises.
+
+        >>> with store.own("rollbacks/abort") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = store.start_rollback("rollbacks/abort", target)
+        >>> store.abort_rollback(begun.rollback_id, reason="it was right after all")
+        >>> _ = store.resume_agent("rollbacks/abort")
+        """
         self._do(self._it.abort_rollback(rollback_id, reason=reason, timeout=timeout))
 
     def get_rollback(self, rollback_id: str, **how: Unpack[How]) -> Rollback:
-        """One rollback. Raises RollbackNotFound (definite)."""
+        """One rollback. Raises RollbackNotFound (definite).
+
+        >>> with store.own("rollbacks/get") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> done = store.rollback("rollbacks/get", raftstate.to_checkpoint(good))
+        >>> (store.get_rollback(done.rollback_id)).agents[0].agent_id
+        'rollbacks/get'
+        """
         return self._do(self._it.get_rollback(rollback_id, **how))
 
     def rollback_items(self, rollback_id: str, **how: Unpack[How]) -> list[CompensationItem]:
         """What a rollback undoes, in order; the first 1,000, and the one whose turn it
-        is. Raises RollbackNotFound (definite)."""
+        is. Raises RollbackNotFound (definite).
+
+        >>> with store.own("rollbacks/items") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        ...     _ = agent.effect(
+        ...         "charge", effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     )
+        >>> target = raftstate.to_checkpoint(good)
+        >>> begun = store.start_rollback("rollbacks/items", target)
+        >>> [one.effect_id for one in store.rollback_items(begun.rollback_id)]
+        ['charge-1']
+        """
         return self._do(self._it.rollback_items(rollback_id, **how))
 
     def list_rollbacks(
         self, states: Iterable[str] = (), **how: Unpack[How]
     ) -> Iterator[Rollback]:
         """Rollbacks in the order of their start; only those in one of `states`
-        ("compensating", "blocked" and so on), if any are given."""
+        ("compensating", "blocked" and so on), if any are given.
+
+        >>> with store.own("rollbacks/list") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> done = store.rollback("rollbacks/list", raftstate.to_checkpoint(good))
+        >>> ended = [one.rollback_id for one in store.list_rollbacks(["finished"])]
+        >>> done.rollback_id in ended
+        True
+        """
         return self._running.each(self._it.list_rollbacks(states, **how))
 
 
@@ -165,5 +255,13 @@ class AgentRollback(Handle, of=face.AgentRollback):
         From the moment of its start the agent is owned no more: `agent.lost` is true, and
         another step raises OwnershipLost (definite). The block itself goes on, and ends as
         it ends. Who wants to go on owns the agent again, once the rollback is finished.
-        Raises what `Store.rollback` does."""
+        Raises what `Store.rollback` does.
+
+        >>> with store.own("rollbacks/agent") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        ...     _ = agent.checkpoint({"total": -1})
+        ...     _ = agent.rollback(raftstate.to_checkpoint(good))
+        ...     agent.lost
+        True
+        """
         return self._do(self._it.rollback(to, timeout=timeout, **start))

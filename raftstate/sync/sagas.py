@@ -58,7 +58,13 @@ class Saga(Handle, of=face.Saga):
         `name` tells it from the saga's other steps: asking again under the same name is
         asking for the same. By default it is the action, and a count if it was done before.
         A saga that is gone on with finds what it has done by these names, and gives its
-        results."""
+        results.
+
+        >>> with store.own("sagas/step") as agent:
+        ...     with store.saga("sagas-step", agent=agent) as saga:
+        ...         saga.step("book", "flight", do=lambda call: "7F", undo="unbook")
+        '7F'
+        """
         return self._do(
             self._it.step(action, args, do=plain(do), name=name, **plain_options(options))
         )
@@ -108,7 +114,21 @@ class Sagas(Face, of=face.Sagas):
         Entering raises SagaAborted (definite): it was given up before; SagaExists
         (definite): it has ended, or is another agent's; and what writing under an ownership
         raises. Leaving raises Conflict (definite): an effect of it is not settled; and the
-        same."""
+        same.
+
+        >>> undone = []
+        >>> @raftstate.sync.compensation("sagas-saga-unbook")
+        ... def unbook(call):
+        ...     undone.append((call.args, call.result))
+        >>> with store.own("sagas/saga") as agent:
+        ...     with store.saga("sagas-saga", agent=agent) as saga:
+        ...         _ = saga.step("book", "flight", do=lambda call: "7F", undo=unbook)
+        ...         raise ValueError("there is no hotel")
+        Traceback (most recent call last):
+        ValueError: there is no hotel
+        >>> undone
+        [('flight', '7F')]
+        """
         return Saga(
             self._it.saga(
                 saga_id,
@@ -121,19 +141,43 @@ class Sagas(Face, of=face.Sagas):
         )
 
     def get_saga(self, saga_id: str, **how: Unpack[How]) -> SagaRecord:
-        """One saga, as the store has it. Raises SagaNotFound (definite)."""
+        """One saga, as the store has it. Raises SagaNotFound (definite).
+
+        >>> with store.own("sagas/get") as agent:
+        ...     with store.saga("sagas-get", agent=agent) as saga:
+        ...         _ = saga.step("book", do=lambda call: None, undo="unbook")
+        >>> (store.get_saga("sagas-get")).effects
+        1
+        """
         return self._do(self._it.get_saga(saga_id, **how))
 
     def saga_items(self, saga_id: str, **how: Unpack[How]) -> list[CompensationItem]:
         """What is to be undone of a saga, in order; the first 1,000, and the one whose turn
-        it is. Raises SagaNotFound (definite)."""
+        it is. Raises SagaNotFound (definite).
+
+        >>> with store.own("sagas/items") as agent:
+        ...     with store.saga("sagas-items", agent=agent) as saga:
+        ...         _ = saga.step("book", do=lambda call: None, undo="unbook")
+        ...         store.abort_saga("sagas-items", agent=agent)
+        Traceback (most recent call last):
+        raftstate.errors.PlanState: ...
+        >>> [one.effect_id for one in store.saga_items("sagas-items")]
+        ['sagas-items/book']
+        """
         return self._do(self._it.saga_items(saga_id, **how))
 
     def list_sagas(
         self, prefix: str = "", *, states: Iterable[str] = (), **how: Unpack[How]
     ) -> Iterator[SagaRecord]:
         """Sagas whose id begins with `prefix`, in order of id; only those in one of
-        `states` ("running", "stuck" and so on), if any are given."""
+        `states` ("running", "stuck" and so on), if any are given.
+
+        >>> with store.own("sagas/list") as agent:
+        ...     with store.saga("sagas-list", agent=agent):
+        ...         pass
+        >>> [one.saga_id for one in store.list_sagas("sagas-list", states=["completed"])]
+        ['sagas-list']
+        """
         return self._running.each(self._it.list_sagas(prefix, states=states, **how))
 
     def abort_saga(
@@ -146,11 +190,19 @@ class Sagas(Face, of=face.Sagas):
     ) -> None:
         """Give a saga up without a block of its own, by an agent that is owned, and leave
         it to workers to undo what it did. Raises SagaNotFound, PlanState, Conflict
-        (definite), and what writing under an ownership raises."""
+        (definite), and what writing under an ownership raises.
+
+        >>> with store.own("sagas/abort") as agent:
+        ...     saga = store.saga("sagas-abort", agent=agent, choreographed=True)
+        """
         self._do(self._it.abort_saga(saga_id, agent=agent._it, reason=reason, timeout=timeout))
 
     def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
-        """One effect, as the ledger has it. Raises EffectNotFound (definite)."""
+        """One effect, as the ledger has it. Raises EffectNotFound (definite).
+
+        >>> with store.own("sagas/effect") as agent: ...     _ = agent.effect( ...
+        "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     ) >>> (store.get_effect("sagas/effect", "charge-1")).action 'charge'"""
         return self._do(self._it.get_effect(agent_id, effect_id, **how))
 
     def list_effects(
@@ -163,7 +215,12 @@ class Sagas(Face, of=face.Sagas):
     ) -> Iterator[Effect]:
         """An agent's effects in the order in which they were entered; only those in one of
         `states` ("committed", "unknown" and so on), and of one saga, if these are given.
-        Raises AgentNotFound (definite)."""
+        Raises AgentNotFound (definite).
+
+        >>> with store.own("sagas/effects") as agent: ...     _ = agent.effect( ...
+        "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     ) >>> done = store.list_effects("sagas/effects", states=["committed"]) >>>
+        [one.effect_id for one in done] ['charge-1']"""
         return self._running.each(
             self._it.list_effects(agent_id, states=states, saga_id=saga_id, **how)
         )

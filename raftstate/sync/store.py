@@ -68,11 +68,25 @@ class Store(
         happen at most once. They raise
 
         * InvalidRequest, AgentNotFound, AgentExists, AgentState, Conflict (definite);
-        * NoQuorum, NotLeader, Overloaded (definite): nothing was proposed in time;
+        * NoQuorum, NotLeader, Overloaded, Quarantined (definite): nothing was proposed in time;
+        * DiskFull (definite): what makes the state grow is refused;
         * OutcomeUnknown (indefinite): it may have happened, or may yet;
         * ClusterMismatch (indefinite): another cluster answered;
         * Closed (definite): the store was closed, or belongs to another process.
-    """
+
+        Reads reflect every write that was acknowledged before they began. Most take options:
+        `stale=True` is some earlier state, from any member, at once; `at_least=revision` that
+        revision or a later one, from any member; `at=revision` what the store was at that one;
+        `seen=Seen()` notes what was shown. They change nothing, so all that they raise is
+        definite:
+
+        * InvalidRequest, and what a call's own line names;
+        * NoQuorum, NotLeader, Overloaded, Quarantined: nobody answered in time;
+        * Compacted, FutureRevision: the revision is forgotten, or is yet to come;
+        * ClusterMismatch, Closed, as above.
+
+        A `timeout` is in seconds, over all attempts of a call; of a list it is that of one
+        page. None is the store's own."""
 
     @property
     def _it(self) -> face.Store:
@@ -93,9 +107,15 @@ class Store(
 
     def close(self) -> None:
         """Close the session, and with it give back what this store owns; then the
-        connections. Best effort within a few seconds; what is not given back expires. It
-        is done to its end also if the caller is interrupted. Closing twice is harmless.
-        Raises Closed in another process."""
+        connections. Best effort within a few seconds; what is not given back expires. It is
+        done to its end also if the caller is interrupted. Closing twice is harmless. Raises
+        Closed in another process.
+
+        >>> store.close()
+        >>> store.keys.get("store/close")
+        Traceback (most recent call last):
+        raftstate.errors.Closed: the store was closed
+        """
         self._running.close()
 
     @property
@@ -121,10 +141,10 @@ class Store(
     ) -> Own:
         """Own an agent: `with store.own("a") as agent:` gives an `AgentHandle`.
 
-        `wait` stands in line until the agent is free, for ever unless there is a
-        `timeout`; `force` takes it from its owner, who is fenced from then on. Without
-        either, an agent that is owned raises Owned. `create` makes an agent that does
-        not exist. `ttl` is how long the ownership outlives this process' last renewal;
+        `wait` stands in line until the agent is free, for ever unless there is a `timeout`;
+        `force` takes it from its owner, who is fenced from then on. Without either, an
+        agent that is owned raises Owned. `create` makes an agent that does not exist. `ttl`
+        is how long the ownership outlives this process' last renewal, 0.2 to 3,600 seconds;
         `holder` is a name for people. When the block ends, the agent is free at once.
 
         `auto_checkpoint` lets steps carry checkpoints by themselves: `Every(steps=20)`,
@@ -143,6 +163,15 @@ class Store(
 
         Entering raises, definite: Owned, AgentNotFound, AgentState, InvalidRequest,
         NoQuorum; and OutcomeUnknown (indefinite): it may be owned, until the ttl ends.
+
+        >>> with store.own("store/own") as agent:
+        ...     state = agent.restore(default={"done": 0})
+        ...     with agent.step() as step:
+        ...         step.event("charged", 5)
+        ...         step.checkpoint({"done": state["done"] + 1})
+        >>> with store.own("store/own") as agent:
+        ...     print(agent.restore())
+        {'done': 1}
         """
         return Own(
             self._it.own(
@@ -173,7 +202,15 @@ class Store(
         otherwise: Iterable[TxnOp] = (),
         timeout: float | None = None,
     ) -> words.Done:
-        """Compare, and do one of two lists, at one revision: see `Keys.txn`."""
+        """Compare, and do one of two lists, at one revision: see `Keys.txn`.
+
+        >>> done = store.txn(
+        ...     when=[raftstate.txn.missing("store/txn")],
+        ...     then=[raftstate.txn.put("store/txn", "mine")],
+        ... )
+        >>> done.succeeded
+        True
+        """
         return self._do(
             self._it.txn(when=when, then=then, otherwise=otherwise, timeout=timeout)
         )
@@ -189,8 +226,16 @@ class Store(
         timeout: float | None = None,
     ) -> Agent:
         """Make an agent. `retention` says which checkpoints go by themselves; None: none.
-        Raises AgentExists (definite) if there is one of that id, StreamExists (definite),
-        and what every mutation raises."""
+        The targets are in milliseconds; 0 is none. Raises AgentExists (definite) if there
+        is one of that id, StreamExists (definite), and what every mutation raises.
+
+        >>> agent = store.create_agent("store/create", labels={"team": "red"})
+        >>> agent.agent_id, agent.head.step
+        ('store/create', 0)
+        >>> store.create_agent("store/create")
+        Traceback (most recent call last):
+        raftstate.errors.AgentExists: ...
+        """
         return self._do(
             self._it.create_agent(
                 agent_id,
@@ -212,8 +257,15 @@ class Store(
         rto_target_ms: int | None = None,
         timeout: float | None = None,
     ) -> Agent:
-        """Replace an agent's labels, and what else is given. Raises AgentNotFound,
-        AgentState (definite), and what every mutation raises."""
+        """Replace an agent's labels, and what else is given. The targets are in
+        milliseconds; 0 is none. Raises AgentNotFound, AgentState (definite), and what every
+        mutation raises.
+
+        >>> _ = store.create_agent("store/update", labels={"team": "red"})
+        >>> agent = store.update_agent("store/update", labels={}, rpo_target_ms=5_000)
+        >>> list(agent.labels), agent.rpo_target_ms
+        ([], 5000)
+        """
         return self._do(
             self._it.update_agent(
                 agent_id,
@@ -226,20 +278,42 @@ class Store(
         )
 
     def retire_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:
-        """End an agent for good; its history stays readable. Raises AgentNotFound
-        (definite), and what every mutation raises."""
+        """End an agent for good; its history stays readable. Raises AgentNotFound,
+        AgentState (definite): it is retired, is being rolled back, or has a saga that is
+        running; and what every mutation raises.
+
+        >>> _ = store.create_agent("store/retire")
+        >>> _ = store.retire_agent("store/retire")
+        >>> with store.own("store/retire"):
+        ...     pass
+        Traceback (most recent call last):
+        raftstate.errors.AgentState: ...
+        """
         return self._do(self._it.retire_agent(agent_id, timeout=timeout))
 
     def halt_agent(
         self, agent_id: str, *, reason: str = "", timeout: float | None = None
     ) -> Agent:
-        """End an agent's ownership and let nobody acquire it until `resume_agent`.
-        Raises AgentNotFound, AgentState (definite), and what every mutation raises."""
+        """End an agent's ownership and let nobody acquire it until `resume_agent`. Raises
+        AgentNotFound, AgentState (definite), and what every mutation raises.
+
+        >>> _ = store.create_agent("store/halt")
+        >>> agent = store.halt_agent("store/halt", reason="it charges twice")
+        >>> agent.halt_reason
+        'it charges twice'
+        """
         return self._do(self._it.halt_agent(agent_id, reason=reason, timeout=timeout))
 
     def resume_agent(self, agent_id: str, *, timeout: float | None = None) -> Agent:
         """Let a halted agent be acquired again. Raises AgentNotFound, AgentState
-        (definite), and what every mutation raises."""
+        (definite), and what every mutation raises.
+
+        >>> _ = store.create_agent("store/resume")
+        >>> _ = store.halt_agent("store/resume")
+        >>> agent = store.resume_agent("store/resume")
+        >>> agent.halt_reason
+        ''
+        """
         return self._do(self._it.resume_agent(agent_id, timeout=timeout))
 
     def __init__(self, portal: Portal) -> None:

@@ -1,10 +1,12 @@
 """Runs the suites of others, each as its own pytest, and says how each went.
 
     scripts/conformance                    those that `scripts/check` runs
-    scripts/conformance --full             all of them
-    scripts/conformance --suite langgraph  this one; may be given again
+    scripts/conformance --full             all of them, with what is marked slow
+    scripts/conformance --suite langgraph  all of this one; may be given again
+    scripts/conformance --jobs 1           one at a time; 2 unless told otherwise
     scripts/conformance --json             the result as one line of JSON; the rest to stderr
-    scripts/conformance --out DIR          leaves each suite's report there, as JUnit's XML
+    scripts/conformance --out DIR          leaves what each suite said and its report there,
+                                           as text and as JUnit's XML
 
 The exit status is 0 only if every suite ran, had tests, and failed none.
 """
@@ -13,44 +15,48 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 from xml.etree import ElementTree as ET
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
+# How long a suite that is interrupted may take to stop what it has started.
+_STOP_S: Final = 60
 
 
 class Suite(NamedTuple):
-    """A suite: the file that runs it, whether it takes minutes, how long it may take (s)."""
+    """A suite: the files that run it, whether it takes minutes, how long it may take (s)."""
 
-    file: str
+    files: tuple[str, ...]
     slow: bool = False
     limit_s: int = 600
 
 
 SUITES: Final = {
-    "langgraph": Suite("test_langgraph.py"),
-    "langgraph_delta": Suite("test_langgraph_delta.py"),
-    "langgraph_ownership": Suite("test_langgraph_ownership.py"),
-    "langgraph_saver": Suite("test_langgraph_saver.py"),
-    "langgraph_under_kills": Suite("test_langgraph_under_kills.py", slow=True, limit_s=900),
-    "langgraph_own": Suite("test_langgraph_own.py", slow=True, limit_s=1_800),
-    "langgraph_store": Suite("test_langgraph_store.py", limit_s=900),
-    "eventsourcing": Suite("test_eventsourcing.py"),
-    "eventsourcing_own": Suite("test_eventsourcing_own.py"),
-    "openai": Suite("test_openai.py"),
-    "openai_own": Suite("test_openai_own.py", slow=True, limit_s=900),
-    "claude": Suite("test_claude.py"),
-    "mcp": Suite("test_mcp.py"),
-    "pybreaker": Suite("test_pybreaker.py"),
-    "types": Suite("test_types.py"),
-    "examples": Suite("test_examples.py"),
+    "langgraph": Suite(("test_langgraph.py",)),
+    "langgraph_delta": Suite(("test_langgraph_delta.py",)),
+    "langgraph_ownership": Suite(("test_langgraph_ownership.py",)),
+    "langgraph_saver": Suite(("test_langgraph_saver.py",)),
+    "langgraph_under_kills": Suite(("test_langgraph_under_kills.py",), slow=True, limit_s=900),
+    "langgraph_own": Suite(("test_langgraph_own.py",), slow=True, limit_s=1_800),
+    "langgraph_store": Suite(("test_langgraph_store.py",), limit_s=900),
+    "eventsourcing": Suite(("test_eventsourcing.py",)),
+    "eventsourcing_own": Suite(("test_eventsourcing_own.py",)),
+    "openai": Suite(("test_openai.py",)),
+    "openai_own": Suite(("test_openai_own.py",), slow=True, limit_s=900),
+    "claude": Suite(("test_claude.py",)),
+    "mcp": Suite(("test_mcp.py",)),
+    "pybreaker": Suite(("test_pybreaker.py",)),
+    "types": Suite(("test_types.py",)),
+    "examples": Suite(("test_examples.py", "test_openai_example.py")),
 }
 
 
@@ -89,29 +95,52 @@ def counted(report: Path, seconds: float) -> Result:
     return Result(len(cases) - failed - skipped, failed, len(cases), skipped, seconds)
 
 
-def run(name: str, suite: Suite, out: Path) -> Result:
-    """Run one suite; what it says goes to standard error."""
+def run(name: str, suite: Suite, out: Path, *, slow: bool) -> Result:
+    """Run one suite, with its slow tests or without; what it says is in NAME.log."""
     report = out / f"{name}.xml"
     began = time.monotonic()
     command = [
-        # Its plugin for asyncio warns where it has nothing to do, and warnings are errors here.
-        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-q"),
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
         # It is there for the published tests, which run in processes of their own: for
         # which one test of ours may wait for minutes.
         *("-p", "no:asyncio", "-o", f"faulthandler_timeout={suite.limit_s}"),
-        *(str(HERE / suite.file), f"--junitxml={report}"),
+        *(str(HERE / file) for file in suite.files),
+        *(f"--junitxml={report}", "-m", "" if slow else "not slow"),
     ]
-    try:
-        ended = subprocess.run(
-            command, cwd=ROOT, stdout=sys.stderr, timeout=suite.limit_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        print(f"{name}: not done after {suite.limit_s} s", file=sys.stderr)
-        return Result(0, 1, 1, 0, time.monotonic() - began)
+    with (out / f"{name}.log").open("w") as log:
+        status = _ended(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log), suite)
     result = counted(report, time.monotonic() - began)
-    if ended.returncode and not result.failed:  # it ended badly, whatever its tests said
+    if status and not result.failed:  # it ended badly, whatever its tests said
         return result._replace(failed=1, total=result.total + 1)
     return result
+
+
+def _ended(process: subprocess.Popen[bytes], suite: Suite) -> int:
+    """The exit status of a suite, which is interrupted when its time is over: so that it
+    stops the cluster that it has started."""
+    try:
+        return process.wait(suite.limit_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        return 1
+
+
+def run_all(names: Sequence[str], out: Path, jobs: int, *, slow: bool) -> dict[str, Result]:
+    """Run suites, so many at a time. Each one's words are shown, whole, when it has ended."""
+
+    def one(name: str) -> Result:
+        result = run(name, SUITES[name], out, slow=slow)
+        said = (out / f"{name}.log").read_text()
+        print(f"\n== {name}\n{said}", file=sys.stderr, flush=True)
+        return result
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--suite", action="append", choices=list(SUITES), metavar="NAME", help=", ".join(SUITES)
     )
     parser.add_argument("--full", action="store_true", help="also those that take minutes")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where each report is left")
     options = parser.parse_args(arguments)
@@ -132,13 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options.suite or [
         name for name, suite in SUITES.items() if options.full or not suite.slow
     ]
-    results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
         out.mkdir(parents=True, exist_ok=True)
-        for name in dict.fromkeys(chosen):
-            print(f"\n== {name}", file=sys.stderr, flush=True)
-            results[name] = run(name, SUITES[name], out.resolve())
+        slow = options.full or bool(options.suite)
+        results = run_all(list(dict.fromkeys(chosen)), out.resolve(), options.jobs, slow=slow)
     if options.json:
         print(json.dumps({name: result.summary() for name, result in results.items()}))
     else:
