@@ -216,13 +216,14 @@ _QUOTES = "\0" * 11
 
 
 def refilled(text: str) -> str:
-    """The same, with those paragraphs set anew of which a line got too long."""
+    """The same, with those paragraphs set anew of which a line got too long; not examples,
+    whose lines count."""
     # What is set on its own: paragraphs, and the points of a list.
     parts = re.split(r"(\n[ ]*\n|\n(?=[ ]*\* ))", text)
     for number, part in enumerate(parts):
         lead = "" if number else _QUOTES
         lines = (lead + part).split("\n")
-        if all(len(line) <= words.WIDTH for line in lines):
+        if ">>>" in part or all(len(line) <= words.WIDTH for line in lines):
             continue
         indent = re.match(r" *", lines[-1] if len(lines) > 1 else lines[0])
         first = re.match(r" *", lines[0])

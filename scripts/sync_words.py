@@ -413,10 +413,16 @@ ATTRIBUTE_DOCS: Final = {
 
 EVERYWHERE: Final = (
     (r"\basync (with|for|def)\b", r"\1"),
+    # What would block the event loop, and nothing here.
+    (r"\bawait asyncio\.to_thread\((\s*(?:\.\.\.)?\s*)([\w.]+), ", r"\2(\1"),
     (r"\bawait ", ""),
     (
         r"\braftstate\.(connect|Worker|compensation|reconciler|validator)\(",
         r"raftstate.sync.\1(",
+    ),
+    (
+        r"\braftstate\.replay\.check_deterministic\(",
+        "raftstate.sync.replay.check_deterministic(",
     ),
 )
 # What no docstring of this face may speak of.

@@ -88,8 +88,8 @@ class RaftSessionStore:
         Raises InvalidRequest (definite) if one is no JSON or the key makes no sense, Conflict
         (definite) if others were faster until the time was over, and Fenced (definite)."""
         ids = _ids(key)
-        added = list(entries)
-        names = [name if isinstance(name := one.get("uuid"), str) else None for one in added]
+        added = transcripts.written(entries)  # now: what the caller holds is the caller's
+        names = [name if isinstance(name := one.get("uuid"), str) else None for one in entries]
 
         def tell(told: About | None, fresh: list[Any]) -> About:
             mtime = int(time.time() * 1000)
@@ -155,17 +155,19 @@ class RaftSessionStore:
                 before[at : at + REMOVED_AT_ONCE]
                 for at in range(0, len(before), REMOVED_AT_ONCE)
             ]
-            for piece in (*pieces, all_ids[-REMOVED_AT_ONCE:]):
-                await transcripts.remove(
-                    store,
-                    [self._transcript(one) for one in piece],
-                    self._until(),
-                    owner=self._owner,
-                )
+            for number, piece in enumerate((*pieces, all_ids[-REMOVED_AT_ONCE:])):
+                with transcripts.indefinite(when=number > 0):
+                    await transcripts.remove(
+                        store,
+                        [self._transcript(one) for one in piece],
+                        self._until(),
+                        owner=self._owner,
+                    )
             if len(ids) == 2:  # what a removal that was broken off has left
-                await transcripts.sweep(
-                    store, self._sub, *ids, timeout=self._timeout, owner=self._owner
-                )
+                with transcripts.indefinite():
+                    await transcripts.sweep(
+                        store, self._sub, *ids, timeout=self._timeout, owner=self._owner
+                    )
 
         await self._access.arun(remove)
 

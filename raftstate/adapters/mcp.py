@@ -6,8 +6,12 @@ An extra: `pip install "raftstate[mcp]"`.
 
 What a server sends is kept by stream, in order, for a bounded time and up to a bounded
 number, and is given again after the last event that a client has seen. It may be another
-process that gives it. An event that is no longer kept, or never was, is nothing to go on
-from: then nothing is replayed, rather than something with a gap.
+process that gives it. Each event says which one came before it: should one that a client has
+not seen be kept no longer, nothing is replayed, rather than something with a gap.
+
+An event that cannot be kept, because it is too large or the store cannot be reached, reaches
+a client that listens all the same, and is logged: the library would send nothing more in the
+whole session if it were told. Nobody can go on from before such an event, nor from it.
 
 The library names the streams of a session by the numbers of its requests, and tells an event
 store nothing of the session: two sessions that share one would find each other's messages
@@ -20,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import logging
 import secrets
 import struct
 from collections import OrderedDict
@@ -41,14 +46,22 @@ from raftstate.client.clock import now
 from raftstate.client.options import positive
 from raftstate.client.portal import Portal
 from raftstate.client.reading import Seen
-from raftstate.errors import Compacted, InvalidRequest, LeaseNotFound, TooMany
+from raftstate.errors import (
+    Closed,
+    Compacted,
+    InvalidRequest,
+    LeaseNotFound,
+    RaftStateError,
+    TooMany,
+)
 
 ROOT: Final = "~mcp"
 # A lease has at most 1,000 keys, and 16 MiB: these are for half of them.
 _LEASE_KEYS: Final = 500
 _LEASE_BYTES: Final = 8 << 20
 MESSAGE_BYTES_MAX: Final = _LEASE_BYTES
-# A lease lives for at most a day, a quarter of which goes for handing out.
+# A lease lives for half a second to a day, a quarter of which goes for handing out.
+KEEP_FOR_MIN: Final = 0.5
 KEEP_FOR_MAX: Final = 69_000.0
 # What is read at once of what is replayed.
 _PAGE: Final = 50
@@ -58,8 +71,14 @@ _REMEMBERED: Final = 1024
 _ATTEMPTS: Final = 3
 
 _NUMBER: Final = struct.Struct(">Q")
+# What came before an event, if nobody can go on from there. No event has this number.
+_NONE: Final = 0
+# In the place of the number of one that is not kept.
+_LOST: Final = "lost"
 _HEAD: Final = key("head")
 _EVENT: Final = key("event")
+
+_log = logging.getLogger(__name__)
 
 
 class _Lease(NamedTuple):
@@ -79,11 +98,24 @@ class _Head(NamedTuple):
     exists: bool
 
 
+class _Page(NamedTuple):
+    """Some events, and what this process knows of the stream."""
+
+    records: list[records.Record]
+    last: int
+    lost: bool
+
+
 class _Stream:
     """A stream as this process knows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lost: bool) -> None:
         self.head: _Head | None = None
+        # The last event that this process put, the one process of the session: if the store
+        # has forgotten the stream since, there was none after it.
+        self.last = _NONE
+        # Whether there may have been events after what is kept, which were not.
+        self.lost = lost
         self.lock = asyncio.Lock()
 
 
@@ -96,6 +128,8 @@ class _Shelf:
         self.keep = keep
         self.keep_for = keep_for
         self._streams: OrderedDict[bytes, _Stream] = OrderedDict()
+        # Until when one that is not remembered may have lost events after such as are kept.
+        self._lost_until = 0.0
         self._lease: _Lease | None = None
         self._leasing = asyncio.Lock()
 
@@ -107,6 +141,8 @@ class _Shelf:
             while True:
                 head = stream.head or await _head(store, under)
                 number = head.last + 1
+                before = head.last if head.exists else stream.last
+                link = _NUMBER.pack(_NONE if stream.lost else before)
                 stream.head = None
                 lease = await self._leased(store, len(data))
                 when = (
@@ -117,7 +153,7 @@ class _Shelf:
                 try:
                     written = await records.write(
                         store,
-                        {_event(under, number): data},
+                        {_event(under, number): link + data},
                         [_event(under, number - self.keep)] if number > self.keep else [],
                         when=[when],
                         extra=[txn.put(under + _HEAD, _NUMBER.pack(number), lease=lease)],
@@ -132,16 +168,40 @@ class _Shelf:
                     continue
                 if written:
                     stream.head = _Head(number, exists=True)
+                    stream.last, stream.lost = number, False
                     return number
 
+    async def lose(self, under: bytes) -> None:
+        """There is an event that is not kept."""
+        self._stream(under).lost = True
+
+    async def page(self, store: Store, under: bytes, first: int) -> _Page:
+        """Some events of a stream, from a number on."""
+        found = await _page(store, under, first)
+        stream = self._streams.get(under)
+        if stream is None:
+            return _Page(found, _NONE, self._may_have_lost)
+        return _Page(found, stream.last, stream.lost)
+
+    async def forget(self, store: Store, prefix: bytes) -> None:
+        """Remove the streams that begin so."""
+        await records.remove(store, prefix)
+        for under in [one for one in self._streams if one.startswith(prefix)]:
+            del self._streams[under]
+
+    @property
+    def _may_have_lost(self) -> bool:
+        return now() < self._lost_until
+
     def _stream(self, under: bytes) -> _Stream:
-        stream = self._streams.setdefault(under, _Stream())
+        stream = self._streams.setdefault(under, _Stream(lost=self._may_have_lost))
         self._streams.move_to_end(under)
         while len(self._streams) > _REMEMBERED:
             oldest = next(iter(self._streams))
             if self._streams[oldest].lock.locked():
                 break
-            del self._streams[oldest]
+            if self._streams.pop(oldest).lost:
+                self._lost_until = now() + 2 * self.keep_for
         return stream
 
     async def _leased(self, store: Store, size: int) -> int:
@@ -180,9 +240,10 @@ class RaftEventStore(EventStore):
         Raises InvalidRequest (definite) if an argument makes no sense."""
         if keep < 1:
             raise _wrong("keep", f"keep is {keep}; it must be at least 1")
-        if positive("keep_for", keep_for) > KEEP_FOR_MAX:
+        if not KEEP_FOR_MIN <= positive("keep_for", keep_for) <= KEEP_FOR_MAX:
             raise _wrong(
-                "keep_for", f"keep_for is {keep_for} seconds; it must be at most {KEEP_FOR_MAX}"
+                "keep_for",
+                f"keep_for is {keep_for} seconds; it must be {KEEP_FOR_MIN} to {KEEP_FOR_MAX}",
             )
         self._shelf = _Shelf(Access(endpoints, options, timeout), name, keep, keep_for)
         self._session = ""
@@ -197,27 +258,35 @@ class RaftEventStore(EventStore):
     async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
         """Keep an event; its id. Ids of a stream sort in the order of its events.
 
-        Raises InvalidRequest (definite) for a message beyond 8 MiB, and what `Store.txn`
-        does."""
+        A message beyond 8 MiB, and one for which the store cannot be reached within the
+        timeout, is not kept: that is logged, and its id is one that nothing is replayed
+        after. Raises Closed (definite); and without a message, what `Store.txn` does."""
         data = b""
         if message is not None:
             data = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
-        if len(data) > MESSAGE_BYTES_MAX:
-            raise _wrong(
-                "message",
-                f"a message has {len(data)} bytes; at most {MESSAGE_BYTES_MAX} are kept",
-            )
-        under = self._under(stream_id)
-        number = await self._shelf.access.arun(
-            lambda store: self._shelf.append(store, under, data)
-        )
+        under, shelf = self._under(stream_id), self._shelf
+        try:
+            if len(data) > MESSAGE_BYTES_MAX:
+                raise _wrong(
+                    "message",
+                    f"a message has {len(data)} bytes; at most {MESSAGE_BYTES_MAX} are kept",
+                )
+            number = await shelf.access.arun(lambda store: shelf.append(store, under, data))
+        except Closed:
+            raise
+        except RaftStateError:
+            if message is None:  # the library answers with an error, and goes on
+                raise
+            await shelf.access.arun(lambda store: shelf.lose(under))
+            _log.exception("an event of stream %r is not kept", stream_id)
+            return f"{_base64(stream_id)}.{_LOST}"
         return _id(stream_id, number)
 
     async def replay_events_after(
         self, last_event_id: str, send_callback: EventCallback
     ) -> str | None:
         """Send what came after an event of a stream, in order; the stream's id. None, and
-        nothing is sent, if that event, or the one after it, is not kept.
+        nothing is sent, if the one after it is not kept, or it is not known of any.
 
         Raises Compacted (definite) if events are forgotten while others are being sent, and
         what `Keys.range` does."""
@@ -225,32 +294,35 @@ class RaftEventStore(EventStore):
         if told is None:
             return None
         stream_id, seen = told
-        under = self._under(stream_id)
-        number, sent = seen, False
-        while page := await self._page(under, number):
-            for record in page:
-                if _number(record.key) != number:
-                    if not sent:
-                        return None
-                    raise Compacted(
-                        f"events of stream {stream_id} were forgotten while they were replayed",
-                        definite=True,
-                    )
-                if number > seen and record.data:
-                    message = jsonrpc_message_adapter.validate_json(record.data)
+        under, shelf = self._under(stream_id), self._shelf
+        first = last = seen
+        known, sent = False, False
+        while True:
+            page = await shelf.access.arun(lambda store: shelf.page(store, under, first))  # noqa: B023  # awaited
+            for record in page.records:
+                number = _number(record.key)
+                known = known or number == seen
+                if number == seen:
+                    continue
+                if _NUMBER.unpack_from(record.data)[0] != last:
+                    return _gap(stream_id, sent=sent)
+                last = number
+                if data := record.data[_NUMBER.size :]:
+                    message = jsonrpc_message_adapter.validate_json(data)
                     await send_callback(EventMessage(message, _id(stream_id, number)))
                     sent = True
-                number += 1
-        return stream_id if number > seen else None
-
-    async def _page(self, under: bytes, first: int) -> list[records.Record]:
-        return await self._shelf.access.arun(lambda store: _page(store, under, first))
+            if not page.records:
+                break
+            first = last + 1
+        if page.lost:
+            return _gap(stream_id, sent=sent)
+        return stream_id if known or last > seen or page.last == seen else None
 
     async def forget(self) -> None:
         """Remove what this store's session has; of one that is for no session, everything
         under its name. It may be called again. Raises what `Keys.delete_prefix` does."""
         parts = (ROOT, self._shelf.name, *([self._session] if self._session else []))
-        await self._shelf.access.arun(lambda store: records.remove(store, key(*parts)))
+        await self._shelf.access.arun(lambda store: self._shelf.forget(store, key(*parts)))
 
     def close(self) -> None:
         """Close the connections, unless a portal was given. Doing so twice is harmless."""
@@ -335,10 +407,22 @@ def _number(event: bytes) -> int:
     return int(event[-17:-1], 16)
 
 
+def _gap(stream_id: str, *, sent: bool) -> None:
+    """An event is not kept. Raises Compacted if others were sent before."""
+    if sent:
+        raise Compacted(
+            f"events of stream {stream_id} are not kept that come after those replayed",
+            definite=True,
+        )
+
+
 def _id(stream_id: str, number: int) -> str:
     """What goes into a header, whatever the stream is called."""
-    written = base64.urlsafe_b64encode(stream_id.encode("utf-8", "surrogatepass"))
-    return f"{written.decode()}.{number:016x}"
+    return f"{_base64(stream_id)}.{number:016x}"
+
+
+def _base64(stream_id: str) -> str:
+    return base64.urlsafe_b64encode(stream_id.encode("utf-8", "surrogatepass")).decode()
 
 
 def _told(event_id: str) -> tuple[str, int] | None:

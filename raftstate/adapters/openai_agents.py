@@ -31,7 +31,7 @@ except ImportError as _missing:
 
 from raftstate.adapters.portals import TIMEOUT_S, Access
 from raftstate.adapters.records import Owning, owner_of
-from raftstate.adapters.transcripts import Transcript, check_text
+from raftstate.adapters.transcripts import Transcript, check_text, written
 from raftstate.client import Store
 from raftstate.client.portal import Portal
 
@@ -103,7 +103,7 @@ class RaftSession:
 
         Raises InvalidRequest (definite) if one is no JSON, Conflict (definite) if others
         were faster until the time was over, and Fenced (definite)."""
-        added = list(items)  # the caller's list is the caller's
+        added = written(items)  # now: what the caller holds is the caller's
         await self._settled(
             lambda store: self._transcript.append(
                 store, added, self._until(), owner=self._owner

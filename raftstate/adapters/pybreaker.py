@@ -38,7 +38,7 @@ from raftstate.adapters.portals import Access
 from raftstate.client import Store, txn
 from raftstate.client.options import positive
 from raftstate.client.portal import Portal
-from raftstate.errors import InvalidRequest, RaftStateError
+from raftstate.errors import Closed, InvalidRequest, RaftStateError
 
 T = TypeVar("T")
 Change = Callable[["Facts"], "Facts"]
@@ -48,6 +48,8 @@ ROOT: Final = "~pybreaker"
 TIMEOUT_S: Final = 2.0
 # How long the store is not asked again after it could not be reached.
 _REST_S: Final = 1.0
+# What a lease may be for, in seconds.
+_TRIAL_S: Final = (0.5, 86_400.0)
 _STATES: Final = (pybreaker.STATE_CLOSED, pybreaker.STATE_OPEN, pybreaker.STATE_HALF_OPEN)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -86,7 +88,9 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
         When the store cannot be reached within `timeout`, the breaker is in
         `fallback_state`, with nothing counted, which is logged, and the store is not asked
         again for a second; changes are lost meanwhile. With None, everything raises what
-        `raftstate.errors` has for it instead. Nothing is sent yet.
+        `raftstate.errors` has for it instead. A storage that was closed, or that belongs to
+        the process which this one was forked from, raises Closed (definite) in any case.
+        Nothing is sent yet.
 
         Raises InvalidRequest (definite) if an argument makes no sense."""
         super().__init__("raftstate")
@@ -95,12 +99,18 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
                 raise _wrong(field, f"{field} is {given!r}; expected {', '.join(_STATES)}")
         if not breaker:
             raise _wrong("breaker", "a breaker needs a name of its own")
+        shortest, longest = _TRIAL_S
+        if not shortest <= positive("trial_limit", trial_limit) <= longest:
+            raise _wrong(
+                "trial_limit",
+                f"trial_limit is {trial_limit} seconds; it must be {shortest} to {longest}",
+            )
         self._access = Access(endpoints, options, timeout)
         self._key = key(ROOT, name, breaker, "facts")
         self._trial_key = key(ROOT, name, breaker, "trial")
         self._initial = Facts(state)
         self._fallback = fallback_state
-        self._trial_limit = positive("trial_limit", trial_limit)
+        self._trial_limit = trial_limit
         self._me = uuid.uuid4().bytes
         self._rests_until = 0.0
         # The state that was last told, or set: what a breaker of the library knows of.
@@ -163,14 +173,16 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
 
     @opened_at.setter
     def opened_at(self, opened_at: datetime) -> None:
-        """Set it, unless a later time is set. Raises InvalidRequest (definite) for a time
-        that does not say in which zone."""
+        """Set it; of those who open a breaker at the same time the later counts. Raises
+        InvalidRequest (definite) for a time that does not say in which zone."""
         if opened_at.tzinfo is None:
             raise _wrong("opened_at", "opened_at has no time zone")
         moment = (opened_at - _EPOCH) // timedelta(microseconds=1)
 
         def change(facts: Facts) -> Facts:
-            return facts._replace(opened_at=max(moment, facts.opened_at or moment))
+            # What a host noted whose clock was ahead is not to outlive the time after it.
+            others = facts.opened_at if facts.state == pybreaker.STATE_OPEN else None
+            return facts._replace(opened_at=max(moment, others or moment))
 
         self._run(lambda store: self._change(store, change), None)
 
@@ -230,7 +242,7 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
         if time.monotonic() >= self._rests_until:
             try:
                 return self._access.run(work)
-            except InvalidRequest:
+            except (InvalidRequest, Closed):
                 raise
             except RaftStateError:
                 self._rests_until = time.monotonic() + _REST_S
@@ -269,6 +281,8 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
 
     async def _begin_trial(self, store: Store) -> None:
         """Take the trial call, unless another process has it."""
+        if _of_another(await store.keys.get(self._trial_key), self._me):
+            raise _refused()
         lease = await store.grant_lease(self._trial_limit)
         taken = False
         try:
@@ -295,9 +309,7 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
                 )
                 taken = done.succeeded or done.results[0].succeeded
                 if not taken and _of_another(done.results[1], self._me):
-                    raise pybreaker.CircuitBreakerError(
-                        "another process is making the trial call, circuit breaker still open"
-                    )
+                    raise _refused()
         finally:
             if not taken:
                 await store.revoke_lease(lease.lease_id)
@@ -312,6 +324,12 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
 
 def _of_another(trial: Any, me: bytes) -> bool:
     return trial is not None and trial.value != me
+
+
+def _refused() -> pybreaker.CircuitBreakerError:
+    return pybreaker.CircuitBreakerError(
+        "another process is making the trial call, circuit breaker still open"
+    )
 
 
 def _written(facts: Facts) -> bytes:

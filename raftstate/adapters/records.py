@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol, Unpack
 
 from raftstate.client import Store, txn
@@ -31,6 +31,9 @@ PART_BYTES: Final = 1 << 19
 RECORD_BYTES_MAX: Final = 256 << 20
 # Of the largest parts, what one transaction may remove.
 _PARTS_AT_ONCE: Final = 24
+# Keys that `remove` removes at once, and of how many records some may be parts.
+_REMOVED_MAX: Final = 100
+_SPLIT_MAX: Final = 20
 
 _SMALL: Final = b"\x00"
 _LARGE: Final = b"\x01"
@@ -117,13 +120,13 @@ async def write(
             *(txn.delete(key) for key in deletes),
             *extra,
         ]
-        former = [
-            piece
-            for key in (*inline, *sent, *deletes)
+        written = (*inline, *sent, *deletes)
+        there = [txn.exists(_part(key, one[:8], 0)) for key, one in sent.items()]
+        removals = [
+            txn.delete_range(*piece)
+            for key in (written if at_once else ())
             for piece in _former_parts(key, sent.get(key))
         ]
-        there = [txn.exists(_part(key, one[:8], 0)) for key, one in sent.items()]
-        removals = [txn.delete_range(*piece) for piece in former] if at_once else []
         try:
             done = await store.txn(
                 when=[*fence, *conditions, *there],
@@ -137,11 +140,13 @@ async def write(
             at_once = False  # the former parts are more than one transaction removes
             continue
         if done.succeeded:
-            if not at_once:
-                for start, end in former:
-                    await _remove_range(store, start, end, timeout)
+            for key in () if at_once else written:
+                revision = 0 if key in deletes else done.revision
+                await _remove_former(store, key, sent.get(key), revision, timeout)
             return True
         owned, complete = done.results
+        for key, one in sent.items():
+            await _take_back(store, key, one, timeout)
         if not owned.succeeded and owner is not None:
             raise fenced(owner)
         if complete.succeeded:
@@ -197,35 +202,60 @@ async def remove(
     owner: Owner | None = None,
     timeout: float | None = None,
 ) -> None:
-    """Remove everything with a prefix, some hundreds at a time; it may be called again.
-    With an owner, raises Fenced (definite)."""
-    if owner is None:
-        await store.keys.delete_prefix(prefix, timeout=timeout)
-        return
+    """Remove everything with a prefix, up to a hundred keys at a time; it may be called
+    again. A record that is put meanwhile stays, or goes as a whole. With an owner, raises
+    Fenced (definite)."""
+    fence = [owner.compare] if owner is not None else []
+    most = _REMOVED_MAX
     while True:
-        keys = [
-            found.key
-            async for found in _first(store.keys.range(prefix=prefix, keys_only=True), 100)
-        ]
+        keys, unchanged = await _first(store, prefix, most, timeout)
         if not keys:
             return
-        done = await store.txn(
-            when=[owner.compare], then=[txn.delete(key) for key in keys], timeout=timeout
-        )
-        if not done.succeeded:
+        try:
+            done = await store.txn(
+                when=[*fence, *unchanged],
+                then=[txn.delete(key) for key in keys],
+                otherwise=[txn.nested(when=fence)],
+                timeout=timeout,
+            )
+        except TooMany:
+            if most == 1:
+                raise
+            most //= 2  # their values are large
+            continue
+        if owner is not None and not (done.succeeded or done.results[0].succeeded):
             raise fenced(owner)
+        most = min(2 * most, _REMOVED_MAX)
 
 
 # --- inside ------------------------------------------------------------------
 
 
-async def _first(found: AsyncIterator[KeyValue], most: int) -> AsyncIterator[KeyValue]:
-    count = 0
+async def _first(
+    store: Store, prefix: bytes, most: int, timeout: float | None
+) -> tuple[list[bytes], list[Compare]]:
+    """The first keys with a prefix, to be removed while this holds: the records whose parts
+    are among them have not been written again."""
+    keys: list[bytes] = []
+    revisions: dict[bytes, int] = {}
+    split: dict[bytes, None] = {}
+    found = store.keys.range(prefix=prefix, keys_only=True, page_size=most, timeout=timeout)
     async for one in found:
-        yield one
-        count += 1
-        if count == most:
-            return
+        whole, behind, _ = one.key.partition(_BEHIND)
+        if behind:
+            split[whole] = None
+        else:
+            revisions[whole] = one.mod_revision
+        if len(split) > _SPLIT_MAX:
+            break
+        keys.append(one.key)
+        if len(keys) == most:
+            break
+    # A record's key comes before its parts': one that is not among these is not there.
+    return keys, [
+        txn.equal(whole, mod_revision=revisions.get(whole, 0))
+        for whole in list(split)[:_SPLIT_MAX]
+    ]
 
 
 def _divided(puts: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
@@ -304,14 +334,32 @@ def _former_parts(key: bytes, manifest: bytes | None) -> list[tuple[bytes, bytes
     return [(first, mine), (mine + b"\xff", last)]
 
 
-async def _remove_range(store: Store, start: bytes, end: bytes, timeout: float | None) -> None:
-    """Remove parts, in order, so that what is being sent under a name loses its first part
-    first, which is what its writer looks for."""
+async def _remove_former(
+    store: Store, key: bytes, manifest: bytes | None, revision: int, timeout: float | None
+) -> None:
+    """Remove what a record had of parts before it was written at a revision (zero: before it
+    was removed). Who has written it since removes them as well, and has parts of its own
+    there. In order, so that what is being sent under a name loses its first part first,
+    which is what its writer looks for."""
+    unchanged = txn.equal(key, mod_revision=revision)
     keys = [
-        one.key async for one in store.keys.range(start, end, keys_only=True, timeout=timeout)
+        one.key
+        for start, end in _former_parts(key, manifest)
+        async for one in store.keys.range(start, end, keys_only=True, timeout=timeout)
     ]
     for at in range(0, len(keys), _PARTS_AT_ONCE):
-        removed = [txn.delete(key) for key in keys[at : at + _PARTS_AT_ONCE]]
+        removed = [txn.delete(one) for one in keys[at : at + _PARTS_AT_ONCE]]
+        done = await store.txn(when=[unchanged], then=removed, timeout=timeout)
+        if not done.succeeded:
+            return
+
+
+async def _take_back(store: Store, key: bytes, manifest: bytes, timeout: float | None) -> None:
+    """Remove the parts of a record that was not put."""
+    name, count, _, _ = _MANIFEST.unpack(manifest)
+    parts = [_part(key, name, number) for number in range(count)]
+    for at in range(0, count, _PARTS_AT_ONCE):
+        removed = [txn.delete(one) for one in parts[at : at + _PARTS_AT_ONCE]]
         await store.txn(then=removed, timeout=timeout)
 
 

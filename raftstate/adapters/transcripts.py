@@ -25,7 +25,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -33,7 +33,7 @@ from raftstate.adapters import records
 from raftstate.adapters.keys import key
 from raftstate.adapters.records import Owner
 from raftstate.client import Seen, Store, txn
-from raftstate.errors import Compacted, Conflict, InvalidRequest, NoQuorum
+from raftstate.errors import Compacted, Conflict, InvalidRequest, NoQuorum, RaftStateError
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
 # What a page holds, unless one write needs more pages than one transaction takes.
@@ -46,6 +46,8 @@ REMOVED_AT_ONCE: Final = 16
 NAME_BYTES_MAX: Final = 32
 ID_BYTES_MAX: Final = 4_096
 
+# An item whose lists are nested so much deeper than this one's is read by all that wrote it.
+_DEEPER: Final = 100
 _PAGES_READ: Final = 100
 _MARK_BYTES: Final = 16
 _PAUSE_S: Final = 0.005
@@ -105,8 +107,8 @@ class Transcript:
 
     async def load(self, store: Store, until: float, limit: int | None = None) -> Items | None:
         """Its items in order, or the last `limit` of them, as they were at one moment; None
-        if there is no such transcript. Raises Conflict (definite) if others wrote all the
-        time, and what every read does."""
+        if there is no such transcript, or nothing in it. Raises Conflict (definite) if others
+        wrote all the time, and what every read does."""
         attempts = _Attempts(until)
         while True:
             await attempts.another()
@@ -115,6 +117,8 @@ class Transcript:
             if found is None:
                 return None
             head = _head(found.value)
+            if not head.size:
+                return None
             wanted = head.size if limit is None else max(min(limit, head.size), 0)
             try:
                 items = await self._walk(store, head, seen.revision, wanted, attempts.left)
@@ -158,23 +162,23 @@ class Transcript:
     async def append(
         self,
         store: Store,
-        items: Items,
+        texts: Sequence[str],
         until: float,
         *,
         ids: Sequence[str | None] | None = None,
         tell: Callable[[About | None, Items], About] | None = None,
         owner: Owner | None = None,
     ) -> None:
-        """Append all of the items at one revision, or none. With `ids`, those that are there
-        already are left out. `tell` makes of what was told about it, and what is appended,
-        what is told now.
+        """Append all of the items, which are `written` already, at one revision, or none. With
+        `ids`, those that are there already are left out. `tell` makes of what was told about
+        it, and what is appended, what is told now.
 
-        Raises InvalidRequest (definite) if an item is no JSON, Conflict (definite) if others
-        were faster all the time, and what `records.write` does."""
-        if not items:
+        Raises Conflict (definite) if others were faster all the time, and what
+        `records.write` does."""
+        if not texts:
             return
-        texts = [_text(number, item) for number, item in enumerate(items)]
-        marks = [None if one is None else _mark(one) for one in ids or [None] * len(items)]
+        marks = [None if one is None else _mark(one) for one in ids or [None] * len(texts)]
+        large = sum(map(len, texts)) > records.INLINE_BYTES
         async with self._turn(until):
             attempts = _Attempts(until)
             while True:
@@ -188,6 +192,10 @@ class Transcript:
                 if not fresh:  # for all that is remembered; nobody has compared that
                     self._known = None
                     continue
+                if large and known.raw is None:
+                    # Parts are sent before all else: in an era that a removal knows of.
+                    await self._write(store, None, known, {}, (), attempts.left, owner)
+                    continue
                 era, begun, size = known.head.era, known.head.next, known.head.size
                 pages = list(_paged([texts[n] for n in fresh], size))
                 puts = {self._key("page", era, begun + n): page for n, page in enumerate(pages)}
@@ -196,7 +204,7 @@ class Transcript:
                     puts[self._key("mark", era, begun)] = b"".join(added)
                 about = known.about
                 if tell is not None:
-                    about = tell(about, [items[n] for n in fresh])
+                    about = tell(about, [json.loads(texts[n]) for n in fresh])
                     puts[self._key("about")] = json.dumps(about).encode()
                 head = known.head._replace(next=begun + len(pages), size=size + len(fresh))
                 new = known._replace(head=head, about=about)
@@ -335,7 +343,8 @@ async def remove(
     owner: Owner | None = None,
 ) -> None:
     """Remove some transcripts at one revision, at most REMOVED_AT_ONCE, and then their pages.
-    It may be called again, and removes what is left then. Raises as `Transcript.append`."""
+    It may be called again, and removes what is left then. Raises as `Transcript.append`; what
+    fails after they were removed is not definite."""
     attempts = _Attempts(until)
     while True:
         await attempts.another()
@@ -353,7 +362,21 @@ async def remove(
             break
     for one in transcripts:
         one._known = None
-        await sweep(store, one._root, *one._ids, timeout=attempts.left, owner=owner)
+    # Whoever owned the agent when they were removed clears away, whoever owns it now.
+    with indefinite(when=bool(ends)):
+        fence = None if ends else owner
+        for one in transcripts:
+            await sweep(store, one._root, *one._ids, timeout=attempts.left, owner=fence)
+
+
+@contextmanager
+def indefinite(*, when: bool = True) -> Iterator[None]:
+    """What fails in it is not definite: something was done before."""
+    try:
+        yield
+    except RaftStateError as error:
+        error.definite = error.definite and not when
+        raise
 
 
 async def sweep(
@@ -475,9 +498,18 @@ def _mark(name: str) -> bytes:
     ).digest()
 
 
+def written(items: Iterable[Any]) -> list[str]:
+    """Items as they are now, as JSON. Raises InvalidRequest (definite) if one is none."""
+    return [_text(number, item) for number, item in enumerate(items)]
+
+
 def _text(number: int, item: Any) -> str:
     try:
-        return json.dumps(item)
+        text = json.dumps(item)
+        if text.count("[") + text.count("{") > _DEEPER:
+            # Else it might be one that is written, and that nobody can read.
+            json.loads("[" * _DEEPER + text + "]" * _DEEPER)
+        return text
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"item {number} is no JSON: {error}",

@@ -101,7 +101,7 @@ class EffectCall:
     ...         await step.effect(
     ...             "charge", {"amount": 3}, do=charge, undo="refund", key="order-7"
     ...         )
-    {'amount': 3, 'key': 'order-7'}
+    {'key': 'order-7', 'amount': 3}
     """
 
     agent_id: str
@@ -140,7 +140,7 @@ class UndoCall:
     >>> refunded = []
     >>> @raftstate.compensation("undo-call-refund")
     ... def refund(call):
-    ...     refunded.append((call.action, call.args, call.result, call.attempt))
+    ...     refunded.append((call.args, call.result, call.attempt))
     >>> async with store.own("undo-call") as agent:
     ...     async with store.saga("undo-call", agent=agent) as saga:
     ...         _ = await saga.step("charge", 3, do=lambda call: "bill 7", undo=refund)
@@ -148,7 +148,7 @@ class UndoCall:
     Traceback (most recent call last):
     ValueError: it is sold out
     >>> refunded
-    [('charge', 3, 'bill 7', 1)]
+    [(3, 'bill 7', 1)]
     """
 
     plan_id: str

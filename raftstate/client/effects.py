@@ -100,7 +100,7 @@ class AgentEffects:
 
         >>> async with store.own("effects/agent") as agent:
         ...     await agent.effect(
-        ...         "mail", "Ada", effect_id="mail-ada", kind="irreversible", do=lambda call: "sent"
+        ...         "mail", effect_id="mail-ada", kind="irreversible", do=lambda call: "sent"
         ...     )
         'sent'
         """

@@ -112,7 +112,7 @@ class Incidents:
         Raises IncidentNotFound, TooMany (definite), and what every mutation raises.
 
         >>> incident_id = await store.report_symptom("the totals are wrong")
-        >>> await store.annotate_incident(incident_id, "since Monday", classification="bad_output")
+        >>> await store.annotate_incident(incident_id, "since Monday")
         >>> (await store.get_incident(incident_id)).notes[0].text
         'since Monday'
         """
@@ -155,9 +155,8 @@ class Incidents:
         >>> await store.put_validator("totals-are-right")
         >>> async with store.own("incidents/validated") as agent:
         ...     good = await agent.checkpoint({"total": 1})
-        >>> begun = await store.start_rollback(
-        ...     "incidents/validated", raftstate.to_checkpoint(good), validators=["totals-are-right"]
-        ... )
+        >>> to, asked = raftstate.to_checkpoint(good), ["totals-are-right"]
+        >>> begun = await store.start_rollback("incidents/validated", to, validators=asked)
         >>> await store.report_validation(
         ...     begun.rollback_id, "incidents/validated", "totals-are-right", passed=True
         ... )

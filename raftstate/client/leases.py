@@ -78,7 +78,7 @@ class HeldLease:
     async def wait_lost(self) -> None:
         """Return once the lease is lost. Raises RuntimeError before it is granted.
 
-        >>> async with store.lease(0.9) as lease:
+        >>> async with store.lease(2.0) as lease:
         ...     _ = await store.revoke_lease(lease.lease_id)
         ...     await lease.wait_lost()
         ...     print(lease.lost, lease.time_left)
@@ -202,10 +202,10 @@ class Leases:
         """A lease that nobody keeps alive: it ends after `ttl` seconds, 0.5 to 86,400.
         Raises LeaseExists (definite), and what every mutation raises.
 
-        >>> lease = await store.grant_lease(0.5, lease_id=7001)
-        >>> done = await store.keys.put("leases/grant", "for a moment", lease=lease)
+        >>> lease = await store.grant_lease(60.0, lease_id=7001)
+        >>> done = await store.keys.put("leases/grant", "for a minute", lease=lease)
         >>> lease.lease_id, lease.ttl_ms
-        (7001, 500)
+        (7001, 60000)
         """
         request = GrantRequest(ttl_ms=milliseconds(positive("ttl", ttl)), lease_id=lease_id)
         answer = await self._engine.mutate("grant", request, timeout)
@@ -234,8 +234,8 @@ class Leases:
         >>> async with store.lease(5.0) as lease:
         ...     _ = await store.keys.put("leases/get", b"", lease=lease)
         ...     found = await store.get_lease(lease.lease_id, keys=True)
-        >>> list(found.keys), 0 < found.time_left_ms <= 6_000
-        ([b'leases/get'], True)
+        >>> found.lease.ttl_ms, found.time_left_ms > 0, list(found.keys)
+        (5000, True, [b'leases/get'])
         """
         request = TimeToLiveRequest(lease_id=lease_id, with_keys=keys)
         answer: TimeToLiveResponse = await reading.read(

@@ -229,16 +229,17 @@ class Own:
         answer = asyncio.create_task(_answer(call))
         moved = asyncio.create_task(self._engine.router.moved_from(address))
         aged = asyncio.create_task(session.aged(request_id))
+        over = asyncio.create_task(session.over.wait())
         behind = asyncio.create_task(turn.behind.wait())
-        tasks: set[asyncio.Task[Any]] = {answer, moved, aged, behind}
+        tasks: set[asyncio.Task[Any]] = {answer, moved, aged, over, behind}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if aged.done() and not session.expired:
+            if aged.done():
                 session.finish(request_id)
                 await asyncio.wait(tasks - {aged}, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 return answer.result()
-            if session.expired or behind.done():
+            if over.done() or behind.done():
                 raise _AskAgain
             elsewhere = unanswered(address, "another member leads now")
             elsewhere.hint = self._engine.router.leader

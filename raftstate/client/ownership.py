@@ -19,14 +19,12 @@ import contextlib
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from raftstate.client import clock, values
-from raftstate.client.autosave import Autosave, Costs, Inherited, Policy
+from raftstate.client.autosave import Autosave, Costs, Inherited
 from raftstate.client.calls import deadline_in
-from raftstate.client.chunks import Cut
 from raftstate.client.clock import now
 from raftstate.client.doing import LOST
 from raftstate.client.effects import AgentEffects, StepEffects
@@ -40,7 +38,7 @@ from raftstate.client.recordings import (
 )
 from raftstate.client.rollbacks import AgentRollback
 from raftstate.client.routing import Peer
-from raftstate.client.saving import Draft, Saver
+from raftstate.client.saving import Draft, Habits, Saver, drafted
 from raftstate.client.session import Session
 from raftstate.client.streams import event
 from raftstate.client.submit import REQUEST_BYTES
@@ -74,15 +72,6 @@ _ASK_S: Final = 1.0
 _SETTLE_S: Final = 1.2
 # What a request holds beside events and a checkpoint's data, at most.
 _FRAME_BYTES: Final = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How an owner saves checkpoints."""
-
-    auto: Policy | None = None
-    deltas: bool = False
-    cut: Cut = field(default_factory=Cut)
 
 
 class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
@@ -178,8 +167,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         any thread.
 
         >>> async with store.own("agents/check") as agent:
-        ...     for number in range(1_000):
-        ...         agent.check()
+        ...     agent.check()
         """
         if not self.lost:
             return
@@ -218,7 +206,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         ...     async with agent.step() as step:
         ...         step.event("counted", 3)
         >>> async with store.own("agents/restore") as agent:
-        ...     agent.restore(default=0, fold=lambda total, event: total + raftstate.decode(event))
+        ...     agent.restore(0, lambda total, event: total + raftstate.decode(event))
         3
         """
         if self.bundle.HasField("checkpoint"):
@@ -242,15 +230,12 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         a step's last event has: what this gives when a step's block has ended must be the
         state after the step.
 
-        >>> total = 0
-        >>> async with store.own("agents/state", auto_checkpoint=raftstate.Every(steps=1)) as agent:
-        ...     agent.state_from(lambda: {"total": total})
+        >>> async with store.own("agents/state", auto_checkpoint=raftstate.Every(1)) as agent:
+        ...     agent.state_from(lambda: {"total": 3})
         ...     async with agent.step() as step:
         ...         step.event("counted", 3)
-        ...         total += 3
-        >>> async with store.own("agents/state") as agent:
-        ...     agent.restore()
-        {'total': 3}
+        >>> [one.step async for one in store.list_checkpoints("agents/state")]
+        [1]
         """
         self._state = state
 
@@ -601,21 +586,6 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
             except LOST as error:
                 self.lose(str(error), error)
                 raise
-
-
-def drafted(
-    state: Any,
-    labels: Mapping[str, str] | None = None,
-    tags: Iterable[str] = (),
-    pinned: bool = False,
-    content_type: str = "",
-) -> Draft:
-    """A checkpoint of a state. Raises TypeError or ValueError for what JSON cannot hold,
-    and for a content type of what is not bytes."""
-    data, found = values.encode(state)
-    if content_type and found != values.BYTES:
-        raise TypeError("a content type goes with bytes: anything else is written as JSON")
-    return Draft(data, content_type or found, list(values.labels(labels)), list(tags), pinned)
 
 
 class Step(StepRecordings, StepEffects):

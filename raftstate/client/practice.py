@@ -106,8 +106,9 @@ class PracticeAgent:
 
         >>> async def pay(agent):
         ...     return await agent.effect("charge", {"amount": 3})
-        >>> checked = raftstate.replay.check_deterministic
-        >>> done = await asyncio.to_thread(checked, pay, effects={"charge": "paid"})
+        >>> done = await asyncio.to_thread(
+        ...     raftstate.replay.check_deterministic, pay, effects={"charge": "paid"}
+        ... )
         >>> done.result
         'paid'
         """

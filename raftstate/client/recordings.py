@@ -237,8 +237,9 @@ class StepRecordings:
         >>> async with store.own("recordings/record") as agent:
         ...     async with agent.step() as step:
         ...         step.event("answered", await step.record("llm", lambda: "an answer"))
-        >>> [(one.key, raftstate.decode(one)) async for one in store.get_recorded("recordings/record")]
-        [('llm/1', 'an answer')]
+        >>> drawn = [one async for one in store.get_recorded("recordings/record")]
+        >>> drawn[0].key, raftstate.decode(drawn[0])
+        ('llm/1', 'an answer')
         """
         key = self._recording_key(kind, key)
         if (known := self._recorded_under(key)) is None:

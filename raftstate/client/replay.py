@@ -254,8 +254,8 @@ class Replays:
         ...     for total in (1, 2):
         ...         async with agent.step() as step:
         ...             step.event("changed", {"total": total})
-        >>> found = await store.reconstruct("replays/reconstruct", event_seq=1, reducer="merge_patch")
-        >>> found.state
+        >>> how = {"event_seq": 1, "reducer": "merge_patch"}
+        >>> (await store.reconstruct("replays/reconstruct", **how)).state
         {'total': 1}
         """
         built_in = isinstance(reducer, str)

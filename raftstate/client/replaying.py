@@ -178,10 +178,10 @@ class ReplayAgent(AgentRecordings):
         """What the effect gave when it was done.
 
         >>> sent = []
+        >>> def send(call):
+        ...     sent.append(call.key)
         >>> async def mail(agent):
-        ...     await agent.effect(
-        ...         "mail", effect_id="mail", kind="irreversible", do=lambda call: sent.append(call.key)
-        ...     )
+        ...     await agent.effect("mail", effect_id="mail", kind="irreversible", do=send)
         ...     async with agent.step() as step:
         ...         step.event("mailed")
         >>> async with store.own("replayed/effect") as agent:

@@ -334,7 +334,7 @@ class Sagas:
 
         >>> async with store.own("sagas/effect") as agent:
         ...     _ = await agent.effect(
-        ...         "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...         "charge", 3, effect_id="charge-1", undo="refund", do=lambda call: None
         ...     )
         >>> (await store.get_effect("sagas/effect", "charge-1")).action
         'charge'
@@ -360,7 +360,7 @@ class Sagas:
 
         >>> async with store.own("sagas/effects") as agent:
         ...     _ = await agent.effect(
-        ...         "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...         "charge", 3, effect_id="charge-1", undo="refund", do=lambda call: None
         ...     )
         >>> done = store.list_effects("sagas/effects", states=["committed"])
         >>> [one.effect_id async for one in done]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from raftstate import content
+from raftstate.client import values
+from raftstate.client.autosave import Policy
 from raftstate.client.chunks import Cut, Upload
 from raftstate.client.engine import Engine
 from raftstate.errors import ChainTooLong, CheckpointNotFound, ChunkMissing
@@ -24,6 +26,15 @@ _DELTA_FLOOR: Final = 4_096
 _MEMBER_BYTES: Final = 32 << 10
 # What takes longer than a moment is done beside the event loop.
 _BESIDE_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How an owner saves checkpoints."""
+
+    auto: Policy | None = None
+    deltas: bool = False
+    cut: Cut = field(default_factory=Cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,21 @@ class Draft:
             tags=self.tags,
             pinned=self.pinned,
         )
+
+
+def drafted(
+    state: Any,
+    labels: Mapping[str, str] | None = None,
+    tags: Iterable[str] = (),
+    pinned: bool = False,
+    content_type: str = "",
+) -> Draft:
+    """A checkpoint of a state. Raises TypeError or ValueError for what JSON cannot hold,
+    and for a content type of what is not bytes."""
+    data, found = values.encode(state)
+    if content_type and found != values.BYTES:
+        raise TypeError("a content type goes with bytes: anything else is written as JSON")
+    return Draft(data, content_type or found, list(values.labels(labels)), list(tags), pinned)
 
 
 class _Base(NamedTuple):

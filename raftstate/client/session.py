@@ -51,7 +51,7 @@ class Session:
         # Moved by the keep-alive thread, and read in the store's loop.
         self.valid_until: float = sent + ttl
         self.gone: bool = False  # as that thread was told; the store's loop soon learns of it
-        self.expired: bool = False
+        self.over: asyncio.Event = asyncio.Event()  # as the store's loop has learnt
         self._next = 1
         self._unfinished: dict[int, None] = {}
         # Who waits for a place in the window; and how many have been given one that they do
@@ -96,6 +96,11 @@ class Session:
         return request_id.sequence in self._unfinished
 
     @property
+    def expired(self) -> bool:
+        """Whether a server said that this session is no more."""
+        return self.over.is_set()
+
+    @property
     def _is_full(self) -> bool:
         return self._next + self._granted - self.lowest_unfinished >= WINDOW
 
@@ -127,8 +132,8 @@ class Session:
 
     async def aged(self, request_id: RequestId) -> None:
         """Return when this request has become so old that its id should make room for the
-        others', as that of one that waits for an ownership may; or when the session ends."""
-        if self.expired or self._next - request_id.sequence > WINDOW // 2:
+        others', as that of one that waits for an ownership may."""
+        if self._next - request_id.sequence > WINDOW // 2:
             return
         future = self._long[request_id.sequence] = asyncio.get_running_loop().create_future()
         try:
@@ -138,9 +143,7 @@ class Session:
 
     def end(self) -> None:
         """A server said that this session is no more."""
-        self.expired = True
-        while self._long:
-            _tell(self._long.popitem()[1])
+        self.over.set()
 
     # --- the beat, on the keep-alive thread ---
 

@@ -31,7 +31,7 @@ from raftstate.client.leases import Leases
 from raftstate.client.membership import Membership
 from raftstate.client.options import Options, Tls, default_name, parse_endpoints, positive
 from raftstate.client.own import Claim, Own
-from raftstate.client.ownership import Habits
+from raftstate.client.saving import Habits
 from raftstate.client.projections import Projections
 from raftstate.client.reads import Reads
 from raftstate.client.registry import Registry, default

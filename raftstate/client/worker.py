@@ -110,6 +110,8 @@ class Worker:
         self._carrier: Carrier | None = None
         self._working: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        # Plans under way of which a watch has told that nothing is left to do.
+        self._over: set[str] = set()
         # Of plans under way only: what is over is forgotten.
         self._failures: dict[str, int] = {}
         self._seen: dict[str, _Seen] = {}
@@ -202,8 +204,11 @@ class Worker:
                 for change in batch.changes:
                     plan_id, wanted = _plan(change.resource)
                     if wanted:
+                        self._over.discard(plan_id)
                         yield plan_id
-                    elif plan_id not in self._working:
+                    elif plan_id in self._working:  # with what it had read before
+                        self._over.add(plan_id)
+                    else:
                         self._forget(plan_id)
 
     async def _polled(self) -> AsyncIterator[str]:
@@ -228,6 +233,9 @@ class Worker:
 
     def _done(self, plan_id: str, ended: asyncio.Task[None]) -> None:
         del self._working[plan_id]
+        if plan_id in self._over:
+            self._over.discard(plan_id)
+            self._forget(plan_id)
         if plan_id in self._again and not ended.cancelled() and ended.exception() is None:
             self._again.discard(plan_id)
             self._begin(plan_id)

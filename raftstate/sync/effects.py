@@ -52,9 +52,12 @@ class AgentEffects(Handle, of=face.AgentEffects):
         """Do an effect outside of a step: as `Step.effect`, but that its id has to be
         given, and that what came of it is in the ledger when this returns.
 
-        >>> with store.own("effects/agent") as agent: ...     agent.effect( ...
-        "mail", "Ada", effect_id="mail-ada", kind="irreversible", do=lambda call: "sent" ...
-        ) 'sent'"""
+        >>> with store.own("effects/agent") as agent:
+        ...     agent.effect(
+        ...         "mail", effect_id="mail-ada", kind="irreversible", do=lambda call: "sent"
+        ...     )
+        'sent'
+        """
         return self._do(
             self._it.effect(
                 action,

@@ -91,9 +91,11 @@ class Incidents(Face, of=face.Incidents):
         """Add a note, and classify it anew if asked to. `by` is this client if not given.
         Raises IncidentNotFound, TooMany (definite), and what every mutation raises.
 
-        >>> incident_id = store.report_symptom("the totals are wrong") >>>
-        store.annotate_incident(incident_id, "since Monday", classification="bad_output")
-        >>> (store.get_incident(incident_id)).notes[0].text 'since Monday'"""
+        >>> incident_id = store.report_symptom("the totals are wrong")
+        >>> store.annotate_incident(incident_id, "since Monday")
+        >>> (store.get_incident(incident_id)).notes[0].text
+        'since Monday'
+        """
         self._do(
             self._it.annotate_incident(
                 incident_id, text, by=by, classification=classification, timeout=timeout
@@ -128,12 +130,16 @@ class Incidents(Face, of=face.Incidents):
         ValidatorNotFound, PlanState (definite): compensations are open, it has ended, or
         does not ask that validator; and what every mutation raises.
 
-        >>> store.put_validator("totals-are-right") >>> with
-        store.own("incidents/validated") as agent: ...     good = agent.checkpoint({"total":
-        1}) >>> begun = store.start_rollback( ...     "incidents/validated",
-        raftstate.to_checkpoint(good), validators=["totals-are-right"] ... ) >>>
-        store.report_validation( ...     begun.rollback_id, "incidents/validated",
-        "totals-are-right", passed=True ... ) >>> store.finish_rollback(begun.rollback_id)"""
+        >>> store.put_validator("totals-are-right")
+        >>> with store.own("incidents/validated") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        >>> to, asked = raftstate.to_checkpoint(good), ["totals-are-right"]
+        >>> begun = store.start_rollback("incidents/validated", to, validators=asked)
+        >>> store.report_validation(
+        ...     begun.rollback_id, "incidents/validated", "totals-are-right", passed=True
+        ... )
+        >>> store.finish_rollback(begun.rollback_id)
+        """
         self._do(
             self._it.report_validation(
                 rollback_id,

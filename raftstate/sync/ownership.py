@@ -118,10 +118,13 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         Without `fold` those events are left to `events_since`. As everything was read
         when the ownership was granted, this neither waits nor fails.
 
-        >>> with store.own("agents/restore") as agent: ...     with agent.step() as step:
-        ...         step.event("counted", 3) >>> with store.own("agents/restore") as agent:
-        ...     agent.restore(default=0, fold=lambda total, event: total +
-        raftstate.decode(event)) 3"""
+        >>> with store.own("agents/restore") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> with store.own("agents/restore") as agent:
+        ...     agent.restore(0, lambda total, event: total + raftstate.decode(event))
+        3
+        """
         return self._it.restore(default, fold if fold is None else plain(fold))
 
     @property
@@ -134,11 +137,16 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         a step's last event has: what this gives when a step's block has ended must be the
         state after the step.
 
-        >>> total = 0 >>> with store.own("agents/state",
-        auto_checkpoint=raftstate.Every(steps=1)) as agent: ...     agent.state_from(lambda:
-        {"total": total}) ...     with agent.step() as step: ...
-        step.event("counted", 3) ...         total += 3 >>> with store.own("agents/state")
-        as agent: ...     agent.restore() {'total': 3}"""
+        >>> total, policy = 0, raftstate.Every(steps=1)
+        >>> with store.own("agents/state", auto_checkpoint=policy) as agent:
+        ...     agent.state_from(lambda: {"total": total})
+        ...     with agent.step() as step:
+        ...         step.event("counted", 3)
+        ...         total += 3
+        >>> with store.own("agents/state") as agent:
+        ...     agent.restore()
+        {'total': 3}
+        """
         self._states.take(state)
         self._it.state_from(self._states.last)
 

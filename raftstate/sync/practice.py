@@ -106,27 +106,69 @@ class PracticeAgent(Face, of=face.PracticeAgent):
         return self._it.events_since
 
     def restore(self, default: Any = None, fold: Callable[..., Any] | None = None) -> Any:
-        """The state to begin with, or a copy of `default`."""
+        """The state to begin with, or a copy of `default`.
+
+        >>> def count(agent):
+        ...     return agent.restore(default={"total": 0})
+        >>> done = raftstate.sync.replay.check_deterministic(count)
+        >>> done.result
+        {'total': 0}
+        """
         return self._it.restore(default, fold if fold is None else plain(fold))
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """States are not saved here."""
+        """States are not saved here.
+
+        >>> def count(agent):
+        ...     total = agent.restore(default=0)
+        ...     agent.state_from(lambda: total)
+        >>> done = raftstate.sync.replay.check_deterministic(count)
+        """
         self._it.state_from(plain(state))
 
     def step(self, *, timeout: float | None = None) -> PracticeStep:
-        """A step, whose events are noted when its block ends well."""
+        """A step, whose events are noted when its block ends well.
+
+        >>> def count(agent):
+        ...     with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> done = raftstate.sync.replay.check_deterministic(count)
+        >>> done.events
+        [{'step': 1, 'type': 'counted', 'data': 3}]
+        """
         return PracticeStep(self._it.step(timeout=timeout), self._running)
 
     def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved."""
+        """Nothing is saved.
+
+        >>> def count(agent):
+        ...     return agent.checkpoint({"total": 3})
+        >>> done = raftstate.sync.replay.check_deterministic(count)
+        >>> done.result
+        0
+        """
         return self._do(self._it.checkpoint(state, **_))
 
     def record(self, kind: str, function: Callable[[], Any], key: str = "", **_: Any) -> Any:
-        """See `AgentHandle.record`."""
+        """See `AgentHandle.record`.
+
+        >>> def plan(agent):
+        ...     return agent.record("llm", lambda: "an answer")
+        >>> done = raftstate.sync.replay.check_deterministic(plan)
+        >>> done.result, list(done.recordings)
+        ('an answer', ['1 llm@1'])
+        """
         return self._do(self._it.record(kind, self._running.carried(function), key, **_))
 
     def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done."""
+        """What the effect is said to give; nothing is done.
+
+        >>> def pay(agent):
+        ...     return agent.effect("charge", {"amount": 3})
+        >>> done = raftstate.sync.replay.check_deterministic(pay, effects={"charge": "paid"})
+        >>> done.result
+        'paid'
+        """
         return self._do(self._it.effect(action, args, **_))
 
 
@@ -150,29 +192,85 @@ class PracticeStep(Face, of=face.PracticeStep):
         self._running.leave(self._it.__aexit__, error, trace)
 
     def event(self, kind: str, data: Any = None, **_: Any) -> None:
-        """Add an event."""
+        """Add an event.
+
+        >>> def count(agent):
+        ...     with agent.step() as step:
+        ...         step.event("counted", 3)
+        >>> done = raftstate.sync.replay.check_deterministic(count)
+        >>> done.events
+        [{'step': 1, 'type': 'counted', 'data': 3}]
+        """
         return self._it.event(kind, data, **_)
 
     def checkpoint(self, state: Any, **_: Any) -> None:
-        """The state after the step has to be the same each time, too."""
+        """The state after the step has to be the same each time, too.
+
+        >>> def count(agent):
+        ...     with agent.step() as step:
+        ...         step.checkpoint({"total": 3})
+        >>> done = raftstate.sync.replay.check_deterministic(count)
+        >>> done.events
+        [{'step': 1, 'state': {'total': 3}}]
+        """
         return self._it.checkpoint(state, **_)
 
     def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done."""
+        """What the effect is said to give; nothing is done.
+
+        >>> def pay(agent):
+        ...     with agent.step() as step:
+        ...         return step.effect("charge", 3, do=None)
+        >>> done = raftstate.sync.replay.check_deterministic(pay)
+        >>> done.events
+        [{'step': 1, 'effect': 'charge', 'args': 3}]
+        """
         return self._do(self._it.effect(action, args, **_))
 
     def record(self, kind: str, function: Callable[[], Any], key: str = "") -> Any:
-        """See `Step.record`."""
+        """See `Step.record`.
+
+        >>> def plan(agent):
+        ...     with agent.step() as step:
+        ...         return step.record("llm", lambda: "an answer")
+        >>> done = raftstate.sync.replay.check_deterministic(plan)
+        >>> done.result, list(done.recordings)
+        ('an answer', ['1 llm/1'])
+        """
         return self._do(self._it.record(kind, self._running.carried(function), key))
 
     def time(self, key: str = "") -> float:
-        """See `Step.time`."""
+        """See `Step.time`.
+
+        >>> def begin(agent):
+        ...     with agent.step() as step:
+        ...         step.event("begun", {"at": step.time()})
+        >>> done = raftstate.sync.replay.check_deterministic(begin)
+        >>> list(done.recordings)
+        ['1 time/1']
+        """
         return self._it.time(key)
 
     def random(self, key: str = "") -> float:
-        """See `Step.random`."""
+        """See `Step.random`.
+
+        >>> def roll(agent):
+        ...     with agent.step() as step:
+        ...         step.event("rolled", {"dice": int(6 * step.random("dice")) + 1})
+        >>> done = raftstate.sync.replay.check_deterministic(roll)
+        >>> list(done.recordings)
+        ['1 dice']
+        """
         return self._it.random(key)
 
     def uuid(self, key: str = "") -> UUID:
-        """See `Step.uuid`."""
+        """See `Step.uuid`.
+
+        >>> def order(agent):
+        ...     with agent.step() as step:
+        ...         step.event("ordered", {"order": str(step.uuid("order"))})
+        >>> done = raftstate.sync.replay.check_deterministic(order)
+        >>> list(done.recordings)
+        ['1 order']
+        """
         return self._it.uuid(key)

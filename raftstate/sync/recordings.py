@@ -98,10 +98,13 @@ class StepRecordings(Handle, of=face.StepRecordings):
 
         Raises what the function raises, TypeError or ValueError for what cannot be kept.
 
-        >>> with store.own("recordings/record") as agent: ...     with agent.step() as step:
-        ...         step.event("answered", step.record("llm", lambda: "an answer")) >>>
-        [(one.key, raftstate.decode(one)) for one in
-        store.get_recorded("recordings/record")] [('llm/1', 'an answer')]"""
+        >>> with store.own("recordings/record") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("answered", step.record("llm", lambda: "an answer"))
+        >>> drawn = [one for one in store.get_recorded("recordings/record")]
+        >>> drawn[0].key, raftstate.decode(drawn[0])
+        ('llm/1', 'an answer')
+        """
         return self._do(self._it.record(kind, self._running.carried(function), key))
 
     def time(self, key: str = "") -> float:

@@ -4,7 +4,7 @@
 
     agent.replay(run)                     # the agent's function, or a reducer
     store.verify_replay("billing", "merge_patch")     # by a member itself
-    raftstate.replay.check_deterministic("billing.rules:fold", state, event)
+    raftstate.sync.replay.check_deterministic("billing.rules:fold", state, event)
 
 A replay compares each event it makes with the one that was written, the state with the
 hash that the event has, and with the checkpoints on the way. The first difference is
@@ -74,7 +74,17 @@ class Replays(Face, of=face.Replays):
 
         Raises ReplayDiverged (definite) with a `divergence` at the first difference, which
         is also reported as an incident unless `report` is false; what the function raises;
-        AgentNotFound, CheckpointNotFound, Compacted (definite)."""
+        AgentNotFound, CheckpointNotFound, Compacted (definite).
+
+        >>> with store.own("replays/replay") as agent:
+        ...     for amount in (1, 2):
+        ...         with agent.step() as step:
+        ...             step.event("counted", amount)
+        >>> def add(total, event):
+        ...     return total + raftstate.decode(event)
+        >>> (store.replay("replays/replay", add, default=0)).state
+        3
+        """
         return self._do(
             self._it.replay(
                 agent_id,
@@ -101,7 +111,14 @@ class Replays(Face, of=face.Replays):
         if the reducer is built in ("last_value", "merge_patch", "append", "count"), here if
         it is a function. The options of reading are for a member's.
 
-        Raises what `replay` does, and NotComparable (definite)."""
+        Raises what `replay` does, and NotComparable (definite).
+
+        >>> with store.own("replays/verify") as agent:
+        ...     with agent.step() as step:
+        ...         step.event("changed", {"total": 1}, state={"total": 1})
+        >>> (store.verify_replay("replays/verify", "merge_patch")).hashes_compared
+        1
+        """
         return self._do(
             self._it.verify_replay(
                 agent_id,
@@ -127,7 +144,16 @@ class Replays(Face, of=face.Replays):
         """What an agent was after an event (0: the newest), or at a revision: folded by a
         member with a built-in reducer, here with a function, or not at all.
 
-        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite)."""
+        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite).
+
+        >>> with store.own("replays/reconstruct") as agent:
+        ...     for total in (1, 2):
+        ...         with agent.step() as step:
+        ...             step.event("changed", {"total": total})
+        >>> how = {"event_seq": 1, "reducer": "merge_patch"}
+        >>> (store.reconstruct("replays/reconstruct", **how)).state
+        {'total': 1}
+        """
         return self._do(
             self._it.reconstruct(
                 agent_id,
@@ -150,7 +176,13 @@ class Replays(Face, of=face.Replays):
     ) -> Iterator[Recording]:
         """An agent's recorded values in order of step and key; those of steps in a range,
         both ends included, or under one key. `raftstate.decode(recording)` is what was
-        drawn. Raises AgentNotFound (definite)."""
+        drawn. Raises AgentNotFound (definite).
+
+        >>> with store.own("replays/recorded") as agent:
+        ...     _ = agent.record("llm", lambda: "an answer", key="plan")
+        >>> [raftstate.decode(one) for one in store.get_recorded("replays/recorded")]
+        ['an answer']
+        """
         return self._running.each(
             self._it.get_recorded(
                 agent_id, from_step=from_step, to_step=to_step, key=key, **how

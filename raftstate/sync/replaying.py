@@ -98,16 +98,49 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
     def restore(
         self, default: Any = None, fold: Callable[[Any, Event], Any] | None = None
     ) -> Any:
-        """The state that the replay begins with: no events come after it."""
+        """The state that the replay begins with: no events come after it.
+
+        >>> def count(agent):
+        ...     total = agent.restore(default=0)
+        ...     with agent.step() as step:
+        ...         step.event("counted", total + 1)
+        >>> with store.own("replayed/restore") as agent:
+        ...     count(agent)
+        >>> (store.replay("replayed/restore", count)).events
+        1
+        """
         return self._it.restore(default, fold if fold is None else plain(fold))
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """See `AgentHandle.state_from`."""
+        """See `AgentHandle.state_from`.
+
+        >>> def count(agent):
+        ...     state = agent.restore(default={"total": 0})
+        ...     agent.state_from(lambda: state)
+        ...     with agent.step() as step:
+        ...         state["total"] += 1
+        ...         step.event("counted", 1)
+        >>> with store.own("replayed/state") as agent:
+        ...     count(agent)
+        >>> done = store.replay("replayed/state", count)
+        >>> done.state, done.hashes_compared
+        ({'total': 1}, 1)
+        """
         self._states.take(state)
         self._it.state_from(self._states.last)
 
     def step(self, *, timeout: float | None = None) -> Step:
-        """See `AgentHandle.step`."""
+        """See `AgentHandle.step`.
+
+        >>> def count(agent, amount=1):
+        ...     with agent.step() as step:
+        ...         step.event("counted", amount)
+        >>> with store.own("replayed/step") as agent:
+        ...     count(agent, 2)
+        >>> store.replay("replayed/step", count, report=False)
+        Traceback (most recent call last):
+        raftstate.errors.ReplayDiverged: ...another event was made...
+        """
         made = Step(self._it.step(timeout=timeout), self._running)
         made._states = self._states
         return made
@@ -120,7 +153,17 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         *,
         timeout: float | None = None,
     ) -> Any:
-        """See `AgentHandle.record`."""
+        """See `AgentHandle.record`.
+
+        >>> def roll(agent):
+        ...     dice = agent.record("random", lambda: 4)
+        ...     with agent.step() as step:
+        ...         step.event("rolled", dice)
+        >>> with store.own("replayed/record") as agent:
+        ...     roll(agent)
+        >>> (store.replay("replayed/record", roll)).events
+        1
+        """
         return self._do(
             self._it.record(kind, self._running.carried(function), key, timeout=timeout)
         )
@@ -135,7 +178,21 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         timeout: float | None = None,
         **options: Unpack[EffectOptions],
     ) -> Any:
-        """What the effect gave when it was done."""
+        """What the effect gave when it was done.
+
+        >>> sent = []
+        >>> def send(call):
+        ...     sent.append(call.key)
+        >>> def mail(agent):
+        ...     agent.effect("mail", effect_id="mail", kind="irreversible", do=send)
+        ...     with agent.step() as step:
+        ...         step.event("mailed")
+        >>> with store.own("replayed/effect") as agent:
+        ...     mail(agent)
+        >>> done = store.replay("replayed/effect", mail)
+        >>> len(sent)
+        1
+        """
         return self._do(
             self._it.effect(
                 action,
@@ -148,5 +205,17 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         )
 
     def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved; what was saved then has to be the same."""
+        """Nothing is saved; what was saved then has to be the same.
+
+        >>> def count(agent):
+        ...     with agent.step() as step:
+        ...         step.event("counted", 1)
+        ...     agent.checkpoint({"total": 1})
+        ...     with agent.step() as step:
+        ...         step.event("counted", 1)
+        >>> with store.own("replayed/checkpoint") as agent:
+        ...     count(agent)
+        >>> (store.replay("replayed/checkpoint", count)).checkpoints_compared
+        1
+        """
         return self._do(self._it.checkpoint(state, **_))

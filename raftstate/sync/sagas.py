@@ -158,9 +158,9 @@ class Sagas(Face, of=face.Sagas):
         >>> with store.own("sagas/items") as agent:
         ...     with store.saga("sagas-items", agent=agent) as saga:
         ...         _ = saga.step("book", do=lambda call: None, undo="unbook")
-        ...         store.abort_saga("sagas-items", agent=agent)
+        ...         raise ValueError("there is no hotel")
         Traceback (most recent call last):
-        raftstate.errors.PlanState: ...
+        ValueError: there is no hotel...
         >>> [one.effect_id for one in store.saga_items("sagas-items")]
         ['sagas-items/book']
         """
@@ -193,16 +193,25 @@ class Sagas(Face, of=face.Sagas):
         (definite), and what writing under an ownership raises.
 
         >>> with store.own("sagas/abort") as agent:
-        ...     saga = store.saga("sagas-abort", agent=agent, choreographed=True)
+        ...     with store.saga("sagas-abort", agent=agent):
+        ...         store.abort_saga("sagas-abort", agent=agent, reason="it rains")
+        Traceback (most recent call last):
+        raftstate.errors.Conflict: ...
+        >>> (store.get_saga("sagas-abort")).reason
+        'it rains'
         """
         self._do(self._it.abort_saga(saga_id, agent=agent._it, reason=reason, timeout=timeout))
 
     def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
         """One effect, as the ledger has it. Raises EffectNotFound (definite).
 
-        >>> with store.own("sagas/effect") as agent: ...     _ = agent.effect( ...
-        "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
-        ...     ) >>> (store.get_effect("sagas/effect", "charge-1")).action 'charge'"""
+        >>> with store.own("sagas/effect") as agent:
+        ...     _ = agent.effect(
+        ...         "charge", 3, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     )
+        >>> (store.get_effect("sagas/effect", "charge-1")).action
+        'charge'
+        """
         return self._do(self._it.get_effect(agent_id, effect_id, **how))
 
     def list_effects(
@@ -217,10 +226,14 @@ class Sagas(Face, of=face.Sagas):
         `states` ("committed", "unknown" and so on), and of one saga, if these are given.
         Raises AgentNotFound (definite).
 
-        >>> with store.own("sagas/effects") as agent: ...     _ = agent.effect( ...
-        "charge", {"amount": 3}, effect_id="charge-1", undo="refund", do=lambda call: None
-        ...     ) >>> done = store.list_effects("sagas/effects", states=["committed"]) >>>
-        [one.effect_id for one in done] ['charge-1']"""
+        >>> with store.own("sagas/effects") as agent:
+        ...     _ = agent.effect(
+        ...         "charge", 3, effect_id="charge-1", undo="refund", do=lambda call: None
+        ...     )
+        >>> done = store.list_effects("sagas/effects", states=["committed"])
+        >>> [one.effect_id for one in done]
+        ['charge-1']
+        """
         return self._running.each(
             self._it.list_effects(agent_id, states=states, saga_id=saga_id, **how)
         )

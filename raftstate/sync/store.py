@@ -341,7 +341,13 @@ def connect(
     that undo, find out and validate, by name: those of the whole process, if not given.
     Nothing is sent yet.
 
-    Raises InvalidRequest (definite) if an argument makes no sense."""
+    Raises InvalidRequest (definite) if an argument makes no sense.
+
+    >>> with raftstate.sync.connect(endpoints, timeout=5.0) as other:
+    ...     _ = other.keys.put("connect", b"1")
+    ...     print((other.keys.get("connect")).value)
+    b'1'
+    """
     return Store(
         Portal(
             endpoints,

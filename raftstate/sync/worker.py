@@ -70,11 +70,32 @@ class Worker(Face, of=face.Worker):
 
     def stop(self) -> None:
         """Begin nothing new; `run` returns when what is under way has come to a point where
-        another can go on. From any thread."""
+        another can go on. From any thread.
+
+        >>> worker = raftstate.sync.Worker(store)
+        >>> worker.stop()
+        >>> worker.run()
+        """
         self._running.post(self._it.stop)
 
     def run(self) -> None:
         """Work until `stop` is called. It survives changes of leader and members that fail:
         what cannot be done now is tried again. Raises Closed (definite) if the store is
-        closed meanwhile; what is broken off is left to others."""
+        closed meanwhile; what is broken off is left to others.
+
+        >>> worker, undone = raftstate.sync.Worker(store), []
+        >>> @raftstate.sync.compensation("worker-unbook")
+        ... def unbook(call):
+        ...     undone.append(call.args)
+        ...     worker.stop()
+        >>> with store.own("worker/run") as agent:
+        ...     good = agent.checkpoint({"total": 1})
+        ...     _ = agent.effect(
+        ...         "book", "flight", effect_id="book", undo=unbook, do=lambda call: None
+        ...     )
+        >>> _ = store.start_rollback("worker/run", raftstate.to_checkpoint(good))
+        >>> worker.run()
+        >>> undone
+        ['flight']
+        """
         self._running.run(self._it.run(), asks=False)

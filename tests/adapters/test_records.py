@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +12,7 @@ from raftstate.adapters.keys import key
 from raftstate.adapters.records import Owner
 from raftstate.client import Store, txn
 from raftstate.errors import Fenced, InvalidRequest
+from raftstate.v1.kv_service_pb2 import KeyValue
 from tests.client.scripted import asynchronous
 from tests.client.test_end_to_end import stores
 
@@ -18,6 +21,31 @@ LARGE = secrets.token_bytes(3 << 20)
 
 async def rows(store: Store, prefix: bytes) -> int:
     return len([one async for one in store.keys.range(prefix=prefix, keys_only=True)])
+
+
+class Interrupted:
+    """A store in which somebody does something just before its keys are listed."""
+
+    def __init__(self, store: Store, meanwhile: list[Callable[[], Awaitable[Any]]]) -> None:
+        self._store = store
+        self._meanwhile = meanwhile
+
+    @property
+    def keys(self) -> Any:
+        return self
+
+    async def range(self, *start: bytes, **options: Any) -> AsyncIterator[KeyValue]:
+        if self._meanwhile:
+            await self._meanwhile.pop(0)()
+        async for one in self._store.keys.range(*start, **options):
+            yield one
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def interrupted(store: Store, *meanwhile: Callable[[], Awaitable[Any]]) -> Store:
+    return cast(Store, Interrupted(store, list(meanwhile)))
 
 
 @asynchronous
@@ -68,6 +96,72 @@ async def test_more_than_one_transaction_removes_is_removed_after_it() -> None:
 
 
 @asynchronous
+@pytest.mark.parametrize("data", [b"small", None])
+async def test_who_removes_the_parts_of_a_former_value_spares_those_of_a_later_one(
+    data: bytes | None,
+) -> None:
+    """
+    Between the write, or the removal, of a huge record and the removal of its parts, another
+    one writes it: that record is whole.
+    """
+    name, later = key("a"), LARGE[1:]
+    async with stores(2) as (_, (one, other)):
+        await records.write(one, {name: LARGE * 7})
+        slow = interrupted(one, lambda: records.write(other, {name: later}))
+        puts, deletes = ({}, [name]) if data is None else ({name: data}, [])
+        assert await records.write(slow, puts, deletes)
+        found = await records.read(other, name)
+        assert found is not None and found.data == later
+        assert await rows(one, b"") == 7
+
+
+@asynchronous
+@pytest.mark.parametrize("owned", [False, True])
+async def test_any_number_of_large_records_is_removed(owned: bool) -> None:
+    """
+    Also by an owner, and more of them than one transaction removes: 30 of a megabyte each,
+    and parts of 15.
+    """
+    async with stores(1) as (_, [store]), store.own("agent") as agent:
+        owner = Owner("agent", agent.token) if owned else None
+        for number in range(30):
+            await records.write(store, {key("a", number): bytes(1 << 20)})
+        await records.write(store, {key("a", "b"): LARGE * 5, key("b"): b"stays"})
+        await records.remove(store, key("a"), owner=owner)
+        assert [one.key async for one in records.scan(store)] == [key("b")]
+        assert await rows(store, b"") == 1
+
+
+@asynchronous
+@pytest.mark.parametrize("owned", [False, True])
+async def test_a_record_that_is_put_while_all_are_removed_is_whole(owned: bool) -> None:
+    """
+    Or gone: whenever that happens, nobody finds a part of it missing.
+    """
+    name = key("a")
+    async with stores(2) as (_, (one, other)), one.own("agent") as agent:
+        owner = Owner("agent", agent.token) if owned else None
+        seen: list[bytes | None] = []
+
+        async def look() -> None:
+            found = await records.read(other, name)
+            seen.append(None if found is None else found.data)
+
+        async def put_again() -> None:
+            await look()
+            await records.write(other, {name: LARGE})
+            await look()
+
+        steps = [look] * 3 + [put_again, look, put_again, look, look]
+        await records.write(one, {name: LARGE * 7})
+        await records.remove(interrupted(one, *steps), name, owner=owner)
+        await look()
+        assert seen[-1] is None
+        assert set(seen) <= {None, LARGE, LARGE * 7}
+        assert await rows(one, b"") == 0
+
+
+@asynchronous
 async def test_a_condition_that_does_not_hold_leaves_everything_as_it_was() -> None:
     """
     Nothing is put, nothing is removed, and the answer is false.
@@ -78,6 +172,7 @@ async def test_a_condition_that_does_not_hold_leaves_everything_as_it_was() -> N
         puts = {key("a"): b"3", key("c"): LARGE}
         assert not await records.write(store, puts, [key("b")], when=absent)
         assert [one.data async for one in records.scan(store)] == [b"1", b"2"]
+        assert await rows(store, b"") == 2  # nor are there any parts
 
 
 @asynchronous

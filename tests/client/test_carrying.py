@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import raftstate
 from raftstate.client import compensating
+from raftstate.client import worker as worker_module
 from raftstate.client.clock import now
 from raftstate.client.compensating import Backoff, Carrier
 from raftstate.client.store import Store
@@ -287,6 +288,41 @@ async def test_a_worker_forgets_what_is_over() -> None:
             await until(lambda: "saga/s" in worker._seen, "it has seen that")
             await Carrier(first._engine).carry("saga/s")
             await until(lambda: not worker._seen, "it has forgotten that")
+            assert not worker._timers
+
+
+@asynchronous
+async def test_a_worker_forgets_what_is_over_before_it_has_looked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    It is told that a plan is over while it still looks at what the plan was before.
+    """
+    out, looks, told = Outside(), asyncio.Event(), asyncio.Event()
+    understood = worker_module._plan
+
+    async def patience(_worker: object, _item: object) -> float:
+        looks.set()
+        await told.wait()
+        return 60.0
+
+    def hears(resource: Any) -> tuple[str, bool]:
+        plan_id, wanted = understood(resource)
+        if not wanted:
+            asyncio.get_running_loop().call_soon(told.set)
+        return plan_id, wanted
+
+    monkeypatch.setattr(raftstate.Worker, "_patience", patience)
+    monkeypatch.setattr(worker_module, "_plan", hears)
+    async with stores(3, out.registry) as (_, (store, first, second)):
+        await given_up(store, out, "s", "one")
+        await claimed(first, "saga/s")
+        async with working(second, idle=60.0) as worker:
+            await looks.wait()
+            await Carrier(first._engine).carry("saga/s")
+            await told.wait()
+            await until(lambda: not worker._working, "it has looked")
+            assert not worker._seen
             assert not worker._timers
 
 

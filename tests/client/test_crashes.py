@@ -127,7 +127,7 @@ async def test_an_agent_may_die_after_any_entry_of_its_saga() -> None:
                     await saga.step("hotel", do=out.do, undo="undo")
                     await saga.step("car", do=fails, undo="undo")
 
-        async with stores(3, out.registry, timeout=0.5) as (served, opened):
+        async with stores(3, out.registry) as (served, opened):
             first, second, third = opened
             await first.create_agent("a")  # so that there is a session
             died = await killed(entries, served, first, program)
@@ -157,7 +157,7 @@ async def test_a_worker_may_die_after_any_entry_of_a_rollback() -> None:
         def sane(restored: raftstate.Restored) -> bool:
             return bool(restored.state == {"n": 0})
 
-        async with stores(3, out.registry, timeout=0.5) as (served, opened):
+        async with stores(3, out.registry) as (served, opened):
             store, first, second = opened
             await store.put_validator("sane", required_in_rollbacks=True)
             await first.put_validator("another")  # so that there is a session

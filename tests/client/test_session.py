@@ -1,7 +1,6 @@
 """A session's requests: the old ones are told to make room, and all that it ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -15,24 +14,17 @@ from tests.client.scripted import asynchronous
 FOREVER = float("inf")
 
 
-async def end(session: Session) -> None:
-    session.end()
-
-
 async def begin_one_too_many(session: Session) -> None:
     for _ in range(WINDOW // 2 + 1):
         await session.begin(FOREVER)
 
 
 @asynchronous
-@pytest.mark.parametrize("happens", [end, begin_one_too_many])
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_an_old_request_is_told(
-    happens: Callable[[Session], Awaitable[None]], cancelled: bool
-) -> None:
+async def test_an_old_request_is_told(cancelled: bool) -> None:
     """
-    Who waits for an ownership learns that its request is too old, or that the session
-    has ended. That it was cancelled in the same turn of the loop hurts nobody else.
+    Who waits for an ownership learns that its request is too old. That it was cancelled in
+    the same turn of the loop hurts nobody else.
     """
     session = Session("s", 1, 10.0, 0.0)
     request_id = await session.begin(FOREVER)
@@ -41,7 +33,7 @@ async def test_an_old_request_is_told(
     if cancelled:
         aged.cancel()
 
-    await happens(session)
+    await begin_one_too_many(session)
     await asyncio.wait({aged})
 
     assert aged.cancelled() == cancelled
@@ -58,11 +50,30 @@ async def test_the_end_of_a_session_is_told_while_a_waiter_is_cancelled() -> Non
     router = Router(options)
     sessions = Sessions(options, Alive(options, router), Calls(router), ended.append)
     session = Session("s", 1, 10.0, 0.0)
-    aged = asyncio.create_task(session.aged(await session.begin(FOREVER)))
+    cancelled, waiter = (asyncio.create_task(session.over.wait()) for _ in range(2))
     await asyncio.sleep(0)
-    aged.cancel()
+    cancelled.cancel()
 
     sessions.expired(session)
     sessions.expired(session)
 
     assert ended == [session]
+    assert await asyncio.wait_for(waiter, 1)
+
+
+@asynchronous
+async def test_room_that_there_is_is_given_at_once() -> None:
+    """
+    Also to who comes while others do not know yet that it is their turn, and none of whom
+    will be over soon.
+    """
+    session = Session("s", 1, 10.0, 0.0)
+    taken = [await session.begin(FOREVER) for _ in range(WINDOW)]
+    first = asyncio.create_task(session.begin(FOREVER))
+    await asyncio.sleep(0)
+    for request_id in taken:
+        session.finish(request_id)
+    second = asyncio.create_task(session.begin(FOREVER))
+
+    assert (await first).sequence == WINDOW + 1
+    assert (await asyncio.wait_for(second, 1)).sequence == WINDOW + 2

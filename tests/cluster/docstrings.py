@@ -2,7 +2,7 @@
 
 An example is a doctest. Those of the async face may `await`: they run on one event loop.
 `store`, open, `endpoints`, `raftstate` and `asyncio` are at hand; in the sync face `store`
-is a sync one, and `raftstate` is `raftstate.sync`. Each docstring has names of its own, and
+is a sync one, and no `asyncio` is needed. Each docstring has names of its own, and
 is to use keys, agents and other ids of its own, as all share one cluster.
 """
 

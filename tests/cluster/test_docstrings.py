@@ -56,4 +56,4 @@ def test_the_examples_of_the_sync_face(
     """
     with raftstate.sync.connect(another_cluster.endpoints) as store:
         names = {"store": store, "endpoints": another_cluster.endpoints}
-        run(shown, {**names, "raftstate": raftstate.sync})
+        run(shown, {**names, "raftstate": raftstate})

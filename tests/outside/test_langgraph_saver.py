@@ -280,6 +280,21 @@ def test_a_long_thread_is_copied_and_pruned(case: Case) -> None:
 # --- several at a time -------------------------------------------------------
 
 
+def test_a_thread_of_large_values_is_pruned_and_deleted(case: Case) -> None:
+    """Also if they are more than one transaction removes: 16 MiB."""
+    where: Any = at("t")
+    tasks = [("a", "x" * 500_000)]
+    for number in range(36):
+        checkpoint = made({"a": f"{number}" * 250_000}, {"a": number})
+        where = case("put", where, checkpoint, {"step": number}, checkpoint["channel_versions"])
+        case("put_writes", where, tasks, f"task-{number}")
+    case("prune", ["t"], strategy="keep_latest")
+    assert case.values(at("t")) == {"a": "35" * 250_000}
+    assert case.kinds()["b"] == 1
+    case("delete_thread", "t")
+    assert case.kinds() == {}
+
+
 def test_tasks_are_written_to_by_many_at_a_time(case: Case) -> None:
     """Eight threads write to one task: of each index one value stays, of one's own index
     the last; nothing is torn or lost."""

@@ -27,7 +27,7 @@ from raftstate.adapters.mcp import (
 )
 from raftstate.client import Store
 from raftstate.client.portal import Portal
-from raftstate.errors import InvalidRequest
+from raftstate.errors import Closed, Compacted, InvalidRequest, NoQuorum
 from raftstate.localcluster import LocalCluster
 from tests.outside.conftest import kills
 
@@ -40,7 +40,7 @@ def opened(endpoints: str, name: str) -> Iterator[Opened]:
     made: list[RaftEventStore] = []
 
     def open_one(**options: Any) -> RaftEventStore:
-        made.append(RaftEventStore(endpoints, **{"name": name, **options}))
+        made.append(RaftEventStore(**{"endpoints": endpoints, "name": name, **options}))
         return made[-1]
 
     yield open_one
@@ -103,7 +103,8 @@ def test_streams_and_sessions_are_kept_apart(opened: Opened) -> None:
         assert await replayed(two, last) == (None, [], [])
         assert await replayed(store, first) == (None, [], [])
         await one.forget()
-        assert await replayed(one, first) == (None, [], [])
+        for event in (first, last):
+            assert await replayed(one, event) == (None, [], [])
         assert await two.store_event("1", note("e"))
 
     asyncio.run(story())
@@ -145,8 +146,38 @@ def test_every_kind_of_message_comes_back_as_it_was(opened: Opened) -> None:
             await store.store_event("1", message)
         assert await store.replay_events_after(first, take) == "1"
         assert got == sent
-        with pytest.raises(InvalidRequest, match=str(MESSAGE_BYTES_MAX)):
-            await store.store_event("1", note("z" * MESSAGE_BYTES_MAX))
+
+    asyncio.run(story())
+
+
+def test_what_cannot_be_kept_is_missed_by_nobody_unnoticed(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that is too large, or a store that is out of reach, ends no session: but
+    nobody goes on from before it, nor from it."""
+
+    async def story() -> None:
+        store = opened()
+        ids = [await store.store_event("1", None), await store.store_event("1", note("a"))]
+        lost = await store.store_event("1", note("z" * MESSAGE_BYTES_MAX))
+        assert f"at most {MESSAGE_BYTES_MAX}" in caplog.text
+        for one in (ids[1], lost):
+            assert await replayed(store, one) == (None, [], [])
+        with pytest.raises(Compacted):
+            await replayed(store, ids[0])
+        later = [await store.store_event("1", note(text)) for text in "bc"]
+        assert await replayed(store, later[0]) == ("1", ["c"], later[1:])
+        for reader in (store, opened()):
+            assert await replayed(reader, ids[1]) == (None, [], [])
+            assert await replayed(reader, lost) == (None, [], [])
+        nowhere = opened(endpoints="127.0.0.1:1", timeout=0.3)
+        assert await nowhere.store_event("1", note("a"))
+        assert "cannot" in caplog.text or "NO_QUORUM" in caplog.text
+        with pytest.raises(NoQuorum):
+            await nowhere.store_event("1", None)
+        await nowhere.aclose()
+        with pytest.raises(Closed):
+            await nowhere.store_event("1", note("a"))
 
     asyncio.run(story())
 
@@ -158,7 +189,8 @@ def test_a_stream_keeps_its_newest(opened: Opened) -> None:
         store = opened(keep=5)
         ids = [await store.store_event("1", note(f"n{i}")) for i in range(12)]
         assert (await replayed(store, ids[7]))[1] == ["n8", "n9", "n10", "n11"]
-        for lost in ids[:7]:
+        assert (await replayed(store, ids[6]))[1] == ["n7", "n8", "n9", "n10", "n11"]
+        for lost in ids[:6]:
             assert await replayed(store, lost) == (None, [], [])
 
     asyncio.run(story())
@@ -177,9 +209,13 @@ def test_events_go_by_age(opened: Opened, endpoints: str, name: str) -> None:
             while left := await portal.arun(lambda s: kept(s, name)):
                 assert time.monotonic() < until, f"{left} keys are left"
                 await asyncio.sleep(0.1)
+        assert await replayed(store, ids[2]) == ("1", [], []), "there was nothing after it"
+        assert await replayed(opened(), ids[2]) == (None, [], []), "which not all can know"
         later = await store.store_event("1", note("later"))
         assert later > ids[2]
-        assert await replayed(store, ids[2]) == (None, [], [])
+        for reader in (store, opened()):
+            assert await replayed(reader, ids[2]) == ("1", ["later"], [later])
+            assert await replayed(reader, ids[1]) == (None, [], [])
 
     asyncio.run(story())
 
@@ -241,6 +277,7 @@ def test_streams_may_be_called_anything(opened: Opened) -> None:
     [
         ("keep", {"keep": 0}),
         ("keep_for", {"keep_for": 0.0}),
+        ("keep_for", {"keep_for": 0.4}),
         ("keep_for", {"keep_for": KEEP_FOR_MAX + 1}),
         ("endpoints", {"endpoints": "nowhere"}),
     ],
@@ -310,6 +347,14 @@ async def list_tools(
     return types.ListToolsResult(tools=[tool])
 
 
+async def call_large(
+    context: ServerRequestContext[Any, Any], params: types.CallToolRequestParams
+) -> types.CallToolResult:
+    """A tool that has more to say than is kept."""
+    content = types.TextContent(type="text", text="z" * MESSAGE_BYTES_MAX)
+    return types.CallToolResult(content=[content])
+
+
 def own_manager(store: RaftEventStore) -> Starlette:
     """A server whose session manager is ours."""
     app = Server("talker", on_call_tool=call_tool, on_list_tools=list_tools)
@@ -369,5 +414,25 @@ def test_clients_hear_all_of_their_calls_though_streams_break(
             one, two = await asyncio.gather(talk(address, "one"), talk(address, "two"))
         assert one == ([f"one {i}" for i in range(6)], "one")
         assert two == ([f"two {i}" for i in range(6)], "two")
+
+    asyncio.run(story())
+
+
+def test_a_session_outlives_what_is_too_large_to_keep(opened: Opened) -> None:
+    """Its client hears it, and what comes after."""
+
+    async def story() -> None:
+        app = Server("large", on_call_tool=call_large, on_list_tools=list_tools)
+        manager = RaftSessionManager(app, opened())
+        asgi = Starlette(
+            routes=[Mount("/mcp", app=manager.asgi_app)], lifespan=lambda _: manager.run()
+        )
+        async with asyncio.timeout(60), serving(asgi) as address:
+            async with Client(address, mode="legacy") as client:
+                for _ in range(2):
+                    result = await client.call_tool("talk", {})
+                    [content] = result.content
+                    assert isinstance(content, types.TextContent)
+                    assert len(content.text) == MESSAGE_BYTES_MAX
 
     asyncio.run(story())

@@ -20,7 +20,7 @@ import pytest
 from pybreaker import CircuitBreaker, CircuitBreakerError
 
 from raftstate.adapters.pybreaker import RaftBreakerStorage
-from raftstate.errors import InvalidRequest, NoQuorum
+from raftstate.errors import Closed, InvalidRequest, NoQuorum
 from raftstate.localcluster import LocalCluster
 from tests.outside.conftest import kills
 
@@ -104,6 +104,8 @@ def test_a_breaker_begins_as_it_is_told(opened: Opened) -> None:
         ("fallback_state", {"fallback_state": "ajar"}),
         ("breaker", {"breaker": ""}),
         ("trial_limit", {"trial_limit": 0}),
+        ("trial_limit", {"trial_limit": 0.4}),
+        ("trial_limit", {"trial_limit": 86_401}),
         ("timeout", {"timeout": -1}),
     ],
 )
@@ -127,12 +129,26 @@ def test_a_state_or_time_that_is_none_is_refused(opened: Opened) -> None:
 def test_the_time_of_opening_is_exact_and_does_not_go_back(opened: Opened) -> None:
     """Cut to seconds, a timeout of one second would be over at once; and of two who open a
     breaker the later counts."""
-    storage = opened()
+    storage = opened(state="open")
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     storage.opened_at = moment
     assert storage.opened_at == moment
     storage.opened_at = moment - timedelta(seconds=1)
     assert storage.opened_at == moment
+
+
+def test_a_clock_that_was_ahead_does_not_keep_a_breaker_open(opened: Opened) -> None:
+    """Once it was closed, what is noted is the time of its next opening."""
+    storage = opened()
+    breaker = CircuitBreaker(fail_max=1, reset_timeout=0.2, state_storage=storage)
+    breaker.open()
+    storage.opened_at = datetime.now(UTC) + timedelta(days=365)
+    breaker.close()
+    broken(breaker, 1)
+    with pytest.raises(CircuitBreakerError):
+        breaker.call(str)
+    time.sleep(0.3)
+    assert breaker.call(str) == ""
 
 
 # --- what users of the library reported --------------------------------------
@@ -303,6 +319,8 @@ def test_without_the_store_calls_go_through_at_once(caplog: pytest.LogCaptureFix
     with pytest.raises(ConnectionError):
         breaker.call(fail)
     storage.close()
+    with pytest.raises(Closed):
+        breaker.call(str)
 
 
 def test_without_the_store_one_may_be_told() -> None:

@@ -22,7 +22,7 @@ from raftstate.adapters.langgraph.layout import (
 from raftstate.adapters.langgraph.stored import Kept, behind, together
 from raftstate.client import txn
 from raftstate.client.reading import Seen
-from raftstate.errors import Conflict
+from raftstate.errors import Conflict, TooMany
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
 # What one transaction removes or puts: a record counts twice, and 128 are allowed.
@@ -223,9 +223,21 @@ async def _written(kept: Kept, head: Head) -> list[bytes]:
     return [key async for key in kept.keys(prefix)]
 
 
-async def _remove(kept: Kept, keys: list[bytes]) -> None:
-    for at in range(0, len(keys), _AT_ONCE):
-        await kept.write({}, keys[at : at + _AT_ONCE])
+async def _remove(kept: Kept, keys: list[bytes], when: Iterable[Compare] = ()) -> bool:
+    """Remove records, in order, while this holds; whether it did."""
+    when, at, most = list(when), 0, _AT_ONCE
+    while at < len(keys):
+        some = keys[at : at + most]
+        try:
+            if not await kept.write({}, some, when=when):
+                return False
+        except TooMany:
+            if len(some) == 1:
+                raise
+            most = len(some) // 2  # their values are large
+        else:
+            at += len(some)
+    return True
 
 
 async def _sweep(kept: Kept, thread: str, ns: str) -> None:
@@ -243,10 +255,7 @@ async def _sweep(kept: Kept, thread: str, ns: str) -> None:
             head = unpacked_head(one.data)
             live |= {layout.blob(thread, ns, *each) for each in head.apart.items()}
         dead = [key async for key in kept.keys(layout.blobs(thread, ns)) if key not in live]
-        for at in range(0, len(dead), _AT_ONCE):
-            if not await kept.write({}, dead[at : at + _AT_ONCE], when=[still]):
-                break
-        else:
+        if await _remove(kept, dead, [still]):
             return
     raise Conflict(
         f"thread {thread} was written to all the while: what is left of its old values goes"
