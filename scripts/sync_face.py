@@ -356,7 +356,7 @@ class Twin:
         if name == "__exit__":
             return "self._running.leave(self._it.__aexit__, error, trace)"
         if name == "__enter__":
-            return "self._do(self._it.__aenter__())\nreturn self"
+            return "self._enter()\nreturn self"
         if name == "__iter__":
             return "return self"
         if is_property:
@@ -399,6 +399,8 @@ class Twin:
             return words.CALLED[place].format(one.arg)
         if "Callable" in text or text in words.FUNCTION_TYPES:
             raise Unfit(f"{place} is a function of the user's: say how it is called")
+        if text.startswith("Iterable["):
+            return f"listed({one.arg})"
         return f"{one.arg}._it" if self.source.has_twin(text) else one.arg
 
 

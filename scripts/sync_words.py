@@ -89,7 +89,16 @@ FUNCTION_TYPES: Final = {"Function", "Handler", "Modeller", "Reducer", "Reducer 
 # What is imported from elsewhere than the source says.
 IMPORTS: Final = {
     name: f"from raftstate.sync.running import {name}"
-    for name in ("Face", "Handle", "Running", "given", "plain", "plain_options")
+    for name in (
+        "Face",
+        "Handle",
+        "Running",
+        "given",
+        "listed",
+        "listing",
+        "plain",
+        "plain_options",
+    )
 } | {
     "AtOnce": "from raftstate.sync.trying import AtOnce",
     "determinism": "from raftstate.client import determinism",
@@ -181,13 +190,18 @@ self._block = Block(self._it, self._running)
 try:
     agent = self._block.enter()
 except BaseException:
+    self._block.abandon()  # also where an interrupt came as it was acquired
     self._block = None
     raise
 return AgentHandle(agent, self._running.within(self._block))""",
     "Own.__aexit__": """\
-block, self._block = self._block, None
+block = self._block
 assert block is not None
-block.leave(error, trace)""",
+try:
+    block.leave(error, trace)
+finally:
+    block.abandon()  # if an interrupt came before it was told
+    self._block = None""",
     "AgentHandle.step": _STEP.format("Step"),
     "AgentHandle.restore": _RESTORE,
     "AgentHandle.state_from": _STATE_FROM,
@@ -298,7 +312,7 @@ FUNCTIONS: Final = {
 _CARRIED: Final = "self._running.carried({0})"
 CALLED: Final = {
     "Projections.projection(handler)": _CARRIED,
-    "Projections.read_model(handler)": _CARRIED,
+    "Projections.read_model(handler)": "self._running.carried(listing({0}))",
     "AgentRecordings.record(function)": _CARRIED,
     "StepRecordings.record(function)": _CARRIED,
     "ReplayAgent.record(function)": _CARRIED,

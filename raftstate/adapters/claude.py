@@ -33,7 +33,7 @@ except ImportError as _missing:
     ) from _missing
 
 from raftstate.adapters import transcripts
-from raftstate.adapters.portals import TIMEOUT_S, Access
+from raftstate.adapters.portals import Access
 from raftstate.adapters.records import Owning, owner_of
 from raftstate.adapters.transcripts import REMOVED_AT_ONCE, About, Transcript, check_text
 from raftstate.client import Store
@@ -42,6 +42,8 @@ from raftstate.client.portal import Portal
 __all__ = ["RaftSessionStore"]
 
 _ROOT: Final = "~claude"
+# The SDK tries again what fails, and drops what has taken a minute.
+TIMEOUT_S: Final = 30.0
 # Of how many transcripts it is remembered which entries they have.
 _REMEMBERED: Final = 64
 
@@ -67,7 +69,8 @@ class RaftSessionStore:
     ) -> None:
         """`endpoints` and `options` are those of `raftstate.connect`, or a `Portal` that
         stays open when this is closed. Stores of one `name` share their sessions. `timeout`
-        in seconds is that of a method: a change of leader is waited for.
+        in seconds is that of a method: a change of leader is waited for. The SDK gives up for
+        good what takes 60 s, and tries again what fails before.
 
         With an `owner`, a handle of an agent that is owned, every write raises Fenced
         (definite) once the agent has another owner, and nothing was written.
@@ -143,7 +146,7 @@ class RaftSessionStore:
         """Remove a transcript, and with a session's own those of its subagents; then what
         they took up. The session goes together with up to 15 subagents; if it has more, some
         go before. If that is broken off, it may be called again. Raises Conflict, Fenced
-        (definite)."""
+        (definite), and OutcomeUnknown also if a part is gone already."""
         ids = _ids(key)
 
         async def remove(store: Store) -> None:

@@ -305,7 +305,9 @@ class RaftEventStore(EventStore):
                 if number == seen:
                     continue
                 if _NUMBER.unpack_from(record.data)[0] != last:
-                    return _gap(stream_id, sent=sent)
+                    if sent:
+                        raise _gap(stream_id)
+                    return None
                 last = number
                 if data := record.data[_NUMBER.size :]:
                     message = jsonrpc_message_adapter.validate_json(data)
@@ -315,7 +317,9 @@ class RaftEventStore(EventStore):
                 break
             first = last + 1
         if page.lost:
-            return _gap(stream_id, sent=sent)
+            if sent:
+                raise _gap(stream_id)
+            return None
         return stream_id if known or last > seen or page.last == seen else None
 
     async def forget(self) -> None:
@@ -407,13 +411,11 @@ def _number(event: bytes) -> int:
     return int(event[-17:-1], 16)
 
 
-def _gap(stream_id: str, *, sent: bool) -> None:
-    """An event is not kept. Raises Compacted if others were sent before."""
-    if sent:
-        raise Compacted(
-            f"events of stream {stream_id} are not kept that come after those replayed",
-            definite=True,
-        )
+def _gap(stream_id: str) -> Compacted:
+    return Compacted(
+        f"events of stream {stream_id} are not kept that come after those replayed",
+        definite=True,
+    )
 
 
 def _id(stream_id: str, number: int) -> str:

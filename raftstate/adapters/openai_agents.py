@@ -120,7 +120,8 @@ class RaftSession:
 
     async def clear_session(self) -> None:
         """Remove all items, at once; and then what they took up. If that is broken off, it
-        may be called again. Raises Conflict, Fenced (definite)."""
+        may be called again. Raises Conflict, Fenced (definite), and OutcomeUnknown also if
+        the items are gone and what they took up is not."""
         await self._settled(
             lambda store: self._transcript.remove(store, self._until(), owner=self._owner)
         )

@@ -5,8 +5,9 @@
 
 An extra: `pip install "raftstate[pybreaker]"`.
 
-All that is known of a breaker is one key, which changes by compare-and-swap: no count is
-lost, and a failure, or a transition, is seen by whoever asks next. Of all processes one at
+The state of a breaker is one key, which changes by compare-and-swap; a counter is the
+version of another one, which is put once more: no count is lost, nobody waits for others who
+count, and a failure, or a transition, is seen by whoever asks next. Of all processes one at
 a time makes the trial call of a breaker that is half open; to the others it is open.
 
 When a breaker may be tried again is for the library to say, which compares `opened_at` with
@@ -38,7 +39,8 @@ from raftstate.adapters.portals import Access
 from raftstate.client import Store, txn
 from raftstate.client.options import positive
 from raftstate.client.portal import Portal
-from raftstate.errors import Closed, InvalidRequest, RaftStateError
+from raftstate.errors import Closed, Conflict, InvalidRequest, RaftStateError
+from raftstate.v1.kv_service_pb2 import TxnOp
 
 T = TypeVar("T")
 Change = Callable[["Facts"], "Facts"]
@@ -60,8 +62,6 @@ class Facts(NamedTuple):
     """What is known of a breaker. `opened_at` is in microseconds since 1970."""
 
     state: str
-    failures: int = 0
-    successes: int = 0
     opened_at: int | None = None
 
 
@@ -106,7 +106,10 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
                 f"trial_limit is {trial_limit} seconds; it must be {shortest} to {longest}",
             )
         self._access = Access(endpoints, options, timeout)
+        self._timeout = positive("timeout", timeout)
         self._key = key(ROOT, name, breaker, "facts")
+        self._failures_key = key(ROOT, name, breaker, "failures")
+        self._successes_key = key(ROOT, name, breaker, "successes")
         self._trial_key = key(ROOT, name, breaker, "trial")
         self._initial = Facts(state)
         self._fallback = fallback_state
@@ -147,9 +150,11 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
                 await self._begin_trial(store)
             else:
                 await self._change(
-                    store, lambda facts: facts._replace(state=state, successes=0)
+                    store,
+                    lambda facts: facts._replace(state=state),
+                    [txn.delete(self._successes_key)],
                 )
-                await self._end_trial(store)
+                await store.txn(then=[self._end_trial()])
 
         self._run(change, None)
         with self._lock:
@@ -158,12 +163,12 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
     @property
     def counter(self) -> int:
         """Failures in a row."""
-        return self._run(self._read, self._unknown).failures
+        return self._run(lambda store: _count(store, self._failures_key), 0)
 
     @property
     def success_counter(self) -> int:
         """Trial calls in a row that went well."""
-        return self._run(self._read, self._unknown).successes
+        return self._run(lambda store: _count(store, self._successes_key), 0)
 
     @property
     def opened_at(self) -> datetime | None:
@@ -190,12 +195,7 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
 
     def increment_counter(self) -> None:
         """One more failure."""
-        self._run(
-            lambda store: self._change(
-                store, lambda facts: facts._replace(failures=facts.failures + 1)
-            ),
-            None,
-        )
+        self._run(lambda store: self._count_one(store, self._failures_key), None)
 
     def reset_counter(self) -> None:
         """No failures. It is also how a breaker of the library takes note that another
@@ -203,31 +203,37 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
         with self._lock:
             noticed, self._noticed = self._noticed, False
         if not noticed:
-            self._run(
-                lambda store: self._change(store, lambda facts: facts._replace(failures=0)),
-                None,
-            )
+
+            async def reset(store: Store) -> None:
+                if await _count(store, self._failures_key):
+                    await store.keys.delete(self._failures_key)
+
+            self._run(reset, None)
 
     def increment_success_counter(self) -> None:
         """One more trial call went well. The next one may be any process'."""
-
-        async def change(store: Store) -> None:
-            await self._change(
-                store, lambda facts: facts._replace(successes=facts.successes + 1)
-            )
-            await self._end_trial(store)
-
-        self._run(change, None)
+        end = self._end_trial()
+        self._run(lambda store: self._count_one(store, self._successes_key, end), None)
 
     def reset_success_counter(self) -> None:
         """No successes; but of a breaker that is half open they count across processes,
         until it opens or closes."""
 
-        def change(facts: Facts) -> Facts:
-            kept = facts.state == pybreaker.STATE_HALF_OPEN
-            return facts if kept else facts._replace(successes=0)
+        async def reset(store: Store) -> None:
+            found = await store.keys.get(self._key)
+            facts = self._initial if found is None else _facts(found.value)
+            if facts.state == pybreaker.STATE_HALF_OPEN:
+                return
+            if await _count(store, self._successes_key):
+                # Whoever changes the state meanwhile resets it too.
+                await store.txn(
+                    when=[
+                        txn.equal(self._key, mod_revision=found.mod_revision if found else 0)
+                    ],
+                    then=[txn.delete(self._successes_key)],
+                )
 
-        self._run(lambda store: self._change(store, change), None)
+        self._run(reset, None)
 
     # --- inside ---
 
@@ -255,21 +261,36 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
         found = await store.keys.get(self._key)
         return self._initial if found is None else _facts(found.value)
 
-    async def _change(self, store: Store, change: Change) -> None:
-        """Change the facts, by compare-and-swap, until it is done."""
+    async def _change(self, store: Store, change: Change, also: Iterable[TxnOp] = ()) -> None:
+        """Change the facts, by compare-and-swap, until it is done or the time is up."""
+        until = time.monotonic() + self._timeout
+        found = await store.keys.get(self._key)
         while True:
-            found = await store.keys.get(self._key)
             before = self._initial if found is None else _facts(found.value)
             after = change(before)
             if after == before:
                 return
-            revision = 0 if found is None else found.mod_revision
             done = await store.txn(
-                when=[txn.equal(self._key, mod_revision=revision)],
-                then=[txn.put(self._key, _written(after))],
+                when=[txn.equal(self._key, mod_revision=found.mod_revision if found else 0)],
+                then=[txn.put(self._key, _written(after)), *also],
+                otherwise=[txn.get(self._key)],
             )
             if done.succeeded:
                 return
+            [found] = done.results
+            if time.monotonic() > until:
+                raise Conflict(
+                    "others changed the breaker first, again and again", definite=True
+                )
+
+    async def _count_one(self, store: Store, counter: bytes, *also: TxnOp) -> None:
+        """One more of a counter. From then on the breaker has a state of its own."""
+        count = [txn.put(counter, b""), *also]
+        await store.txn(
+            when=[txn.exists(self._key)],
+            then=count,
+            otherwise=[txn.put(self._key, _written(self._initial)), *count],
+        )
 
     async def _state(self, store: Store) -> str:
         facts = await self._read(store)
@@ -289,13 +310,14 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
             while not taken:
                 found = await store.keys.get(self._key)
                 facts = self._initial if found is None else _facts(found.value)
-                if facts.state != pybreaker.STATE_HALF_OPEN:
-                    facts = facts._replace(state=pybreaker.STATE_HALF_OPEN, successes=0)
+                begins = facts.state != pybreaker.STATE_HALF_OPEN
+                facts = facts._replace(state=pybreaker.STATE_HALF_OPEN)
                 revision = 0 if found is None else found.mod_revision
                 here = [txn.equal(self._key, mod_revision=revision)]
                 put = [
                     txn.put(self._key, _written(facts)),
                     txn.put(self._trial_key, self._me, lease=lease.lease_id),
+                    *([txn.delete(self._successes_key)] if begins else []),
                 ]
                 done = await store.txn(
                     when=[*here, txn.missing(self._trial_key)],
@@ -314,12 +336,18 @@ class RaftBreakerStorage(pybreaker.CircuitBreakerStorage):
             if not taken:
                 await store.revoke_lease(lease.lease_id)
 
-    async def _end_trial(self, store: Store) -> None:
+    def _end_trial(self) -> TxnOp:
         """Let others make the next trial call; only if this process has it."""
-        await store.txn(
+        return txn.nested(
             when=[txn.equal(self._trial_key, value=self._me)],
             then=[txn.delete(self._trial_key)],
         )
+
+
+async def _count(store: Store, counter: bytes) -> int:
+    """How often it was put since it was reset."""
+    found = await store.keys.get(counter)
+    return 0 if found is None else found.version
 
 
 def _of_another(trial: Any, me: bytes) -> bool:

@@ -33,7 +33,15 @@ from raftstate.adapters import records
 from raftstate.adapters.keys import key
 from raftstate.adapters.records import Owner
 from raftstate.client import Seen, Store, txn
-from raftstate.errors import Compacted, Conflict, InvalidRequest, NoQuorum, RaftStateError
+from raftstate.errors import (
+    Compacted,
+    Conflict,
+    Fenced,
+    InvalidRequest,
+    NoQuorum,
+    OutcomeUnknown,
+    RaftStateError,
+)
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
 # What a page holds, unless one write needs more pages than one transaction takes.
@@ -343,8 +351,8 @@ async def remove(
     owner: Owner | None = None,
 ) -> None:
     """Remove some transcripts at one revision, at most REMOVED_AT_ONCE, and then their pages.
-    It may be called again, and removes what is left then. Raises as `Transcript.append`; what
-    fails after they were removed is not definite."""
+    It may be called again, and removes what is left then. Raises as `Transcript.append`, and
+    OutcomeUnknown if only the pages are left."""
     attempts = _Attempts(until)
     while True:
         await attempts.another()
@@ -371,12 +379,19 @@ async def remove(
 
 @contextmanager
 def indefinite(*, when: bool = True) -> Iterator[None]:
-    """What fails in it is not definite: something was done before."""
+    """What fails in it does not say that nothing happened: something was removed before. That
+    the owner is of the past stays what it is. Raises OutcomeUnknown."""
     try:
         yield
-    except RaftStateError as error:
-        error.definite = error.definite and not when
+    except Fenced:
         raise
+    except RaftStateError as error:
+        if not when:
+            raise
+        raise OutcomeUnknown(
+            f"some of it was removed, but not all; it may be tried again: {error}",
+            definite=False,
+        ) from error
 
 
 async def sweep(

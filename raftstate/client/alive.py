@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from raftstate.client import forks
+from raftstate.client import clock, forks
 from raftstate.client.beats import Beat, Beats
 from raftstate.client.loops import LoopThread, call_soon
 from raftstate.client.options import CLOSE_S, Options
@@ -166,15 +166,16 @@ class Alive:
 
     async def _look(self) -> None:
         """Ask the store's loop, again and again, whether it turns."""
-        clock = asyncio.get_running_loop().time
+        time = asyncio.get_running_loop().time
         limit = self._options.stall_limit
         while not self._loop.is_closed():
             if self._asked_at is None:
-                self._asked_at = clock()
+                self._asked_at = time()
                 self.across(self._turned)
-            elif clock() - self._asked_at > limit:
+            elif time() - self._asked_at > limit:
                 self._may_beat.clear()
             await asyncio.sleep(min(_LOOK_S, limit / 4))
+        clock.forget(self._loop)
         # Nobody will close this store any more. The task is cancelled by what it begins.
         self._ending = asyncio.create_task(self._on_thread_end())
 

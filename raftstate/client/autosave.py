@@ -39,6 +39,8 @@ from typing import Final, NamedTuple, Protocol
 
 from raftstate.client.clock import now
 from raftstate.errors import InvalidRequest
+from raftstate.v1.agent_service_pb2 import TakeoverBundle
+from raftstate.v1.event_service_pb2 import Event
 
 # How much the newest measurement counts.
 _WEIGHT: Final = 0.25
@@ -52,6 +54,21 @@ class Inherited(NamedTuple):
     events: int = 0
     bytes: int = 0
     seconds: float = 0.0
+
+
+def inherited(bundle: TakeoverBundle, events: list[Event]) -> Inherited:
+    """What the former owners of an agent have done, of which these events are left."""
+    seconds = 0.0
+    if events:
+        # Without a checkpoint, from the first event on.
+        began = bundle.checkpoint.log_time_ms or events[0].log_time_ms
+        seconds = max(events[-1].log_time_ms - began, 0) / 1000
+    return Inherited(
+        steps=bundle.agent.head.step - bundle.checkpoint.step,
+        events=len(events),
+        bytes=sum(len(one.data) for one in events),
+        seconds=seconds,
+    )
 
 
 class Since(NamedTuple):
@@ -106,6 +123,7 @@ class Policy(Protocol):
 @dataclass(frozen=True, slots=True)
 class Every:
     """A checkpoint every so many steps, bytes of events, or seconds, whichever is first.
+    Raises InvalidRequest (definite) if none is given, or one that is not more than 0.
 
     >>> async with store.own("every", auto_checkpoint=raftstate.Every(steps=2)) as agent:
     ...     agent.state_from(lambda: {"done": agent.head.step + 1})
@@ -140,7 +158,9 @@ class Every:
 class ForRpo:
     """As few checkpoints as hold an RPO target: the agent's own, unless one is given here.
 
-    `mtbf` is the mean time between failures, if it is known. All in seconds.
+    `mtbf` is the mean time between failures, if it is known. All in seconds. Raises
+    InvalidRequest (definite) for what is not more than 0; so does owning an agent that has
+    no target where none is given here.
 
     >>> policy = raftstate.ForRpo(target=30.0)
     >>> async with store.own("for-rpo", auto_checkpoint=policy) as agent:

@@ -166,7 +166,8 @@ class BreakerHandle:
     ) -> Any:
         """What the function gives, awaited if need be; or, if the breaker lets no call
         through, what `fallback` gives for the same arguments. A call that fails is
-        counted, and its error goes on: that is not what the fallback is for.
+        counted, and its error goes on: that is not what the fallback is for. See
+        `BreakerHandle` for what it raises.
 
         >>> await store.put_breaker("breakers/call", count_window=10, failure_rate=0.5)
         >>> await store.breaker("breakers/call").call(str.upper, "pens")
@@ -262,7 +263,7 @@ class Breakers:
 
         `fallback` is called instead while no call is let through. While the breaker is
         closed nobody is asked. Where somebody has to be and no member answers within
-        `timeout`, "raise" makes no call; "call" makes it, and does not count it.
+        `timeout` seconds, "raise" makes no call; "call" makes it, and does not count it.
         Handles of one name share what is known and counted.
 
         >>> await store.put_breaker("breakers/breaker", count_window=10, failure_rate=0.5)
@@ -280,8 +281,9 @@ class Breakers:
         self, name: str, *, timeout: float | None = None, **settings: Unpack[Settings]
     ) -> None:
         """Make a breaker, or change its configuration to these settings, which forgets
-        what was counted; one that has them already is left as it is. Raises what every
-        mutation raises.
+        what was counted; one that has them already is left as it is. Times are in
+        milliseconds, rates parts of 1. Raises InvalidRequest (definite) for a setting that
+        breaks a limit, TypeError for one that there is not, and what every mutation raises.
 
         >>> await store.put_breaker(
         ...     "breakers/put", time_window_ms=60_000, slow_rate=0.5, slow_call_ms=2_000
@@ -294,7 +296,7 @@ class Breakers:
 
     async def delete_breaker(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a breaker. Raises BreakerNotFound (definite), and what every mutation
-        raises; as do the next three.
+        raises.
 
         >>> await store.put_breaker("breakers/delete", count_window=10, failure_rate=0.5)
         >>> await store.delete_breaker("breakers/delete")
@@ -306,7 +308,8 @@ class Breakers:
     async def force_open(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Let no call through until `reset_breaker`.
+        """Let no call through until `reset_breaker`. Raises BreakerNotFound (definite), and
+        what every mutation raises.
 
         >>> await store.put_breaker("breakers/open", count_window=10, failure_rate=0.5)
         >>> await store.force_open("breakers/open", reason="it is being moved")
@@ -320,7 +323,8 @@ class Breakers:
     async def force_close(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Let every call through until `reset_breaker`, whatever fails.
+        """Let every call through until `reset_breaker`, whatever fails. Raises
+        BreakerNotFound (definite), and what every mutation raises.
 
         >>> await store.put_breaker("breakers/close", count_window=10, failure_rate=0.5)
         >>> await store.force_close("breakers/close", reason="it is tried out")
@@ -333,7 +337,8 @@ class Breakers:
     async def reset_breaker(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Close a breaker, and forget what was counted.
+        """Close a breaker, and forget what was counted. Raises BreakerNotFound (definite),
+        and what every mutation raises.
 
         >>> await store.put_breaker("breakers/reset", count_window=10, failure_rate=0.5)
         >>> await store.force_open("breakers/reset")
@@ -344,7 +349,7 @@ class Breakers:
         await self._engine.mutate("reset", ResetRequest(name=name, reason=reason), timeout)
 
     async def get_breaker(self, name: str, **how: Unpack[How]) -> Breaker:
-        """One breaker. Raises BreakerNotFound (definite).
+        """One breaker. Raises BreakerNotFound (definite), and what every read does.
 
         >>> await store.put_breaker("breakers/get", count_window=10, failure_rate=0.5)
         >>> (await store.get_breaker("breakers/get")).config.failure_rate
@@ -362,7 +367,9 @@ class Breakers:
     async def list_breakers(
         self, prefix: str = "", **how: Unpack[How]
     ) -> AsyncIterator[Breaker]:
-        """Breakers whose name begins with `prefix`, in order of name.
+        """Breakers whose name begins with `prefix`, in order of name, all at one revision.
+        Raises Compacted (definite) should that be forgotten meanwhile, and what every read
+        does.
 
         >>> await store.put_breaker("breakers/list/search", count_window=10, failure_rate=0.5)
         >>> [one.name async for one in store.list_breakers("breakers/list/")]

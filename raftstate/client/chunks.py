@@ -37,8 +37,9 @@ _BREAKS_MAX: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How checkpoints are cut: data above `above` bytes, into chunks of `chunk_bytes`,
-    of which `in_flight` are on their way at once.
+    """How checkpoints are cut: data above `above` bytes (at most 1 MiB), into chunks of
+    `chunk_bytes` (1 KiB to 1 MiB), of which `in_flight` (1 to 64) are on their way at once.
+    Raises InvalidRequest (definite) for what is outside of these.
 
     >>> small = raftstate.Cut(above=64 << 10, chunk_bytes=32 << 10)
     >>> async with store.own("cut/small", cut=small) as agent:

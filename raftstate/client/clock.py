@@ -77,14 +77,21 @@ def moved() -> list[concurrent.futures.Future[None]]:
     return [looked for timer in list(_timers) if (looked := timer.look_soon()) is not None]
 
 
+def forget(loop: asyncio.AbstractEventLoop) -> None:
+    """A loop was closed, and what waited in it with it."""
+    for timer in list(_timers):
+        if timer.loop is loop:
+            _timers.discard(timer)
+
+
 class Timer:
     """A call at a moment of this clock, in the running loop; see `call_later`."""
 
     def __init__(self, seconds: float, call: Callable[[], object]) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._at = now() + seconds
         self._call = call
-        self._handle = self._loop.call_later(max(seconds, 0.0), self._look)
+        self._handle = self.loop.call_later(max(seconds, 0.0), self._look)
         _timers.add(self)
 
     def cancel(self) -> None:
@@ -99,7 +106,7 @@ class Timer:
 
         def settle(turns: int) -> None:
             if turns:
-                self._loop.call_soon(settle, turns - 1)
+                self.loop.call_soon(settle, turns - 1)
             else:
                 looked.set_result(None)
 
@@ -111,9 +118,9 @@ class Timer:
                 settle(_TURNS)
 
         try:
-            self._loop.call_soon_threadsafe(look)
+            self.loop.call_soon_threadsafe(look)
         except RuntimeError:
-            if not self._loop.is_closed():
+            if not self.loop.is_closed():
                 raise
             _timers.discard(self)
             return None
@@ -123,7 +130,7 @@ class Timer:
         self._handle.cancel()
         left = self._at - now()
         if left > 0:
-            self._handle = self._loop.call_later(left, self._look)
+            self._handle = self.loop.call_later(left, self._look)
             return
         _timers.discard(self)
         self._call()

@@ -223,6 +223,11 @@ class Ledger:
             return self._in_doubt(f"an attempt was not answered, and then: {error}")
         return error
 
+    def may_pass(self, error: RaftStateError) -> bool:
+        """Whether what these attempts have come to may come out otherwise later."""
+        never = self.last is not None and FINAL_DETAIL in self.last.details.items()
+        return isinstance(error, self._again) and not never
+
     def points_on(self, error: RaftStateError) -> bool:
         """Whether a failure names a leader that none before it has named: that one is
         worth asking at once. (Two members may for a while each believe in the other.)"""

@@ -306,7 +306,7 @@ def event_hash(event: Event | NewEvent) -> bytes:
 
 
 def differences(expected: Any, actual: Any) -> tuple[str, ...]:
-    """Where two values differ, one to a line.
+    """Where two values differ, one to a line, 100 at most.
 
     >>> raftstate.replay.differences({"total": 1}, {"total": 2})
     ('/total changed: 1 -> 2',)

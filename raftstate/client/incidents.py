@@ -68,7 +68,7 @@ class Incidents:
         return incident_id
 
     async def get_incident(self, incident_id: str, **how: Unpack[How]) -> Incident:
-        """One incident. Raises IncidentNotFound (definite).
+        """One incident. Raises IncidentNotFound (definite), and what every read does.
 
         >>> incident_id = await store.report_symptom("the totals are wrong")
         >>> (await store.get_incident(incident_id)).summary
@@ -85,7 +85,8 @@ class Incidents:
         self, *, only_open: bool = False, agent_id: str = "", **how: Unpack[How]
     ) -> AsyncIterator[Incident]:
         """Incidents in the order of their opening; only those that are open, or about one
-        agent, if asked for.
+        agent, if asked for. All are read at one revision. Raises Compacted (definite) should
+        that be forgotten meanwhile, and what every read does.
 
         >>> _ = await store.create_agent("incidents/list")
         >>> _ = await store.report_symptom("the totals are wrong", agents=["incidents/list"])

@@ -18,6 +18,15 @@ T = TypeVar("T")
 _EXIT_S: Final = 4 * CLOSE_S
 
 
+_here: Final = threading.local()
+
+
+def on_loop_thread() -> bool:
+    """Whether it is one of these threads that asks, which must not wait for anything. What
+    is collected as garbage may be collected there."""
+    return getattr(_here, "loop", False)
+
+
 class LoopThread:
     """A thread that runs an event loop, begun at once. It is a daemon."""
 
@@ -29,6 +38,7 @@ class LoopThread:
         self._thread.start()
 
     def _run(self) -> None:
+        _here.loop = True
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()

@@ -17,9 +17,10 @@ from raftstate.client.doing import LOST
 from raftstate.client.engine import Engine, session_gone
 from raftstate.client.errors import unanswered
 from raftstate.client.options import CLOSE_S, milliseconds
-from raftstate.client.ownership import AgentHandle, Habits
+from raftstate.client.ownership import AgentHandle
 from raftstate.client.reading import Way
 from raftstate.client.routing import Peer
+from raftstate.client.saving import Habits
 from raftstate.client.session import Session
 from raftstate.client.turns import Turn
 from raftstate.errors import (
@@ -31,6 +32,7 @@ from raftstate.errors import (
     RaftStateError,
 )
 from raftstate.v1.agent_service_pb2 import (
+    ACQUIRE_MODE_IF_FREE,
     ACQUIRE_MODE_WAIT,
     AcquireMode,
     AcquireOwnershipRequest,
@@ -204,6 +206,10 @@ class Own:
             if session.holds(request_id):
                 raise
             raise _AskAgain from None
+        except asyncio.CancelledError:
+            if first_sent:
+                await self._take_back(session)
+            raise
         finally:
             session.finish(request_id)
         # The store counts from the grant. It lies after the first sending, which is
@@ -330,6 +336,38 @@ class Own:
                 await handle.note_closings()
         finally:
             await self._release(handle)
+
+    async def _take_back(self, session: Session) -> None:
+        """Nobody waits for an answer any more, and the agent may have been granted: then it
+        is granted again to the same session, and given back. Best effort, within a bounded
+        time, in this block's turn."""
+        deadline = deadline_in(CLOSE_S)
+        request = AcquireOwnershipRequest(
+            agent_id=self._claim.agent_id,
+            mode=ACQUIRE_MODE_IF_FREE,
+            ttl_ms=milliseconds(self._claim.ttl),
+            holder=self._claim.holder,
+        )
+
+        async def attempt(peer: Peer, patience: float) -> AcquireOwnershipResponse:
+            request.request_id.lowest_unfinished = session.lowest_unfinished
+            call = peer.agents.AcquireOwnership(request, timeout=patience)
+            granted: AcquireOwnershipResponse = await call
+            return granted
+
+        with contextlib.suppress(RaftStateError):
+            request_id = await session.begin(deadline)
+            request.request_id.CopyFrom(request_id)
+            try:
+                granted = await self._engine.calls.call(
+                    attempt, deadline=deadline, changes=True
+                )
+            finally:
+                session.finish(request_id)
+            release = ReleaseOwnershipRequest(
+                agent_id=request.agent_id, fence=granted.ownership.fence
+            )
+            await self._engine.mutate_in(session, "release_ownership", release, deadline)
 
     async def _release(self, handle: AgentHandle) -> None:
         """Give the ownership back: best effort, within a bounded time. What is not

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from raftstate.client import clock, values
-from raftstate.client.autosave import Autosave, Costs, Inherited
+from raftstate.client.autosave import Autosave, Costs, inherited
 from raftstate.client.calls import deadline_in
 from raftstate.client.clock import now
 from raftstate.client.doing import LOST
@@ -124,24 +124,13 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     def settled_in(self) -> None:
         """All that the last owner left is here. Raises InvalidRequest (definite) if the
         policy of checkpoints does not fit the agent."""
-        bundle, events = self.bundle, self.events_since
+        bundle = self.bundle
         if bundle.HasField("checkpoint"):
             self._saver.know(bundle.checkpoint)
         policy = self._habits.auto
         if policy is not None:
             policy = policy.fixed(bundle.agent.rpo_target_ms / 1000)
-        seconds = 0.0
-        if events:
-            # Without a checkpoint, from the first event on.
-            began = bundle.checkpoint.log_time_ms or events[0].log_time_ms
-            seconds = max(events[-1].log_time_ms - began, 0) / 1000
-        inherited = Inherited(
-            steps=bundle.agent.head.step - bundle.checkpoint.step,
-            events=len(events),
-            bytes=sum(len(one.data) for one in events),
-            seconds=seconds,
-        )
-        self._auto = Autosave(policy, inherited)
+        self._auto = Autosave(policy, inherited(bundle, self.events_since))
 
     # --- what users see ---
 
@@ -264,9 +253,8 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         timeout: float | None = None,
     ) -> int:
         """Save the agent's state outside of a step; the checkpoint's id. `state` is
-        written as JSON, bytes as they are, under `content_type`.
-
-        Raises what `step` and leaving its block do.
+        written as JSON, bytes as they are, under `content_type`. `timeout` is for each
+        call, in seconds. Raises what `step` and leaving its block do.
 
         >>> async with store.own("agents/checkpoint") as agent:
         ...     saved = await agent.checkpoint({"total": 3}, tags=["monday"])

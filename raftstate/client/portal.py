@@ -15,7 +15,9 @@ bounded time.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -23,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from raftstate.client import forks
-from raftstate.client.loops import LoopThread
+from raftstate.client.loops import LoopThread, on_loop_thread
 from raftstate.client.store import Store, connect
 from raftstate.errors import Closed
 
@@ -72,9 +74,10 @@ class Portal:
         Raises InvalidRequest (definite) if one makes no sense."""
         self._pid = os.getpid()
         self._store = connect(endpoints, **options)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of signals may close it
         self._thread: LoopThread | None = None
         self._closed = False
+        self._closing: concurrent.futures.Future[None] | None = None
 
     def run(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         """What `work(store)` comes to; this thread waits. Raises what it raises, and Closed
@@ -94,15 +97,15 @@ class Portal:
     def close(self) -> None:
         """Close the store: see `Store.close`. Closing twice is harmless; so is closing a
         copy of it in a forked process, which leaves the original alone."""
-        thread = self._leave()
-        if thread is not None:
-            thread.run(self._store.close())
+        closing = self._begin_closing()
+        if closing is not None and not on_loop_thread():
+            closing.result()
 
     async def aclose(self) -> None:
         """As `close`; the caller's event loop goes on."""
-        thread = self._leave()
-        if thread is not None:
-            await thread.arun(self._store.close())
+        closing = self._begin_closing()
+        if closing is not None:
+            await asyncio.shield(asyncio.wrap_future(closing))
 
     @property
     def store(self) -> Store:
@@ -130,21 +133,28 @@ class Portal:
             if self._closed:
                 raise Closed("the store was closed", definite=True)
             if self._thread is None:
-                thread = shared_thread()
-                thread.run(self._store.__aenter__())
-                self._thread = thread
+                # First of all, so that what an interrupt leaves half open is closed as well.
+                thread = self._thread = shared_thread()
                 _open.add(self)
+                try:
+                    thread.run(self._store.__aenter__())
+                except Exception:
+                    self._thread = None
+                    _open.discard(self)
+                    raise
             return self._thread
 
-    def _leave(self) -> LoopThread | None:
-        """The thread on which to close, if there is anything to close."""
+    def _begin_closing(self) -> concurrent.futures.Future[None] | None:
+        """Have the store closed, which an interrupt of whoever waits does not stop; None if
+        there is nothing to close."""
         if os.getpid() != self._pid:
             return None
         with self._lock:
-            thread, self._thread = self._thread, None
-            self._closed = True
-            _open.discard(self)
-        return thread
+            if self._closing is None and self._thread is not None:
+                self._closing = self._thread.submit(self._store.close())
+                self._closing.add_done_callback(lambda _: _open.discard(self))
+            self._thread, self._closed = None, True
+            return self._closing
 
     def __enter__(self) -> Self:
         return self.open()

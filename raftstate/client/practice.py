@@ -55,7 +55,7 @@ class PracticeAgent:
         return copy.deepcopy(default if self._begins_with is None else self._begins_with)
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """States are not saved here.
+        """States are not saved here, and so this one is not asked for.
 
         >>> async def count(agent):
         ...     total = agent.restore(default=0)
@@ -64,7 +64,8 @@ class PracticeAgent:
         """
 
     def step(self, *, timeout: float | None = None) -> PracticeStep:
-        """A step, whose events are noted when its block ends well.
+        """A step, whose events are noted when its block ends well. Its block raises nothing
+        of its own.
 
         >>> async def count(agent):
         ...     async with agent.step() as step:
@@ -76,7 +77,7 @@ class PracticeAgent:
         return PracticeStep(self)
 
     async def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved.
+        """Nothing is saved; 0, where an agent that is owned is given the checkpoint's id.
 
         >>> async def count(agent):
         ...     return await agent.checkpoint({"total": 3})
@@ -89,7 +90,8 @@ class PracticeAgent:
     async def record(
         self, kind: str, function: Callable[[], Any], key: str = "", **_: Any
     ) -> Any:
-        """See `AgentHandle.record`.
+        """See `AgentHandle.record`: a value that is served, or drawn now and kept in memory.
+        Raises what the function raises, TypeError or ValueError for what cannot be kept.
 
         >>> async def plan(agent):
         ...     return await agent.record("llm", lambda: "an answer")
@@ -102,7 +104,7 @@ class PracticeAgent:
         return await self.given(f"{self.step_number + 1} {key}", function)
 
     async def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done.
+        """What the effect is said to give, None if nothing is said; nothing is done.
 
         >>> async def pay(agent):
         ...     return await agent.effect("charge", {"amount": 3})
@@ -169,7 +171,7 @@ class PracticeStep:
             self._agent.events.extend(self._events)
 
     def event(self, kind: str, data: Any = None, **_: Any) -> None:
-        """Add an event.
+        """Add an event. Raises TypeError or ValueError for what JSON cannot hold.
 
         >>> async def count(agent):
         ...     async with agent.step() as step:
@@ -184,7 +186,8 @@ class PracticeStep:
         self._events.append({"step": self._agent.step_number + 1, "type": kind, "data": shown})
 
     def checkpoint(self, state: Any, **_: Any) -> None:
-        """The state after the step has to be the same each time, too.
+        """The state after the step has to be the same each time, too. Raises TypeError or
+        ValueError for what JSON cannot hold.
 
         >>> async def count(agent):
         ...     async with agent.step() as step:
@@ -198,7 +201,8 @@ class PracticeStep:
         )
 
     async def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done.
+        """What the effect is said to give; nothing is done, but that it was asked for is
+        noted. Raises TypeError or ValueError for arguments that JSON cannot hold.
 
         >>> async def pay(agent):
         ...     async with agent.step() as step:
@@ -217,7 +221,8 @@ class PracticeStep:
         return await self._agent.effect(action, args)
 
     async def record(self, kind: str, function: Callable[[], Any], key: str = "") -> Any:
-        """See `Step.record`.
+        """See `Step.record`: a value that is served, or drawn now and kept in memory. Raises
+        what the function raises, TypeError or ValueError for what cannot be kept.
 
         >>> async def plan(agent):
         ...     async with agent.step() as step:
@@ -229,7 +234,7 @@ class PracticeStep:
         return await self._agent.given(self._key(kind, key), function)
 
     def time(self, key: str = "") -> float:
-        """See `Step.time`.
+        """Seconds since 1970: see `Step.time`.
 
         >>> async def begin(agent):
         ...     async with agent.step() as step:
@@ -242,7 +247,7 @@ class PracticeStep:
         return found
 
     def random(self, key: str = "") -> float:
-        """See `Step.random`.
+        """A number from 0 up to 1: see `Step.random`.
 
         >>> async def roll(agent):
         ...     async with agent.step() as step:
@@ -255,7 +260,7 @@ class PracticeStep:
         return found
 
     def uuid(self, key: str = "") -> UUID:
-        """See `Step.uuid`.
+        """A random UUID: see `Step.uuid`.
 
         >>> async def order(agent):
         ...     async with agent.step() as step:

@@ -21,6 +21,7 @@ from google.rpc import status_pb2
 from raftstate.client.errors import from_rpc, from_status, unanswered
 from raftstate.client.fair import Lanes, about
 from raftstate.client.options import BATCH_BYTES, BATCH_QUERIES, milliseconds
+from raftstate.errors import Overloaded
 from raftstate.v1.read_service_pb2 import Query, QueryResult, ReadRequest
 
 # What is on its way to one member at once: what the servers take without a pause.
@@ -41,14 +42,22 @@ class NotServed(Exception):
 class _Asked:
     """A query whose caller waits."""
 
-    __slots__ = ("future", "nonce", "query", "sent", "size")
+    __slots__ = ("_deadline", "_patience", "future", "limit", "nonce", "query", "size")
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, patience: float, deadline: float) -> None:
         self.query = query
         self.size = query.ByteSize()
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.sent = float("inf")
-        self.nonce = -1
+        self.nonce: int | None = None  # once it was sent
+        self.limit: asyncio.Timeout = asyncio.timeout_at(deadline)
+        self._patience, self._deadline = patience, deadline
+
+    def leaves(self, nonce: int, now: float) -> None:
+        """It is sent: from now on it is for the member to answer."""
+        self.nonce = nonce
+        until = min(now + self._patience, self._deadline)
+        self.query.timeout_ms = milliseconds(until - now)
+        self.limit.reschedule(until)
 
     @property
     def over(self) -> bool:
@@ -59,30 +68,35 @@ class _Asked:
 class Queries:
     """The reads of one member."""
 
-    def __init__(self, address: str, begin: Callable[[], Any]) -> None:
-        """`begin` makes a stream."""
+    def __init__(self, address: str, begin: Callable[[], Any], attempt: float) -> None:
+        """`begin` makes a stream. One that leaves what was asked unanswered for about an
+        `attempt`, in seconds, is silent."""
         self._address = address
         self._begin = begin
+        self._attempt = attempt
         self._serves = True
         self._lanes: Lanes[_Asked] = Lanes(lambda asked: asked.over)
         self._flying: dict[int, _Asked] = {}
         self._nonce = 1
         self._call: Any = None
         self._heard = 0.0
+        self._asked = 0.0  # when, for the first time after that
         self._sender: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def ask(self, request: Message, patience: float) -> Any:
-        """The answer to a reading request, within so many seconds.
+    async def ask(self, request: Message, patience: float, deadline: float) -> Any:
+        """The answer to a reading request, within so many seconds from when it leaves; until
+        there is room for it, it waits no longer than to its deadline.
 
-        Raises what its own call would, as RaftStateError; NotServed, if it must be asked in
-        a call of its own, and was not asked here."""
+        Raises what its own call would, as RaftStateError; Overloaded (definite), if there
+        was no room in time; NotServed, if it must be asked in a call of its own, and was not
+        asked here."""
         kind = _KINDS.get(type(request))
         if kind is None or not self._serves:
             raise NotServed
         body: dict[str, Any] = {kind: request}
-        asked = _Asked(Query(timeout_ms=milliseconds(patience), **body))
+        asked = _Asked(Query(**body), patience, deadline)
         if asked.size > _QUERY_BYTES:
             raise NotServed
         if self._closed:
@@ -90,16 +104,27 @@ class Queries:
         self._lanes.put(about(request), asked)
         self._send()
         try:
-            async with asyncio.timeout(patience):
+            async with asked.limit:
                 return await asked.future
         except TimeoutError:
-            if self._heard < asked.sent < float("inf") and self._call is not None:
-                # Nothing has come since it left: the next one had better not wait here.
+            if self._call is not None and self._is_silent:
+                # The next one had better not wait here.
                 self._call.cancel()
+            if asked.nonce is None:
+                raise _crowded(self._address) from None
             raise unanswered(self._address, f"no answer in {patience:.3g} s") from None
         finally:
-            if self._flying.pop(asked.nonce, None) is not None and self._lanes:
-                self._send()  # there is room for one more
+            if asked.nonce in self._flying:
+                del self._flying[asked.nonce]
+                if self._lanes:
+                    self._send()  # there is room for one more
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether nothing has come for too long. How little patience one caller has, the
+        others do not suffer from; but an attempt that began somewhat late is one."""
+        now = asyncio.get_running_loop().time()
+        return self._heard < self._asked < now - self._attempt / 2
 
     # --- out ---
 
@@ -112,13 +137,16 @@ class Queries:
         while batch := self._batch():
             if self._call is None:
                 self._call = self._begin()
+                self._asked = self._heard = 0.0
                 reader = asyncio.create_task(self._read(self._call))
                 self._readers.add(reader)
                 reader.add_done_callback(self._readers.discard)
             request = ReadRequest(first_nonce=self._nonce)
-            sent = asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
+            if self._asked <= self._heard:
+                self._asked = now
             for asked in batch:
-                asked.nonce, asked.sent = self._nonce, sent
+                asked.leaves(self._nonce, now)
                 self._flying[self._nonce] = asked
                 self._nonce += 1
                 request.queries.append(asked.query)
@@ -181,21 +209,17 @@ class Queries:
             asked.future.set_exception(unanswered(self._address, "an answer without a result"))
 
     def _broken(self, call: Any, failure: Any) -> None:
-        """The stream is over: what it has not answered has failed, and all the rest if
-        there will be no other."""
+        """The stream is over: what it has not answered has failed; and what waits had better
+        not wait here."""
         if self._call is call:
             self._call = None
         if isinstance(failure, grpc.aio.AioRpcError):
             self._serves = failure.code() is not grpc.StatusCode.UNIMPLEMENTED
-        lost = list(self._flying.values())
+        lost = [*self._flying.values(), *self._lanes.clear()]
         self._flying.clear()
-        if not self._serves or self._closed:
-            lost += self._lanes.clear()
         for asked in lost:
             if not asked.over:
                 asked.future.set_exception(self._error(failure))
-        if self._lanes:
-            self._send()
 
     def _error(self, failure: Any) -> Exception:
         if isinstance(failure, str):
@@ -215,3 +239,11 @@ class Queries:
         closed = [one for one in self._lanes.clear() if not one.over]
         for asked in closed:
             asked.future.set_exception(unanswered(self._address, "the client was closed"))
+
+
+def _crowded(address: str) -> Overloaded:
+    return Overloaded(
+        f"{IN_FLIGHT} reads of this client are on their way to {address}; there was no room"
+        " for this one before its deadline",
+        definite=True,
+    )

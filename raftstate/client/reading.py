@@ -11,7 +11,8 @@ Every read takes the same options:
 * `seen=Seen()`: where to note what revision was shown, and by whom.
 
 A read changes nothing, so its failures are all definite: NoQuorum when nobody answered
-in time, InvalidRequest, and what the call itself names.
+in time, Overloaded when too many reads of this client went before it, InvalidRequest, and
+what the call itself names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, TypedDict
 
-from raftstate.client.calls import deadline_in, remaining
+from raftstate.client.calls import remaining
 from raftstate.client.engine import Engine
 from raftstate.client.queries import NotServed
 from raftstate.client.routing import Peer
@@ -151,16 +152,15 @@ async def read(
     """The answer to a reading request that says how by itself. It goes together with those
     of other callers; in a call of its own if there is none like it among the queries, or
     the member takes none."""
+    deadline = engine.deadline(timeout)
 
     async def attempt(peer: Peer, patience: float) -> Any:
-        until = deadline_in(patience)
         with contextlib.suppress(NotServed):
-            return await peer.queries.ask(request, patience)
-        return await method(peer)(request, timeout=max(remaining(until), 0.001))
+            return await peer.queries.ask(request, patience, deadline)
+        left = max(min(patience, remaining(deadline)), 0.001)
+        return await method(peer)(request, timeout=left)
 
-    return await engine.calls.call(
-        attempt, deadline=engine.deadline(timeout), changes=False, leads=leads
-    )
+    return await engine.calls.call(attempt, deadline=deadline, changes=False, leads=leads)
 
 
 async def read_as(engine: Engine, method: Method, request: Any, how: How) -> Any:

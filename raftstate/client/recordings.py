@@ -184,7 +184,8 @@ class AgentRecordings:
         default: Any = None,
         report: bool = True,
     ) -> Replay:
-        """Run a function over what this agent wrote, and compare: see `Store.replay`.
+        """Run a function over what this agent wrote, and compare: see `Store.replay` for
+        what it takes and raises.
 
         >>> async def roll(agent):
         ...     async with agent.step() as step:
@@ -248,7 +249,7 @@ class StepRecordings:
         return value_of(known)
 
     def time(self, key: str = "") -> float:
-        """Seconds since 1970, drawn once for this step.
+        """Seconds since 1970, drawn once for this step; `key` is as in `record`.
 
         >>> async with store.own("recordings/time") as agent:
         ...     async with agent.step() as step:
@@ -260,7 +261,7 @@ class StepRecordings:
         return found
 
     def random(self, key: str = "") -> float:
-        """A number from 0 up to 1, drawn once for this step.
+        """A number from 0 up to 1, drawn once for this step; `key` is as in `record`.
 
         >>> async with store.own("recordings/random") as agent:
         ...     async with agent.step() as step:
@@ -272,7 +273,7 @@ class StepRecordings:
         return found
 
     def uuid(self, key: str = "") -> uuid.UUID:
-        """A random UUID, drawn once for this step.
+        """A random UUID, drawn once for this step; `key` is as in `record`.
 
         >>> async with store.own("recordings/uuid") as agent:
         ...     async with agent.step() as step:

@@ -112,7 +112,8 @@ class Reconstructed:
 
 
 def state_hash(state: Any) -> bytes:
-    """What a state is recognised by: blake2b-32 of its canonical JSON, or of bytes.
+    """What a state is recognised by: blake2b-32 of its canonical JSON, or of bytes. Raises
+    TypeError or ValueError for what JSON cannot hold.
 
     >>> one = raftstate.replay.state_hash({"total": 1, "name": "Ada"})
     >>> one == raftstate.replay.state_hash({"name": "Ada", "total": 1})
@@ -148,8 +149,10 @@ class Replays:
         function.
 
         Raises ReplayDiverged (definite) with a `divergence` at the first difference, which
-        is also reported as an incident unless `report` is false; what the function raises;
-        AgentNotFound, CheckpointNotFound, Compacted (definite).
+        is also reported as an incident unless `report` is false (`details` say its id, or
+        why there is none); what the function raises; AgentNotFound, CheckpointNotFound,
+        Compacted (definite), and what every read does; TypeError for a function of no
+        argument, or of three.
 
         >>> async with store.own("replays/replay") as agent:
         ...     for amount in (1, 2):
@@ -185,7 +188,8 @@ class Replays:
         if the reducer is built in ("last_value", "merge_patch", "append", "count"), here if
         it is a function. The options of reading are for a member's.
 
-        Raises what `replay` does, and NotComparable (definite).
+        Raises what `replay` does; NotComparable (definite); InvalidRequest (definite) for
+        the name of no reducer.
 
         >>> async with store.own("replays/verify") as agent:
         ...     async with agent.step() as step:
@@ -248,7 +252,9 @@ class Replays:
         """What an agent was after an event (0: the newest), or at a revision: folded by a
         member with a built-in reducer, here with a function, or not at all.
 
-        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite).
+        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite);
+        InvalidRequest (definite) for the name of no reducer; what the function raises; and
+        what every read does. `timeout` is for the member's answer, in seconds.
 
         >>> async with store.own("replays/reconstruct") as agent:
         ...     for total in (1, 2):
@@ -312,7 +318,7 @@ class Replays:
     ) -> AsyncIterator[Recording]:
         """An agent's recorded values in order of step and key; those of steps in a range,
         both ends included, or under one key. `raftstate.decode(recording)` is what was
-        drawn. Raises AgentNotFound (definite).
+        drawn. Raises AgentNotFound (definite), and what every read does.
 
         >>> async with store.own("replays/recorded") as agent:
         ...     _ = await agent.record("llm", lambda: "an answer", key="plan")

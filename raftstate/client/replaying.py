@@ -113,7 +113,8 @@ class ReplayAgent(AgentRecordings):
         return copy.deepcopy(default)
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """See `AgentHandle.state_from`.
+        """Where the state comes from that is held against what was written: see
+        `AgentHandle.state_from`.
 
         >>> async def count(agent):
         ...     state = agent.restore(default={"total": 0})
@@ -130,7 +131,9 @@ class ReplayAgent(AgentRecordings):
         self._state = state
 
     def step(self, *, timeout: float | None = None) -> Step:
-        """See `AgentHandle.step`.
+        """A step that writes nothing: at its block's end its events are held against those
+        that were written. The first difference ends the replay, whatever the function does
+        about it, with ReplayDiverged (definite).
 
         >>> async def count(agent, amount=1):
         ...     async with agent.step() as step:
@@ -151,7 +154,8 @@ class ReplayAgent(AgentRecordings):
         *,
         timeout: float | None = None,
     ) -> Any:
-        """See `AgentHandle.record`.
+        """What was recorded; the function is not called. See `AgentHandle.record`. A value
+        that was not recorded ends the replay with ReplayDiverged (definite).
 
         >>> async def roll(agent):
         ...     dice = await agent.record("random", lambda: 4)
@@ -175,7 +179,10 @@ class ReplayAgent(AgentRecordings):
         timeout: float | None = None,
         **options: Unpack[EffectOptions],
     ) -> Any:
-        """What the effect gave when it was done.
+        """What the effect gave when it was done; `do` is not called. One that was not done
+        raises what it raised then: NotDone, EffectTooLate (definite) or EffectUnknown
+        (indefinite). One that is not in the ledger, or has other arguments there, ends the
+        replay with ReplayDiverged (definite).
 
         >>> sent = []
         >>> def send(call):
@@ -200,7 +207,8 @@ class ReplayAgent(AgentRecordings):
         return _SAGAS[kind]
 
     async def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved; what was saved then has to be the same.
+        """Nothing is saved; what was saved then has to be the same, or the replay ends with
+        ReplayDiverged (definite). The id of the checkpoint that the replay began with.
 
         >>> async def count(agent):
         ...     async with agent.step() as step:

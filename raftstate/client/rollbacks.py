@@ -155,7 +155,7 @@ class Rollbacks:
         `agents` is one id, or several, which go back `to` one kind of target; or each id
         with a target of its own. Or a `group`: then its members and their checkpoints are
         meant. Raises AgentNotFound, CheckpointNotFound, GroupNotFound, AgentState
-        (definite); ValueError for no target, or two.
+        (definite), and what every read does; ValueError for no target, or two.
 
         >>> async with store.own("rollbacks/plan") as agent:
         ...     good = await agent.checkpoint({"total": 1})
@@ -334,7 +334,7 @@ class Rollbacks:
     # --- reading ---
 
     async def get_rollback(self, rollback_id: str, **how: Unpack[How]) -> Rollback:
-        """One rollback. Raises RollbackNotFound (definite).
+        """One rollback. Raises RollbackNotFound (definite), and what every read does.
 
         >>> async with store.own("rollbacks/get") as agent:
         ...     good = await agent.checkpoint({"total": 1})
@@ -348,7 +348,7 @@ class Rollbacks:
         self, rollback_id: str, **how: Unpack[How]
     ) -> list[CompensationItem]:
         """What a rollback undoes, in order; the first 1,000, and the one whose turn it
-        is. Raises RollbackNotFound (definite).
+        is. Raises RollbackNotFound (definite), and what every read does.
 
         >>> async with store.own("rollbacks/items") as agent:
         ...     good = await agent.checkpoint({"total": 1})
@@ -375,7 +375,9 @@ class Rollbacks:
         self, states: Iterable[str] = (), **how: Unpack[How]
     ) -> AsyncIterator[Rollback]:
         """Rollbacks in the order of their start; only those in one of `states`
-        ("compensating", "blocked" and so on), if any are given.
+        ("compensating", "blocked" and so on), if any are given. All are read at one
+        revision. Raises Compacted (definite) should that be forgotten meanwhile,
+        InvalidRequest (definite) for a state that there is not, and what every read does.
 
         >>> async with store.own("rollbacks/list") as agent:
         ...     good = await agent.checkpoint({"total": 1})

@@ -72,7 +72,7 @@ class Peer:
         self.replays: ReplayServiceStub = ReplayServiceStub(self.channel)
         self.recovery: RecoveryServiceStub = RecoveryServiceStub(self.channel)
         reads: Any = ReadServiceStub(self.channel)
-        self.queries: Queries = Queries(address, reads.Read)
+        self.queries: Queries = Queries(address, reads.Read, options.attempt)
         self._connecting: asyncio.Task[bool] | None = None
 
     async def ready(self, patience: float) -> None:

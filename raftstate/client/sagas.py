@@ -254,7 +254,8 @@ class Sagas:
         )
 
     async def get_saga(self, saga_id: str, **how: Unpack[How]) -> SagaRecord:
-        """One saga, as the store has it. Raises SagaNotFound (definite).
+        """One saga, as the store has it. Raises SagaNotFound (definite), and what every
+        read does.
 
         >>> async with store.own("sagas/get") as agent:
         ...     async with store.saga("sagas-get", agent=agent) as saga:
@@ -266,7 +267,7 @@ class Sagas:
 
     async def saga_items(self, saga_id: str, **how: Unpack[How]) -> list[CompensationItem]:
         """What is to be undone of a saga, in order; the first 1,000, and the one whose turn
-        it is. Raises SagaNotFound (definite).
+        it is. Raises SagaNotFound (definite), and what every read does.
 
         >>> async with store.own("sagas/items") as agent:
         ...     async with store.saga("sagas-items", agent=agent) as saga:
@@ -284,7 +285,9 @@ class Sagas:
         self, prefix: str = "", *, states: Iterable[str] = (), **how: Unpack[How]
     ) -> AsyncIterator[SagaRecord]:
         """Sagas whose id begins with `prefix`, in order of id; only those in one of
-        `states` ("running", "stuck" and so on), if any are given.
+        `states` ("running", "stuck" and so on), if any are given. All are read at one
+        revision. Raises Compacted (definite) should that be forgotten meanwhile,
+        InvalidRequest (definite) for a state that there is not, and what every read does.
 
         >>> async with store.own("sagas/list") as agent:
         ...     async with store.saga("sagas-list", agent=agent):
@@ -330,7 +333,8 @@ class Sagas:
     # --- effects ---
 
     async def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
-        """One effect, as the ledger has it. Raises EffectNotFound (definite).
+        """One effect, as the ledger has it. Raises EffectNotFound (definite), and what every
+        read does.
 
         >>> async with store.own("sagas/effect") as agent:
         ...     _ = await agent.effect(
@@ -356,7 +360,9 @@ class Sagas:
     ) -> AsyncIterator[Effect]:
         """An agent's effects in the order in which they were entered; only those in one of
         `states` ("committed", "unknown" and so on), and of one saga, if these are given.
-        Raises AgentNotFound (definite).
+        All are read at one revision. Raises AgentNotFound (definite), Compacted (definite)
+        should that revision be forgotten meanwhile, InvalidRequest (definite) for a state
+        that there is not, and what every read does.
 
         >>> async with store.own("sagas/effects") as agent:
         ...     _ = await agent.effect(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from raftstate.client.alive import Alive, Beating
-from raftstate.client.calls import Calls, deadline_in, remaining
+from raftstate.client.calls import Calls, deadline_in, remaining, too_late
 from raftstate.client.clock import now
 from raftstate.client.errors import Ledger
 from raftstate.client.fair import Lanes
@@ -39,6 +39,8 @@ from raftstate.v1.session_service_pb2 import (
 
 # How many requests may be unfinished at once: below the servers' 1,024.
 WINDOW = 1_000
+# Before it is tried anew to open a session, after that has failed for as long as it may.
+_AGAIN_S = 0.05
 
 
 class Session:
@@ -184,6 +186,7 @@ class Sessions:
         self._beats: Beating | None = None
         self.opened: int = 0
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def current(self) -> Session | None:
@@ -194,27 +197,34 @@ class Sessions:
         """The open session; opens one if there is none.
 
         Every failure is definite, for what the caller wanted was not sent yet."""
-        if self._session is not None:
-            return self._session
-        opening = self._opening
-        if opening is None or opening.done():
-            opening = self._opening = asyncio.create_task(self._open())
-            opening.add_done_callback(_seen)
-        # Not read again after the wait: whoever woke up before us may have begun another.
-        done, _ = await asyncio.wait({opening}, timeout=max(remaining(deadline), 0.0))
-        if not done:
-            why = self._ledger.last or "no member answered"
-            raise NoQuorum(
-                f"no session could be opened before the deadline: {why}", definite=True
-            ) from self._ledger.last
-        if opening.cancelled():
-            raise Closed("the client was closed", definite=True)
-        try:
-            return opening.result()
-        except InvalidRequest:
-            raise
-        except RaftStateError as error:
-            raise NoQuorum(f"no session could be opened: {error}", definite=True) from error
+        while self._session is None:
+            if self._closed:
+                raise Closed("the client was closed", definite=True)
+            opening = self._opening
+            if opening is None or opening.done():
+                opening = self._opening = asyncio.create_task(self._open())
+                opening.add_done_callback(_seen)
+            # Not read again after the wait: whoever woke up before us may have begun another.
+            done, _ = await asyncio.wait({opening}, timeout=max(remaining(deadline), 0.0))
+            if not done:
+                why = self._ledger.last or "no member answered"
+                raise NoQuorum(
+                    f"no session could be opened before the deadline: {why}", definite=True
+                ) from self._ledger.last
+            if opening.cancelled():
+                raise Closed("the client was closed", definite=True)
+            try:
+                return opening.result()
+            except InvalidRequest:
+                raise
+            except RaftStateError as error:
+                # It had a time of its own, which began with whoever asked first.
+                if not self._ledger.may_pass(error) or too_late(deadline, _AGAIN_S):
+                    raise NoQuorum(
+                        f"no session could be opened: {error}", definite=True
+                    ) from error
+                await asyncio.sleep(_AGAIN_S)
+        return self._session
 
     def expired(self, session: Session) -> None:
         """A server said that `session` has ended."""
@@ -230,6 +240,7 @@ class Sessions:
 
     async def close(self) -> None:
         """End the session: best effort, within a bounded time."""
+        self._closed = True
         if self._opening is not None and not self._opening.done():
             self._opening.cancel()
             await asyncio.wait({self._opening})

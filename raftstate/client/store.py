@@ -31,13 +31,13 @@ from raftstate.client.leases import Leases
 from raftstate.client.membership import Membership
 from raftstate.client.options import Options, Tls, default_name, parse_endpoints, positive
 from raftstate.client.own import Claim, Own
-from raftstate.client.saving import Habits
 from raftstate.client.projections import Projections
 from raftstate.client.reads import Reads
 from raftstate.client.registry import Registry, default
 from raftstate.client.replay import Replays
 from raftstate.client.rollbacks import Rollbacks
 from raftstate.client.sagas import Sagas
+from raftstate.client.saving import Habits
 from raftstate.client.streams import Streams
 from raftstate.client.watch import Watching
 from raftstate.errors import Closed

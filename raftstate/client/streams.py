@@ -50,7 +50,8 @@ _WORDS: Final[Mapping[str, Expected]] = {
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What to append to one of several streams: see `Streams.append_many`.
+    """What to append to one of several streams, for `Store.append_many`; of what there is
+    to say of each see `Store.append`.
 
     >>> both = [
     ...     raftstate.Append("append/orders", [raftstate.event("ordered")], expected="none"),

@@ -52,6 +52,8 @@ REQUEST_BYTES: Final = 1_572_864
 # A request that others overtake for so many attempts' time is lost, however lively the
 # stream.
 _LOST_ATTEMPTS: Final = 5
+# Turns of the loop from an answer to when who waited for it to be over has been let in.
+_LET_IN_TURNS: Final = 2
 
 
 class _Pending:
@@ -226,6 +228,11 @@ class Submitter:
     async def _pump(self) -> None:
         while True:
             await self._wake.wait()
+            if self._full:
+                # Answers have made room, here and in the session's window: whoever is let in
+                # there comes in time for its turn.
+                for _ in range(_LET_IN_TURNS):
+                    await asyncio.sleep(0)
             self._wake.clear()
             while self._lanes.first(_is_due) is not None:
                 try:

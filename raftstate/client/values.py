@@ -32,7 +32,8 @@ def encode(value: Any) -> tuple[bytes, str]:
 
 
 def decode(stored: Event | NewEvent | Checkpoint | Recording | NewRecording) -> Any:
-    """What was put in: the JSON value, the bytes, or None where there was no data.
+    """What was put in: the JSON value, the bytes, or None where there was no data. Raises
+    ValueError for what calls itself JSON and is none.
 
     >>> _ = await store.append("decode", [raftstate.event("paid", {"amount": 3})])
     >>> [raftstate.decode(one) async for one in store.read_events("decode")]

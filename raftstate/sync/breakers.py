@@ -66,7 +66,8 @@ class BreakerHandle(Face, of=face.BreakerHandle):
     ) -> T:
         """What the function gives; or, if the breaker lets no call
         through, what `fallback` gives for the same arguments. A call that fails is
-        counted, and its error goes on: that is not what the fallback is for.
+        counted, and its error goes on: that is not what the fallback is for. See
+        `BreakerHandle` for what it raises.
 
         >>> store.put_breaker("breakers/call", count_window=10, failure_rate=0.5)
         >>> store.breaker("breakers/call").call(str.upper, "pens")
@@ -148,7 +149,7 @@ class Breakers(Face, of=face.Breakers):
 
         `fallback` is called instead while no call is let through. While the breaker is
         closed nobody is asked. Where somebody has to be and no member answers within
-        `timeout`, "raise" makes no call; "call" makes it, and does not count it.
+        `timeout` seconds, "raise" makes no call; "call" makes it, and does not count it.
         Handles of one name share what is known and counted.
 
         >>> store.put_breaker("breakers/breaker", count_window=10, failure_rate=0.5)
@@ -169,8 +170,9 @@ class Breakers(Face, of=face.Breakers):
         self, name: str, *, timeout: float | None = None, **settings: Unpack[Settings]
     ) -> None:
         """Make a breaker, or change its configuration to these settings, which forgets
-        what was counted; one that has them already is left as it is. Raises what every
-        mutation raises.
+        what was counted; one that has them already is left as it is. Times are in
+        milliseconds, rates parts of 1. Raises InvalidRequest (definite) for a setting that
+        breaks a limit, TypeError for one that there is not, and what every mutation raises.
 
         >>> store.put_breaker(
         ...     "breakers/put", time_window_ms=60_000, slow_rate=0.5, slow_call_ms=2_000
@@ -182,7 +184,7 @@ class Breakers(Face, of=face.Breakers):
 
     def delete_breaker(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a breaker. Raises BreakerNotFound (definite), and what every mutation
-        raises; as do the next three.
+        raises.
 
         >>> store.put_breaker("breakers/delete", count_window=10, failure_rate=0.5)
         >>> store.delete_breaker("breakers/delete")
@@ -192,7 +194,8 @@ class Breakers(Face, of=face.Breakers):
         self._do(self._it.delete_breaker(name, timeout=timeout))
 
     def force_open(self, name: str, *, reason: str = "", timeout: float | None = None) -> None:
-        """Let no call through until `reset_breaker`.
+        """Let no call through until `reset_breaker`. Raises BreakerNotFound (definite), and
+        what every mutation raises.
 
         >>> store.put_breaker("breakers/open", count_window=10, failure_rate=0.5)
         >>> store.force_open("breakers/open", reason="it is being moved")
@@ -203,7 +206,8 @@ class Breakers(Face, of=face.Breakers):
         self._do(self._it.force_open(name, reason=reason, timeout=timeout))
 
     def force_close(self, name: str, *, reason: str = "", timeout: float | None = None) -> None:
-        """Let every call through until `reset_breaker`, whatever fails.
+        """Let every call through until `reset_breaker`, whatever fails. Raises
+        BreakerNotFound (definite), and what every mutation raises.
 
         >>> store.put_breaker("breakers/close", count_window=10, failure_rate=0.5)
         >>> store.force_close("breakers/close", reason="it is tried out")
@@ -215,7 +219,8 @@ class Breakers(Face, of=face.Breakers):
     def reset_breaker(
         self, name: str, *, reason: str = "", timeout: float | None = None
     ) -> None:
-        """Close a breaker, and forget what was counted.
+        """Close a breaker, and forget what was counted. Raises BreakerNotFound (definite),
+        and what every mutation raises.
 
         >>> store.put_breaker("breakers/reset", count_window=10, failure_rate=0.5)
         >>> store.force_open("breakers/reset")
@@ -226,7 +231,7 @@ class Breakers(Face, of=face.Breakers):
         self._do(self._it.reset_breaker(name, reason=reason, timeout=timeout))
 
     def get_breaker(self, name: str, **how: Unpack[How]) -> Breaker:
-        """One breaker. Raises BreakerNotFound (definite).
+        """One breaker. Raises BreakerNotFound (definite), and what every read does.
 
         >>> store.put_breaker("breakers/get", count_window=10, failure_rate=0.5)
         >>> (store.get_breaker("breakers/get")).config.failure_rate
@@ -235,7 +240,9 @@ class Breakers(Face, of=face.Breakers):
         return self._do(self._it.get_breaker(name, **how))
 
     def list_breakers(self, prefix: str = "", **how: Unpack[How]) -> Iterator[Breaker]:
-        """Breakers whose name begins with `prefix`, in order of name.
+        """Breakers whose name begins with `prefix`, in order of name, all at one revision.
+        Raises Compacted (definite) should that be forgotten meanwhile, and what every read
+        does.
 
         >>> store.put_breaker("breakers/list/search", count_window=10, failure_rate=0.5)
         >>> [one.name for one in store.list_breakers("breakers/list/")]

@@ -9,7 +9,7 @@ from typing import Unpack, cast
 
 from raftstate.client import checkpoints as face
 from raftstate.client.reading import How
-from raftstate.sync.running import Face
+from raftstate.sync.running import Face, listed
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.checkpoint_service_pb2 import (
     Checkpoint,
@@ -153,8 +153,8 @@ class Checkpoints(Face, of=face.Checkpoints):
             self._it.tag_checkpoint(
                 agent_id,
                 checkpoint_id,
-                add=add,
-                remove=remove,
+                add=listed(add),
+                remove=listed(remove),
                 pinned=pinned,
                 labels=labels,
                 timeout=timeout,
@@ -294,7 +294,7 @@ class Checkpoints(Face, of=face.Checkpoints):
         >>> store.put_group("checkpoints/put-group", members)
         [1, 1]
         """
-        return self._do(self._it.put_group(group_id, members, timeout=timeout))
+        return self._do(self._it.put_group(group_id, listed(members), timeout=timeout))
 
     def get_group(self, group_id: str, **how: Unpack[How]) -> GroupCheckpoint:
         """One group. Raises GroupNotFound (definite), and what every read does.

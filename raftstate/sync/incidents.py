@@ -10,7 +10,7 @@ from typing import Unpack, cast
 from raftstate.client import incidents as face
 from raftstate.client.incidents import Shown
 from raftstate.client.reading import How
-from raftstate.sync.running import Face
+from raftstate.sync.running import Face, listed
 from raftstate.v1.recovery_service_pb2 import Incident
 
 
@@ -49,14 +49,14 @@ class Incidents(Face, of=face.Incidents):
                 summary,
                 symptom=symptom,
                 classification=classification,
-                agents=agents,
-                evidence=evidence,
+                agents=listed(agents),
+                evidence=listed(evidence),
                 timeout=timeout,
             )
         )
 
     def get_incident(self, incident_id: str, **how: Unpack[How]) -> Incident:
-        """One incident. Raises IncidentNotFound (definite).
+        """One incident. Raises IncidentNotFound (definite), and what every read does.
 
         >>> incident_id = store.report_symptom("the totals are wrong")
         >>> (store.get_incident(incident_id)).summary
@@ -68,7 +68,8 @@ class Incidents(Face, of=face.Incidents):
         self, *, only_open: bool = False, agent_id: str = "", **how: Unpack[How]
     ) -> Iterator[Incident]:
         """Incidents in the order of their opening; only those that are open, or about one
-        agent, if asked for.
+        agent, if asked for. All are read at one revision. Raises Compacted (definite)
+        should that be forgotten meanwhile, and what every read does.
 
         >>> _ = store.create_agent("incidents/list")
         >>> _ = store.report_symptom("the totals are wrong", agents=["incidents/list"])

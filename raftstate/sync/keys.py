@@ -14,7 +14,7 @@ from typing import Unpack, cast
 from raftstate.client import keys as face
 from raftstate.client.reading import How
 from raftstate.client.txn import Done, HasLease, Raw
-from raftstate.sync.running import Face
+from raftstate.sync.running import Face, listed
 from raftstate.v1.kv_service_pb2 import Compare, KeyValue, PutResponse, TxnOp
 
 
@@ -161,7 +161,12 @@ class Keys(Face, of=face.Keys):
         True
         """
         return self._do(
-            self._it.txn(when=when, then=then, otherwise=otherwise, timeout=timeout)
+            self._it.txn(
+                when=listed(when),
+                then=listed(then),
+                otherwise=listed(otherwise),
+                timeout=timeout,
+            )
         )
 
     def compact(self, revision: int, *, timeout: float | None = None) -> None:

@@ -61,7 +61,7 @@ class HeldLease(Face, of=face.HeldLease):
         self._do(self._it.wait_lost())
 
     def __enter__(self) -> Self:
-        self._do(self._it.__aenter__())
+        self._enter()
         return self
 
     def __exit__(

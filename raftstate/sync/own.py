@@ -27,6 +27,7 @@ class Own(Face, of=face.Own):
         try:
             agent = self._block.enter()
         except BaseException:
+            self._block.abandon()  # also where an interrupt came as it was acquired
             self._block = None
             raise
         return AgentHandle(agent, self._running.within(self._block))
@@ -37,9 +38,13 @@ class Own(Face, of=face.Own):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        block, self._block = self._block, None
+        block = self._block
         assert block is not None
-        block.leave(error, trace)
+        try:
+            block.leave(error, trace)
+        finally:
+            block.abandon()  # if an interrupt came before it was told
+            self._block = None
 
     _block: Block | None = None
 

@@ -25,7 +25,7 @@ from raftstate.client.ownership import UNSAID, S
 from raftstate.sync.effects import AgentEffects, StepEffects
 from raftstate.sync.recordings import AgentRecordings, StepRecordings
 from raftstate.sync.rollbacks import AgentRollback
-from raftstate.sync.running import plain
+from raftstate.sync.running import listed, plain
 from raftstate.v1.agent_service_pb2 import TakeoverBundle
 from raftstate.v1.checkpoint_service_pb2 import NewGroupMember
 from raftstate.v1.common_pb2 import FencingToken, StepHead
@@ -91,8 +91,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         told; on any thread.
 
         >>> with store.own("agents/check") as agent:
-        ...     for number in range(1_000):
-        ...         agent.check()
+        ...     agent.check()
         """
         if self._it.lost:
             self._running.call(self._it.check)
@@ -137,15 +136,12 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         a step's last event has: what this gives when a step's block has ended must be the
         state after the step.
 
-        >>> total, policy = 0, raftstate.Every(steps=1)
-        >>> with store.own("agents/state", auto_checkpoint=policy) as agent:
-        ...     agent.state_from(lambda: {"total": total})
+        >>> with store.own("agents/state", auto_checkpoint=raftstate.Every(1)) as agent:
+        ...     agent.state_from(lambda: {"total": 3})
         ...     with agent.step() as step:
         ...         step.event("counted", 3)
-        ...         total += 3
-        >>> with store.own("agents/state") as agent:
-        ...     agent.restore()
-        {'total': 3}
+        >>> [one.step for one in store.list_checkpoints("agents/state")]
+        [1]
         """
         self._states.take(state)
         self._it.state_from(self._states.last)
@@ -177,9 +173,8 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
         timeout: float | None = None,
     ) -> int:
         """Save the agent's state outside of a step; the checkpoint's id. `state` is
-        written as JSON, bytes as they are, under `content_type`.
-
-        Raises what `step` and leaving its block do.
+        written as JSON, bytes as they are, under `content_type`. `timeout` is for each
+        call, in seconds. Raises what `step` and leaving its block do.
 
         >>> with store.own("agents/checkpoint") as agent:
         ...     saved = agent.checkpoint({"total": 3}, tags=["monday"])
@@ -190,7 +185,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
             self._it.checkpoint(
                 state,
                 labels=labels,
-                tags=tags,
+                tags=listed(tags),
                 pinned=pinned,
                 content_type=content_type,
                 timeout=timeout,
@@ -220,7 +215,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
             self._it.group_member(
                 state,
                 labels=labels,
-                tags=tags,
+                tags=listed(tags),
                 pinned=pinned,
                 content_type=content_type,
                 timeout=timeout,
@@ -330,11 +325,15 @@ class Step(StepRecordings, StepEffects, of=face.Step):
         """
         with self._alone():
             return self._it.checkpoint(
-                state, labels=labels, tags=tags, pinned=pinned, content_type=content_type
+                state,
+                labels=labels,
+                tags=listed(tags),
+                pinned=pinned,
+                content_type=content_type,
             )
 
     def __enter__(self) -> Self:
-        self._do(self._it.__aenter__())
+        self._enter()
         return self
 
     def __exit__(

@@ -42,8 +42,8 @@ class Block:
 
     def enter(self) -> ownership.AgentHandle:
         """Acquire the agent. Raises what that raises."""
-        agent = self._running.run(self._enter())
         self.thread = self._running.thread()
+        agent = self._running.run(self._enter())
         self._stack = blocks_of_thread()
         self._stack.append(self)
         return agent
@@ -117,7 +117,12 @@ class Block:
         """What leaving it raised; None: nothing."""
         assert self._task is not None
         self._tell(error, trace)
-        await asyncio.wait({self._task})
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            # The thread goes on when the agent is free, which does not take long.
+            await asyncio.wait({self._task})
+            raise
         if self._task.cancelled():
             return None
         failed = self._task.exception()

@@ -117,7 +117,7 @@ class PracticeAgent(Face, of=face.PracticeAgent):
         return self._it.restore(default, fold if fold is None else plain(fold))
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """States are not saved here.
+        """States are not saved here, and so this one is not asked for.
 
         >>> def count(agent):
         ...     total = agent.restore(default=0)
@@ -127,7 +127,8 @@ class PracticeAgent(Face, of=face.PracticeAgent):
         self._it.state_from(plain(state))
 
     def step(self, *, timeout: float | None = None) -> PracticeStep:
-        """A step, whose events are noted when its block ends well.
+        """A step, whose events are noted when its block ends well. Its block raises nothing
+        of its own.
 
         >>> def count(agent):
         ...     with agent.step() as step:
@@ -139,7 +140,7 @@ class PracticeAgent(Face, of=face.PracticeAgent):
         return PracticeStep(self._it.step(timeout=timeout), self._running)
 
     def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved.
+        """Nothing is saved; 0, where an agent that is owned is given the checkpoint's id.
 
         >>> def count(agent):
         ...     return agent.checkpoint({"total": 3})
@@ -150,7 +151,9 @@ class PracticeAgent(Face, of=face.PracticeAgent):
         return self._do(self._it.checkpoint(state, **_))
 
     def record(self, kind: str, function: Callable[[], Any], key: str = "", **_: Any) -> Any:
-        """See `AgentHandle.record`.
+        """See `AgentHandle.record`: a value that is served, or drawn now and kept in
+        memory. Raises what the function raises, TypeError or ValueError for what cannot be
+        kept.
 
         >>> def plan(agent):
         ...     return agent.record("llm", lambda: "an answer")
@@ -161,7 +164,7 @@ class PracticeAgent(Face, of=face.PracticeAgent):
         return self._do(self._it.record(kind, self._running.carried(function), key, **_))
 
     def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done.
+        """What the effect is said to give, None if nothing is said; nothing is done.
 
         >>> def pay(agent):
         ...     return agent.effect("charge", {"amount": 3})
@@ -180,7 +183,7 @@ class PracticeStep(Face, of=face.PracticeStep):
         return cast(face.PracticeStep, self._object)
 
     def __enter__(self) -> Self:
-        self._do(self._it.__aenter__())
+        self._enter()
         return self
 
     def __exit__(
@@ -192,7 +195,7 @@ class PracticeStep(Face, of=face.PracticeStep):
         self._running.leave(self._it.__aexit__, error, trace)
 
     def event(self, kind: str, data: Any = None, **_: Any) -> None:
-        """Add an event.
+        """Add an event. Raises TypeError or ValueError for what JSON cannot hold.
 
         >>> def count(agent):
         ...     with agent.step() as step:
@@ -204,7 +207,8 @@ class PracticeStep(Face, of=face.PracticeStep):
         return self._it.event(kind, data, **_)
 
     def checkpoint(self, state: Any, **_: Any) -> None:
-        """The state after the step has to be the same each time, too.
+        """The state after the step has to be the same each time, too. Raises TypeError or
+        ValueError for what JSON cannot hold.
 
         >>> def count(agent):
         ...     with agent.step() as step:
@@ -216,7 +220,8 @@ class PracticeStep(Face, of=face.PracticeStep):
         return self._it.checkpoint(state, **_)
 
     def effect(self, action: str, args: Any = None, **_: Any) -> Any:
-        """What the effect is said to give; nothing is done.
+        """What the effect is said to give; nothing is done, but that it was asked for is
+        noted. Raises TypeError or ValueError for arguments that JSON cannot hold.
 
         >>> def pay(agent):
         ...     with agent.step() as step:
@@ -228,7 +233,8 @@ class PracticeStep(Face, of=face.PracticeStep):
         return self._do(self._it.effect(action, args, **_))
 
     def record(self, kind: str, function: Callable[[], Any], key: str = "") -> Any:
-        """See `Step.record`.
+        """See `Step.record`: a value that is served, or drawn now and kept in memory.
+        Raises what the function raises, TypeError or ValueError for what cannot be kept.
 
         >>> def plan(agent):
         ...     with agent.step() as step:
@@ -240,7 +246,7 @@ class PracticeStep(Face, of=face.PracticeStep):
         return self._do(self._it.record(kind, self._running.carried(function), key))
 
     def time(self, key: str = "") -> float:
-        """See `Step.time`.
+        """Seconds since 1970: see `Step.time`.
 
         >>> def begin(agent):
         ...     with agent.step() as step:
@@ -252,7 +258,7 @@ class PracticeStep(Face, of=face.PracticeStep):
         return self._it.time(key)
 
     def random(self, key: str = "") -> float:
-        """See `Step.random`.
+        """A number from 0 up to 1: see `Step.random`.
 
         >>> def roll(agent):
         ...     with agent.step() as step:
@@ -264,7 +270,7 @@ class PracticeStep(Face, of=face.PracticeStep):
         return self._it.random(key)
 
     def uuid(self, key: str = "") -> UUID:
-        """See `Step.uuid`.
+        """A random UUID: see `Step.uuid`.
 
         >>> def order(agent):
         ...     with agent.step() as step:

@@ -25,7 +25,7 @@ from typing import Unpack, cast
 from raftstate.client import projections as face
 from raftstate.client.projections import POLL_SECONDS, SAVE_EVENTS, SAVE_SECONDS
 from raftstate.client.reading import How
-from raftstate.sync.running import Face, Handle
+from raftstate.sync.running import Face, Handle, listing
 from raftstate.v1.event_service_pb2 import Event, Projection
 from raftstate.v1.kv_service_pb2 import TxnOp
 
@@ -183,7 +183,11 @@ class Projections(Face, of=face.Projections):
         """
         return ReadModel(
             self._it.read_model(
-                name, self._running.carried(handler), prefix=prefix, batch=batch, poll=poll
+                name,
+                self._running.carried(listing(handler)),
+                prefix=prefix,
+                batch=batch,
+                poll=poll,
             ),
             self._running,
         )

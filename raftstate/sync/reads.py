@@ -14,7 +14,7 @@ from typing import Unpack, cast
 
 from raftstate.client import reads as face
 from raftstate.client.reading import How
-from raftstate.sync.running import Face
+from raftstate.sync.running import Face, listed
 from raftstate.v1.agent_service_pb2 import Agent
 from raftstate.v1.cluster_service_pb2 import StatusResponse
 from raftstate.v1.common_pb2 import FencingToken
@@ -64,7 +64,7 @@ class Reads(Face, of=face.Reads):
         >>> store.check_fences(asked)
         [False, False]
         """
-        return self._do(self._it.check_fences(fences, timeout=timeout))
+        return self._do(self._it.check_fences(listed(fences), timeout=timeout))
 
     def check_fence(
         self, agent_id: str, token: FencingToken, *, timeout: float | None = None

@@ -57,7 +57,8 @@ class AgentRecordings(Handle, of=face.AgentRecordings):
         default: Any = None,
         report: bool = True,
     ) -> Replay:
-        """Run a function over what this agent wrote, and compare: see `Store.replay`.
+        """Run a function over what this agent wrote, and compare: see `Store.replay` for
+        what it takes and raises.
 
         >>> def roll(agent):
         ...     with agent.step() as step:
@@ -108,7 +109,7 @@ class StepRecordings(Handle, of=face.StepRecordings):
         return self._do(self._it.record(kind, self._running.carried(function), key))
 
     def time(self, key: str = "") -> float:
-        """Seconds since 1970, drawn once for this step.
+        """Seconds since 1970, drawn once for this step; `key` is as in `record`.
 
         >>> with store.own("recordings/time") as agent:
         ...     with agent.step() as step:
@@ -120,7 +121,7 @@ class StepRecordings(Handle, of=face.StepRecordings):
             return self._it.time(key)
 
     def random(self, key: str = "") -> float:
-        """A number from 0 up to 1, drawn once for this step.
+        """A number from 0 up to 1, drawn once for this step; `key` is as in `record`.
 
         >>> with store.own("recordings/random") as agent:
         ...     with agent.step() as step:
@@ -132,7 +133,7 @@ class StepRecordings(Handle, of=face.StepRecordings):
             return self._it.random(key)
 
     def uuid(self, key: str = "") -> uuid.UUID:
-        """A random UUID, drawn once for this step.
+        """A random UUID, drawn once for this step; `key` is as in `record`.
 
         >>> with store.own("recordings/uuid") as agent:
         ...     with agent.step() as step:

@@ -73,8 +73,10 @@ class Replays(Face, of=face.Replays):
         with a copy of `default` if not with a checkpoint.
 
         Raises ReplayDiverged (definite) with a `divergence` at the first difference, which
-        is also reported as an incident unless `report` is false; what the function raises;
-        AgentNotFound, CheckpointNotFound, Compacted (definite).
+        is also reported as an incident unless `report` is false (`details` say its id, or
+        why there is none); what the function raises; AgentNotFound, CheckpointNotFound,
+        Compacted (definite), and what every read does; TypeError for a function of no
+        argument, or of three.
 
         >>> with store.own("replays/replay") as agent:
         ...     for amount in (1, 2):
@@ -111,7 +113,8 @@ class Replays(Face, of=face.Replays):
         if the reducer is built in ("last_value", "merge_patch", "append", "count"), here if
         it is a function. The options of reading are for a member's.
 
-        Raises what `replay` does, and NotComparable (definite).
+        Raises what `replay` does; NotComparable (definite); InvalidRequest (definite) for
+        the name of no reducer.
 
         >>> with store.own("replays/verify") as agent:
         ...     with agent.step() as step:
@@ -144,7 +147,9 @@ class Replays(Face, of=face.Replays):
         """What an agent was after an event (0: the newest), or at a revision: folded by a
         member with a built-in reducer, here with a function, or not at all.
 
-        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite).
+        Raises AgentNotFound, CheckpointNotFound, Compacted, NotComparable (definite);
+        InvalidRequest (definite) for the name of no reducer; what the function raises; and
+        what every read does. `timeout` is for the member's answer, in seconds.
 
         >>> with store.own("replays/reconstruct") as agent:
         ...     for total in (1, 2):
@@ -176,7 +181,7 @@ class Replays(Face, of=face.Replays):
     ) -> Iterator[Recording]:
         """An agent's recorded values in order of step and key; those of steps in a range,
         both ends included, or under one key. `raftstate.decode(recording)` is what was
-        drawn. Raises AgentNotFound (definite).
+        drawn. Raises AgentNotFound (definite), and what every read does.
 
         >>> with store.own("replays/recorded") as agent:
         ...     _ = agent.record("llm", lambda: "an answer", key="plan")

@@ -112,7 +112,8 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         return self._it.restore(default, fold if fold is None else plain(fold))
 
     def state_from(self, state: Callable[[], Any]) -> None:
-        """See `AgentHandle.state_from`.
+        """Where the state comes from that is held against what was written: see
+        `AgentHandle.state_from`.
 
         >>> def count(agent):
         ...     state = agent.restore(default={"total": 0})
@@ -130,7 +131,9 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         self._it.state_from(self._states.last)
 
     def step(self, *, timeout: float | None = None) -> Step:
-        """See `AgentHandle.step`.
+        """A step that writes nothing: at its block's end its events are held against those
+        that were written. The first difference ends the replay, whatever the function does
+        about it, with ReplayDiverged (definite).
 
         >>> def count(agent, amount=1):
         ...     with agent.step() as step:
@@ -153,7 +156,8 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         *,
         timeout: float | None = None,
     ) -> Any:
-        """See `AgentHandle.record`.
+        """What was recorded; the function is not called. See `AgentHandle.record`. A value
+        that was not recorded ends the replay with ReplayDiverged (definite).
 
         >>> def roll(agent):
         ...     dice = agent.record("random", lambda: 4)
@@ -178,7 +182,10 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         timeout: float | None = None,
         **options: Unpack[EffectOptions],
     ) -> Any:
-        """What the effect gave when it was done.
+        """What the effect gave when it was done; `do` is not called. One that was not done
+        raises what it raised then: NotDone, EffectTooLate (definite) or EffectUnknown
+        (indefinite). One that is not in the ledger, or has other arguments there, ends the
+        replay with ReplayDiverged (definite).
 
         >>> sent = []
         >>> def send(call):
@@ -205,7 +212,8 @@ class ReplayAgent(AgentRecordings, of=face.ReplayAgent):
         )
 
     def checkpoint(self, state: Any, **_: Any) -> int:
-        """Nothing is saved; what was saved then has to be the same.
+        """Nothing is saved; what was saved then has to be the same, or the replay ends with
+        ReplayDiverged (definite). The id of the checkpoint that the replay began with.
 
         >>> def count(agent):
         ...     with agent.step() as step:

@@ -18,7 +18,7 @@ from typing import Unpack, cast
 from raftstate.client import rollbacks as face
 from raftstate.client.reading import How
 from raftstate.client.rollbacks import Agents, Start
-from raftstate.sync.running import Face, Handle
+from raftstate.sync.running import Face, Handle, listed
 from raftstate.v1.effect_service_pb2 import CompensationItem
 from raftstate.v1.rollback_service_pb2 import (
     DecideCompensationResponse,
@@ -49,7 +49,7 @@ class Rollbacks(Face, of=face.Rollbacks):
         `agents` is one id, or several, which go back `to` one kind of target; or each id
         with a target of its own. Or a `group`: then its members and their checkpoints are
         meant. Raises AgentNotFound, CheckpointNotFound, GroupNotFound, AgentState
-        (definite); ValueError for no target, or two.
+        (definite), and what every read does; ValueError for no target, or two.
 
         >>> with store.own("rollbacks/plan") as agent:
         ...     good = agent.checkpoint({"total": 1})
@@ -197,7 +197,7 @@ class Rollbacks(Face, of=face.Rollbacks):
         self._do(self._it.abort_rollback(rollback_id, reason=reason, timeout=timeout))
 
     def get_rollback(self, rollback_id: str, **how: Unpack[How]) -> Rollback:
-        """One rollback. Raises RollbackNotFound (definite).
+        """One rollback. Raises RollbackNotFound (definite), and what every read does.
 
         >>> with store.own("rollbacks/get") as agent:
         ...     good = agent.checkpoint({"total": 1})
@@ -209,7 +209,7 @@ class Rollbacks(Face, of=face.Rollbacks):
 
     def rollback_items(self, rollback_id: str, **how: Unpack[How]) -> list[CompensationItem]:
         """What a rollback undoes, in order; the first 1,000, and the one whose turn it
-        is. Raises RollbackNotFound (definite).
+        is. Raises RollbackNotFound (definite), and what every read does.
 
         >>> with store.own("rollbacks/items") as agent:
         ...     good = agent.checkpoint({"total": 1})
@@ -227,7 +227,9 @@ class Rollbacks(Face, of=face.Rollbacks):
         self, states: Iterable[str] = (), **how: Unpack[How]
     ) -> Iterator[Rollback]:
         """Rollbacks in the order of their start; only those in one of `states`
-        ("compensating", "blocked" and so on), if any are given.
+        ("compensating", "blocked" and so on), if any are given. All are read at one
+        revision. Raises Compacted (definite) should that be forgotten meanwhile,
+        InvalidRequest (definite) for a state that there is not, and what every read does.
 
         >>> with store.own("rollbacks/list") as agent:
         ...     good = agent.checkpoint({"total": 1})
@@ -236,7 +238,7 @@ class Rollbacks(Face, of=face.Rollbacks):
         >>> done.rollback_id in ended
         True
         """
-        return self._running.each(self._it.list_rollbacks(states, **how))
+        return self._running.each(self._it.list_rollbacks(listed(states), **how))
 
 
 class AgentRollback(Handle, of=face.AgentRollback):

@@ -26,7 +26,9 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
+    Iterable,
     Iterator,
 )
 from types import TracebackType
@@ -35,7 +37,7 @@ from typing import Any, ClassVar, Final, ParamSpec, Protocol, Self, TypeVar, ove
 from raftstate.client import acts
 from raftstate.client.doing import EffectOptions, Undo
 from raftstate.client.forks import forked
-from raftstate.client.loops import LoopThread, call_soon
+from raftstate.client.loops import LoopThread, call_soon, on_loop_thread
 from raftstate.client.portal import Portal
 from raftstate.errors import Closed, RaftStateError
 
@@ -44,6 +46,8 @@ T = TypeVar("T")
 
 # How long an interrupted call may take to end what it began.
 INTERRUPTED_S: Final = 5.0
+# What ends the thread's own work, and not only what it was asked to do.
+_ENDS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 # Of a list, so many items may be fetched before they are asked for.
 _AHEAD: Final = 256
 
@@ -101,8 +105,8 @@ class _Asked:
             found = self._act()
         except StopIteration as error:  # which a future cannot hold
             failed = RuntimeError(f"it raised StopIteration: {error}")
-        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
-            self.refuse()  # on the event loop it would end more than this call
+        except _ENDS as error:
+            self.refuse()  # on the event loop it would end more, or be taken for another's
             return error
         except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
             failed = error
@@ -130,9 +134,12 @@ class _Call:
         self._told: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._task: asyncio.Task[Any] | None = None
         self._gone = False
+        self._cancelled = False
 
     async def ask(self, act: Callable[[], Any]) -> Any:
         """Have the thread that waits call something. From the event loop."""
+        if self._cancelled:
+            raise asyncio.CancelledError("interrupted")
         if self._gone:  # what the call has left behind
             return await acts.in_thread(act)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -143,58 +150,70 @@ class _Call:
         """What `work` comes to."""
         context = contextvars.Context()
         context.run(acts.elsewhere.set, self.ask if asks else acts.in_thread)
-        if not self._thread.call(self._begin, work, context):
-            raise Closed("the store was closed with its thread", definite=True)
         try:
-            found: T = self._wait()
-        except asyncio.CancelledError as error:
-            raise Closed("the call ended with its thread", definite=False) from error
+            if not self._thread.call(self._begin, work, context):
+                raise Closed("the store was closed with its thread", definite=True)
+            self._wait()
         except BaseException:
-            if not self._gone:
-                self._interrupted()
+            self._interrupted()
             raise
+        assert self._task is not None
+        if self._task.cancelled():
+            raise Closed("the call ended with its thread", definite=False)
+        found: T = self._task.result()
         return found
 
-    def _begin(self, work: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
-        loop = self._thread.loop
-        self._task = loop.create_task(work, context=context)
-        self._task.add_done_callback(self._ended)
-
-    def _ended(self, _: asyncio.Task[Any]) -> None:
-        self._gone = True
-        self._told.put(None)
-
-    def _wait(self) -> Any:
+    def _wait(self) -> None:
         while (asked := self._told.get()) is not None:
             if (error := asked.do()) is not None:
                 raise error
-        self._leave_rest()
-        assert self._task is not None
-        return self._task.result()
 
-    def _leave_rest(self) -> None:
-        """What is asked of a thread that does not wait any more is not done."""
+    def _interrupted(self) -> None:
+        """Cancel the task, and wait for its end, but not for long. What it asks meanwhile
+        is refused."""
+        deadline = time.monotonic() + INTERRUPTED_S
+        try:
+            if not self._gone and self._thread.call(self._cancel):
+                with contextlib.suppress(queue.Empty):
+                    while asked := self._told.get(timeout=_left_of(deadline)):
+                        asked.refuse()
+        finally:  # also where another interrupt broke that off
+            self._thread.call(self._leave)
+
+    # --- on the event loop ---
+
+    def _begin(self, work: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
+        self._task = self._thread.loop.create_task(work, context=context)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # it is for the thread, which may have gone
+        self._gone = True
+        self._told.put(None)
+
+    def _cancel(self) -> None:
+        if self._task is None:  # it never began, and nothing will
+            self._gone = True
+            self._told.put(None)
+        elif not self._cancelled:
+            self._cancelled = True
+            # Not before it has begun: what leaves a block has to do so.
+            self._thread.loop.call_soon(self._task.cancel, "interrupted")
+
+    def _leave(self) -> None:
+        """The thread waits no more: what is asked of it is not done."""
+        if not self._gone:
+            self._cancel()
+        self._gone = True
         with contextlib.suppress(queue.Empty):
             while True:
                 if (asked := self._told.get_nowait()) is not None:
                     asked.refuse()
 
-    def _interrupted(self) -> None:
-        """Cancel the task, and wait for its end, but not for long. What it asks meanwhile
-        is refused."""
 
-        def cancel() -> None:
-            if self._task is not None and not self._task.done():
-                self._task.cancel("interrupted")
-
-        deadline = time.monotonic() + INTERRUPTED_S
-        if self._thread.call(cancel):
-            with contextlib.suppress(queue.Empty):
-                while asked := self._told.get(timeout=max(deadline - time.monotonic(), 0.0)):
-                    asked.refuse()
-        self._gone = True
-        if self._task is not None and self._task.done() and not self._task.cancelled():
-            self._task.exception()  # the interrupt is what is raised
+def _left_of(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)
 
 
 # --- where they run ----------------------------------------------------------
@@ -218,7 +237,11 @@ class Running:
         self._check_process()
         if self.portal.running is not None:
             raise Closed("the store is open already: connect again", definite=True)
-        self.portal.open()
+        try:
+            self.portal.open()
+        except BaseException:  # also an interrupt, after which nobody would close it
+            self.portal.close()
+            raise
 
     def close(self, error: BaseException | None = None) -> None:
         """Close the store. Raises Closed (definite) in a forked process, where the block did
@@ -275,7 +298,10 @@ class Running:
         the inner one is left as if that had been raised in it, and it is raised."""
         work = _left(self._blocks(), exit, error, trace)
         with unless_begun(work):
-            self._call(work)
+            if on_loop_thread():
+                _unwatched(self.thread(), work)
+            else:
+                self._call(work)
 
     def _blocks(self) -> list[Block]:
         pid = os.getpid()
@@ -288,11 +314,14 @@ class Running:
             raise RuntimeError("a blocking call on the thread that would have to answer it")
         return _Call(thread).run(work, asks=asks)
 
-    def finish(self, thread: LoopThread, work: Coroutine[Any, Any, T]) -> T:
+    def finish(self, thread: LoopThread, work: Coroutine[Any, Any, T]) -> T | None:
         """Carry out what ends something that was begun on a thread, also where the store
         is closed by now. Raises Closed (definite) in a forked process."""
         with unless_begun(work):
             self._check_process()
+            if on_loop_thread():
+                _unwatched(thread, work)
+                return None
             return _Call(thread).run(work, asks=True)
 
     def post(self, act: Callable[..., object], *arguments: Any) -> None:
@@ -342,6 +371,29 @@ class Running:
         return carry
 
 
+_left_behind: Final[set[asyncio.Task[Any]]] = set()
+
+
+def _unwatched(thread: LoopThread, work: Coroutine[Any, Any, Any]) -> None:
+    """Carry out what ends a block on a thread of the SDK's own, which cannot wait for it:
+    there a generator that was left half-way in the block may be collected."""
+    context = contextvars.Context()
+    context.run(acts.elsewhere.set, acts.in_thread)
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        _left_behind.discard(task)
+        if not task.cancelled():
+            task.exception()  # as with anything that is collected, nobody is told
+
+    def begin() -> None:
+        task = thread.loop.create_task(work, context=context)
+        _left_behind.add(task)
+        task.add_done_callback(ended)
+
+    if not thread.call(begin):
+        work.close()
+
+
 @contextlib.contextmanager
 def unless_begun(work: Coroutine[Any, Any, Any]) -> Iterator[None]:
     """What fails, or is interrupted, before `work` has begun leaves nothing to be awaited."""
@@ -389,12 +441,12 @@ async def _left(
     error: BaseException | None,
     trace: TracebackType | None,
 ) -> None:
-    lost: RaftStateError | None = None
+    lost: BaseException | None = None
     if error is None:
         try:
             for block in blocks:
                 await block.check()
-        except RaftStateError as over:
+        except (RaftStateError, asyncio.CancelledError) as over:
             error = lost = over
     await _bound(blocks, exit(None if error is None else type(error), error, trace))
     if lost is not None:
@@ -514,6 +566,21 @@ def given(found: T) -> T:
     return found
 
 
+def listed(items: Iterable[T]) -> Iterable[T]:
+    """The same items. A generator is run here, in the user's thread."""
+    return items if isinstance(items, Collection) else list(items)
+
+
+def listing(function: Callable[P, Iterable[T]]) -> Callable[P, Iterable[T]]:
+    """The function, with what it gives as a list: it may be a generator function."""
+
+    @functools.wraps(plain(function))
+    def listing(*arguments: P.args, **named: P.kwargs) -> Iterable[T]:
+        return listed(given(function(*arguments, **named)))
+
+    return listing
+
+
 def _where() -> Callable[[Callable[[], Any]], Awaitable[Any]]:
     return acts.elsewhere.get() or acts.in_thread
 
@@ -583,6 +650,22 @@ class Face:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._running.run(work)
+
+    def _enter(self) -> None:
+        """Enter a block; an interrupt that comes as it was entered leaves it again."""
+        it, entered = self._object, False
+
+        async def enter() -> None:
+            nonlocal entered
+            await it.__aenter__()
+            entered = True
+
+        try:
+            self._do(enter())
+        except BaseException as error:
+            if entered:
+                self._running.leave(it.__aexit__, error, error.__traceback__)
+            raise
 
     def __repr__(self) -> str:
         return f"<sync {self._object!r}>"

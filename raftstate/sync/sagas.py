@@ -20,7 +20,7 @@ from raftstate.client import sagas as face
 from raftstate.client.doing import EffectOptions, Function
 from raftstate.client.reading import How
 from raftstate.sync.effects import AgentEffects
-from raftstate.sync.running import Face, Handle, plain, plain_options
+from raftstate.sync.running import Face, Handle, listed, plain, plain_options
 from raftstate.v1.effect_service_pb2 import CompensationItem, Effect
 from raftstate.v1.effect_service_pb2 import Saga as SagaRecord
 
@@ -70,7 +70,7 @@ class Saga(Handle, of=face.Saga):
         )
 
     def __enter__(self) -> Self:
-        self._do(self._it.__aenter__())
+        self._enter()
         return self
 
     def __exit__(
@@ -141,7 +141,8 @@ class Sagas(Face, of=face.Sagas):
         )
 
     def get_saga(self, saga_id: str, **how: Unpack[How]) -> SagaRecord:
-        """One saga, as the store has it. Raises SagaNotFound (definite).
+        """One saga, as the store has it. Raises SagaNotFound (definite), and what every
+        read does.
 
         >>> with store.own("sagas/get") as agent:
         ...     with store.saga("sagas-get", agent=agent) as saga:
@@ -153,7 +154,7 @@ class Sagas(Face, of=face.Sagas):
 
     def saga_items(self, saga_id: str, **how: Unpack[How]) -> list[CompensationItem]:
         """What is to be undone of a saga, in order; the first 1,000, and the one whose turn
-        it is. Raises SagaNotFound (definite).
+        it is. Raises SagaNotFound (definite), and what every read does.
 
         >>> with store.own("sagas/items") as agent:
         ...     with store.saga("sagas-items", agent=agent) as saga:
@@ -170,7 +171,9 @@ class Sagas(Face, of=face.Sagas):
         self, prefix: str = "", *, states: Iterable[str] = (), **how: Unpack[How]
     ) -> Iterator[SagaRecord]:
         """Sagas whose id begins with `prefix`, in order of id; only those in one of
-        `states` ("running", "stuck" and so on), if any are given.
+        `states` ("running", "stuck" and so on), if any are given. All are read at one
+        revision. Raises Compacted (definite) should that be forgotten meanwhile,
+        InvalidRequest (definite) for a state that there is not, and what every read does.
 
         >>> with store.own("sagas/list") as agent:
         ...     with store.saga("sagas-list", agent=agent):
@@ -178,7 +181,7 @@ class Sagas(Face, of=face.Sagas):
         >>> [one.saga_id for one in store.list_sagas("sagas-list", states=["completed"])]
         ['sagas-list']
         """
-        return self._running.each(self._it.list_sagas(prefix, states=states, **how))
+        return self._running.each(self._it.list_sagas(prefix, states=listed(states), **how))
 
     def abort_saga(
         self,
@@ -203,7 +206,8 @@ class Sagas(Face, of=face.Sagas):
         self._do(self._it.abort_saga(saga_id, agent=agent._it, reason=reason, timeout=timeout))
 
     def get_effect(self, agent_id: str, effect_id: str, **how: Unpack[How]) -> Effect:
-        """One effect, as the ledger has it. Raises EffectNotFound (definite).
+        """One effect, as the ledger has it. Raises EffectNotFound (definite), and what
+        every read does.
 
         >>> with store.own("sagas/effect") as agent:
         ...     _ = agent.effect(
@@ -224,7 +228,9 @@ class Sagas(Face, of=face.Sagas):
     ) -> Iterator[Effect]:
         """An agent's effects in the order in which they were entered; only those in one of
         `states` ("committed", "unknown" and so on), and of one saga, if these are given.
-        Raises AgentNotFound (definite).
+        All are read at one revision. Raises AgentNotFound (definite), Compacted (definite)
+        should that revision be forgotten meanwhile, InvalidRequest (definite) for a state
+        that there is not, and what every read does.
 
         >>> with store.own("sagas/effects") as agent:
         ...     _ = agent.effect(
@@ -235,5 +241,5 @@ class Sagas(Face, of=face.Sagas):
         ['charge-1']
         """
         return self._running.each(
-            self._it.list_effects(agent_id, states=states, saga_id=saga_id, **how)
+            self._it.list_effects(agent_id, states=listed(states), saga_id=saga_id, **how)
         )

@@ -38,7 +38,7 @@ from raftstate.sync.projections import Projections
 from raftstate.sync.reads import Reads
 from raftstate.sync.replay import Replays
 from raftstate.sync.rollbacks import Rollbacks
-from raftstate.sync.running import Running
+from raftstate.sync.running import Running, listed
 from raftstate.sync.sagas import Sagas
 from raftstate.sync.streams import Streams
 from raftstate.sync.watch import Watching
@@ -212,7 +212,12 @@ class Store(
         True
         """
         return self._do(
-            self._it.txn(when=when, then=then, otherwise=otherwise, timeout=timeout)
+            self._it.txn(
+                when=listed(when),
+                then=listed(then),
+                otherwise=listed(otherwise),
+                timeout=timeout,
+            )
         )
 
     def create_agent(

@@ -10,7 +10,7 @@ from typing import Unpack, cast
 from raftstate.client import streams as face
 from raftstate.client.reading import How
 from raftstate.client.streams import Append, Where
-from raftstate.sync.running import Face
+from raftstate.sync.running import Face, listed
 from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.event_service_pb2 import (
     AppendEventsResponse,
@@ -56,7 +56,9 @@ class Streams(Face, of=face.Streams):
         raftstate.errors.Conflict: ...
         """
         return self._do(
-            self._it.append(stream_id, events, expected=expected, fence=fence, timeout=timeout)
+            self._it.append(
+                stream_id, listed(events), expected=expected, fence=fence, timeout=timeout
+            )
         )
 
     def append_many(
@@ -75,7 +77,7 @@ class Streams(Face, of=face.Streams):
         >>> [one.last_seq for one in done.appended]
         [1, 1]
         """
-        return self._do(self._it.append_many(appends, timeout=timeout))
+        return self._do(self._it.append_many(listed(appends), timeout=timeout))
 
     def truncate_before(
         self,

@@ -15,7 +15,7 @@ from typing import Self, cast
 
 from raftstate.client import watch as face
 from raftstate.client.watch import WatchBatch
-from raftstate.sync.running import Face, Handle
+from raftstate.sync.running import Face, Handle, listed
 
 
 async def _next(watch: face.Watch) -> WatchBatch | None:
@@ -42,7 +42,7 @@ class Watch(Handle, of=face.Watch):
         return self._it.token
 
     def __enter__(self) -> Self:
-        self._do(self._it.__aenter__())
+        self._enter()
         return self
 
     def __exit__(
@@ -143,7 +143,7 @@ class Watching(Face, of=face.Watching):
         """
         return Watch(
             self._it.watch(
-                types=types,
+                types=listed(types),
                 prefix=prefix,
                 key=key,
                 labels=labels,

@@ -23,6 +23,8 @@ KINDS: Final = frozenset(
         if one.message_type and "request_id" in one.message_type.fields_by_name
     }
 )
+# All that is ever committed.
+_LOGGED: Final = frozenset(one.name for one in Command.DESCRIPTOR.oneofs_by_name["body"].fields)
 # Errors that say that nothing happened, and that a member answers with.
 _NOT_FROM_A_MEMBER: Final = frozenset(
     {
@@ -190,6 +192,13 @@ def checked_kind(kind: str | None, *, reads: bool) -> str | None:
     return kind
 
 
+def checked_logged(kind: str | None) -> str | None:
+    """The kind of command, if there is one of that name. Raises ValueError."""
+    if kind is not None and kind not in _LOGGED:
+        raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(sorted(_LOGGED))}")
+    return kind
+
+
 def checked_times(times: int) -> int:
     """How many calls. Raises ValueError."""
     if times < 1:
@@ -199,7 +208,10 @@ def checked_times(times: int) -> int:
 
 def failure(error: type[errors.RaftStateError]) -> Unavailable:
     """What a member answers for a client to raise `error`. Raises ValueError for one that
-    no member answers with, or that leaves open what happened."""
+    no member answers with, or that leaves open what happened, or is no error of the store."""
+    given: object = error
+    if not (isinstance(given, type) and issubclass(given, errors.RaftStateError)):
+        raise ValueError(f"error is {error!r}; it must be a class of raftstate.errors")
     reason = error.reason
     if issubclass(error, errors.OutcomeUnknown | errors.OutcomeForgotten):
         raise ValueError(f"{error.__name__} leaves open what happened: use `lose_answer`")

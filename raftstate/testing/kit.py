@@ -18,6 +18,7 @@ from raftstate.testing.faults import (
     Fault,
     Way,
     checked_kind,
+    checked_logged,
     checked_times,
     failure,
 )
@@ -309,12 +310,14 @@ class _Switches:
 
     def log(self, kind: str | None = None, agent_id: str | None = None) -> list[Committed]:
         """The commands that were committed so far, in order, refused ones too; only those of
-        a kind, or about an agent. It can be read when the kit is closed, too.
+        a kind, or about an agent. It can be read when the kit is closed, too. Raises
+        ValueError for a kind that there is not.
 
         >>> agent = store.create_agent("a")
         >>> [(one.kind, one.agent_id, one.refusal) for one in kit.log("create_agent")]
         [('create_agent', 'a', '')]
         """
+        checked_logged(kind)
         closed = self._opened is None and self._written is not None
         written = self._written if closed else self._do(lambda: list(self._host.solo.log))
         return [

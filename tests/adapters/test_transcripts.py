@@ -12,9 +12,16 @@ import pytest
 from raftstate.adapters import records, transcripts
 from raftstate.adapters.keys import key
 from raftstate.adapters.records import Owner
-from raftstate.adapters.transcripts import ID_BYTES_MAX, NAME_BYTES_MAX, Transcript
+from raftstate.adapters.transcripts import ID_BYTES_MAX, NAME_BYTES_MAX, Transcript, written
 from raftstate.client import Store, txn
-from raftstate.errors import Conflict, Fenced, InvalidRequest, NoQuorum
+from raftstate.errors import (
+    Conflict,
+    Fenced,
+    InvalidRequest,
+    NoQuorum,
+    OutcomeUnknown,
+    RaftStateError,
+)
 from tests.client.scripted import asynchronous, until
 from tests.client.test_end_to_end import stores
 
@@ -88,7 +95,7 @@ async def test_what_is_appended_is_loaded() -> None:
             [{}],
         ]
         for items in appends:
-            await one.append(store, items, soon())
+            await one.append(store, written(items), soon())
             whole += items
         for reader in (one, Transcript(ROOT, "a")):
             assert await reader.load(store, soon()) == whole
@@ -96,7 +103,7 @@ async def test_what_is_appended_is_loaded() -> None:
                 latest = whole[max(len(whole) - limit, 0) :] if limit > 0 else []
                 assert await reader.load(store, soon(), limit) == latest
         assert await Transcript(ROOT, "b").load(store, soon()) is None
-        await one.append(store, [], soon())
+        await one.append(store, written([]), soon())
         assert await one.load(store, soon()) == whole
 
 
@@ -108,7 +115,9 @@ async def test_many_large_items_are_one_append() -> None:
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
         items = [{"n": n, "text": LARGE[: 600_000 + n]} for n in range(50)]
-        await one.append(store, items, soon(), tell=tell, ids=[str(n) for n in range(50)])
+        await one.append(
+            store, written(items), soon(), tell=tell, ids=[str(n) for n in range(50)]
+        )
         assert await one.load(store, soon()) == items
         assert await one.load(store, soon(), 2) == items[-2:]
 
@@ -121,7 +130,7 @@ async def test_an_item_that_is_no_json_appends_nothing() -> None:
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
         with pytest.raises(InvalidRequest, match="item 1 is no JSON") as refused:
-            await one.append(store, ["fine", {1, 2}], soon())
+            await one.append(store, written(["fine", {1, 2}]), soon())
         assert refused.value.details["field"] == "items[1]"
         assert await rows(store) == 0
 
@@ -138,7 +147,7 @@ async def test_writers_that_meet_lose_nothing() -> None:
             mine = Transcript(ROOT, "a")
             for n in range(20):
                 items = [[number, n, part] for part in range(3)]
-                await mine.append(store, items, soon(60), tell=tell)
+                await mine.append(store, written(items), soon(60), tell=tell)
 
         await asyncio.gather(*(write(n, store) for n, store in enumerate(clients)))
         found = await Transcript(ROOT, "a").load(clients[0], soon())
@@ -158,14 +167,16 @@ async def test_an_id_is_there_once() -> None:
     """
     async with stores(1) as (_, [store]):
         first, second = Transcript(ROOT, "a"), Transcript(ROOT, "a")
-        await first.append(store, ["a", "b"], soon(), ids=["1", "2"])
-        await first.append(store, ["b'", "c"], soon(), ids=["2", "3"])
-        await second.append(store, ["c'", "d", "none"], soon(), ids=["3", "4", None])
-        await first.append(store, ["d'", "none", "e", "e'"], soon(), ids=["4", None, "5", "5"])
-        await second.append(store, ["e'"], soon(), ids=["5"])
+        await first.append(store, written(["a", "b"]), soon(), ids=["1", "2"])
+        await first.append(store, written(["b'", "c"]), soon(), ids=["2", "3"])
+        await second.append(store, written(["c'", "d", "none"]), soon(), ids=["3", "4", None])
+        await first.append(
+            store, written(["d'", "none", "e", "e'"]), soon(), ids=["4", None, "5", "5"]
+        )
+        await second.append(store, written(["e'"]), soon(), ids=["5"])
         assert await first.load(store, soon()) == ["a", "b", "c", "d", "none", "none", "e"]
         await second.remove(store, soon())
-        await first.append(store, ["again"], soon(), ids=["1"])
+        await first.append(store, written(["again"]), soon(), ids=["1"])
         assert await second.load(store, soon()) == ["again"]
 
 
@@ -177,14 +188,14 @@ async def test_the_last_item_is_popped() -> None:
     async with stores(2) as (_, [store, other]):
         one, two = Transcript(ROOT, "a"), Transcript(ROOT, "a")
         assert await one.pop(store, soon()) is None
-        await one.append(store, [1, 2, LARGE], soon())
-        await two.append(other, [3], soon())
+        await one.append(store, written([1, 2, LARGE]), soon())
+        await two.append(other, written([3]), soon())
         assert [await one.pop(store, soon()) for _ in range(3)] == [3, LARGE, 2]
-        await two.append(other, [4], soon())
+        await two.append(other, written([4]), soon())
         assert await one.load(store, soon()) == [1, 4]
         assert [await two.pop(other, soon()) for _ in range(3)] == [4, 1, None]
-        assert await one.load(store, soon()) == []
-        await one.append(store, [5], soon())
+        assert await one.load(store, soon()) is None
+        await one.append(store, written([5]), soon())
         assert await two.load(other, soon()) == [5]
 
 
@@ -199,16 +210,16 @@ async def test_poppers_and_writers_that_meet_agree() -> None:
         async def work(number: int, store: Store) -> None:
             mine = Transcript(ROOT, "a")
             for n in range(25):
-                await mine.append(store, [[number, n], [number, -n]], soon(60))
+                await mine.append(store, written([[number, n], [number, -n]]), soon(60))
                 popped.append(await mine.pop(store, soon(60)))
 
         await asyncio.gather(*(work(n, store) for n, store in enumerate(clients)))
         left = await Transcript(ROOT, "a").load(clients[0], soon())
         assert left is not None and len(left) == 50
-        written = [
+        everything = [
             [number, sign * n] for number in (0, 1) for n in range(25) for sign in (1, -1)
         ]
-        assert sorted(popped + left) == sorted(written)
+        assert sorted(popped + left) == sorted(everything)
 
 
 @asynchronous
@@ -221,15 +232,17 @@ async def test_a_writer_that_was_overtaken_tries_again() -> None:
         other = Transcript(ROOT, "a")
 
         def meddle(times: int) -> Any:
-            return Meddling(store, lambda: other.append(store, ["other"], soon()), times=times)
+            return Meddling(
+                store, lambda: other.append(store, written(["other"]), soon()), times=times
+            )
 
-        await Transcript(ROOT, "a").append(meddle(2), ["mine"], soon())
+        await Transcript(ROOT, "a").append(meddle(2), written(["mine"]), soon())
         assert await other.load(store, soon()) == ["other", "other", "mine"]
         assert await Transcript(ROOT, "a").pop(meddle(1), soon()) == "other"
         assert await other.load(store, soon()) == ["other", "other", "mine"]
         before = await other.load(store, soon())
         with pytest.raises(Conflict, match="each time it was tried") as over:
-            await Transcript(ROOT, "a").append(meddle(10_000), ["mine"], soon(0.3))
+            await Transcript(ROOT, "a").append(meddle(10_000), written(["mine"]), soon(0.3))
         assert over.value.definite
         after = await other.load(store, soon())
         assert before is not None and after is not None
@@ -245,17 +258,17 @@ async def test_a_reader_sees_one_moment() -> None:
     for item, together in itertools.product(("small", LARGE), (True, False)):
         async with stores(1) as (_, [store]):
             writer = Transcript(ROOT, "a")
-            await writer.append(store, ["first"], soon())
+            await writer.append(store, written(["first"]), soon())
             if together:
                 await writer.pop(store, soon())
-            await writer.append(store, ["first", item] if together else [item], soon())
+            await writer.append(store, written(["first", item] if together else [item]), soon())
             before = ["first", item, "last"]
-            await writer.append(store, ["last"], soon())
+            await writer.append(store, written(["last"]), soon())
 
             async def change(store: Store = store, writer: Transcript = writer) -> None:
                 await writer.pop(store, soon())
                 await writer.pop(store, soon())
-                await writer.append(store, ["new"], soon())
+                await writer.append(store, written(["new"]), soon())
 
             meddling: Any = Meddling(store, after=change)
             found = await Transcript(ROOT, "a").load(meddling, soon())
@@ -272,12 +285,12 @@ async def test_a_reader_that_is_overtaken_by_a_removal_sees_one_moment() -> None
     for item in ("small", LARGE):
         async with stores(1) as (_, [store]):
             writer = Transcript(ROOT, "a")
-            await writer.append(store, [item], soon())
-            await writer.append(store, [item, 2], soon())
+            await writer.append(store, written([item]), soon())
+            await writer.append(store, written([item, 2]), soon())
 
             async def change(store: Store = store, writer: Transcript = writer) -> None:
                 await writer.remove(store, soon())
-                await writer.append(store, ["new"], soon())
+                await writer.append(store, written(["new"]), soon())
 
             meddling: Any = Meddling(store, after=change)
             found = await Transcript(ROOT, "a").load(meddling, soon())
@@ -291,10 +304,10 @@ async def test_of_what_is_removed_nothing_stays() -> None:
     """
     async with stores(1) as (_, [store]):
         one, other = Transcript(ROOT, "a"), Transcript(ROOT, "ab")
-        await other.append(store, [0], soon(), tell=tell, ids=["0"])
+        await other.append(store, written([0]), soon(), tell=tell, ids=["0"])
         before = await rows(store)
         for _ in range(2):
-            await one.append(store, [1, LARGE], soon(), tell=tell, ids=["1", "2"])
+            await one.append(store, written([1, LARGE]), soon(), tell=tell, ids=["1", "2"])
             assert await rows(store) > before + 4
             await one.remove(store, soon())
             assert await rows(store) == before
@@ -311,7 +324,7 @@ async def test_a_removal_that_is_broken_off_is_ended_by_the_next() -> None:
     """
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
-        await one.append(store, [1, LARGE], soon(), ids=["1", "2"])
+        await one.append(store, written([1, LARGE]), soon(), ids=["1", "2"])
         head = await store.keys.get(key(*ROOT, "head", "a"))
         assert head is not None
         era = json.loads(head.value)[0]
@@ -320,10 +333,133 @@ async def test_a_removal_that_is_broken_off_is_ended_by_the_next() -> None:
         )
         other = Transcript(ROOT, "a")
         assert await other.load(store, soon()) is None
-        await one.append(store, ["new"], soon(), ids=["1"])
+        await one.append(store, written(["new"]), soon(), ids=["1"])
         assert await other.load(store, soon()) == ["new"]
         await other.remove(store, soon())
         assert await rows(store) == 0
+
+
+class Failing(Meddling):
+    """A store that fails from its so many-th transaction on, or where keys are looked for."""
+
+    def __init__(self, store: Store, transactions: int, error: Exception) -> None:
+        super().__init__(store)
+        self._error, self._transactions = error, transactions
+
+    def range(self, *given: Any, **named: Any) -> Any:
+        if not self._transactions:
+            raise self._error
+        return super().range(*given, **named)
+
+    async def txn(self, **named: Any) -> Any:
+        if not self._transactions:
+            raise self._error
+        self._transactions -= 1
+        return await super().txn(**named)
+
+
+@asynchronous
+async def test_of_a_writer_that_dies_nothing_stays_after_a_removal() -> None:
+    """
+    It dies while it sends its first item, which is large: nobody sees anything of it, and the
+    next removal takes the parts with it.
+    """
+    async with stores(1) as (_, [store]):
+        one = Transcript(ROOT, "a")
+        for sent in range(1, 4):
+            failing: Any = Failing(store, sent, OSError("it dies"))
+            with pytest.raises(OSError, match="it dies"):
+                await Transcript(ROOT, "a").append(failing, written([LARGE]), soon())
+            assert await one.load(store, soon()) is None
+            assert await one.pop(store, soon()) is None
+        assert await rows(store) > 1
+        await one.remove(store, soon())
+        assert await rows(store) == 0
+
+
+@asynchronous
+async def test_what_fails_after_a_removal_is_not_definite() -> None:
+    """
+    The transcript is gone and its pages are not: an error does not say that nothing happened.
+    Before, it does.
+    """
+    async with stores(1) as (_, [store]):
+        one = Transcript(ROOT, "a")
+        kinds: list[tuple[int, type[RaftStateError]]] = [(0, NoQuorum), (1, OutcomeUnknown)]
+        for transactions, kind in kinds:
+            await one.append(store, written([1, LARGE]), soon())
+            gone: Any = Failing(store, transactions, NoQuorum("nobody", definite=True))
+            with pytest.raises(kind, match="nobody") as error:
+                await one.remove(gone, soon())
+            assert error.value.definite is not bool(transactions)
+            assert (await one.load(store, soon()) is None) is bool(transactions)
+        await one.remove(store, soon())
+        assert await rows(store) == 0
+
+
+@asynchronous
+async def test_an_owner_that_is_superseded_after_a_removal_has_removed_it() -> None:
+    """
+    Between the removal and the pages' the agent gets another owner: what was removed is, and
+    nothing says that it was refused.
+    """
+    async with stores(1) as (_, [store]):
+        owning = store.own("agent")
+        agent = await owning.__aenter__()
+        owner = Owner(agent.agent_id, agent.token)
+        one = Transcript(ROOT, "a")
+        await one.append(store, written([1, LARGE]), soon(), owner=owner)
+
+        class Late(Meddling):
+            async def txn(self, **named: Any) -> Any:
+                done = await super().txn(**named)
+                if self.left:
+                    self.left -= 1
+                    await owning.__aexit__(None, None, None)
+                return done
+
+        late: Any = Late(store)
+        await one.remove(late, soon(), owner=owner)
+        assert not late.left
+        assert await rows(store) == 0
+        with pytest.raises(Fenced):
+            await one.append(store, written([2]), soon(), owner=owner)
+
+
+def nested(depth: int) -> list[Any]:
+    item: list[Any] = []
+    for _ in range(depth):
+        item = [item]
+    return item
+
+
+def deepest() -> int:
+    depth = 300
+    try:
+        while True:
+            written([nested(depth)])
+            depth += 5
+    except InvalidRequest:
+        return depth - 5
+
+
+@asynchronous
+async def test_what_is_written_can_be_read() -> None:
+    """
+    Lists in lists: the deepest that is taken is read by a caller who is deeper in calls than
+    the writer was; a deeper one is refused, and is not in the way of others.
+    """
+    async with stores(1) as (_, [store]):
+        depth = deepest()
+        with pytest.raises(InvalidRequest, match="item 0 is no JSON"):
+            written([nested(depth + 5)])
+        one = Transcript(ROOT, "a")
+        await one.append(store, written([nested(depth)]), soon())
+
+        async def deeper(calls: int) -> Any:
+            return await (deeper(calls - 1) if calls else one.load(store, soon()))
+
+        assert await deeper(50) == [nested(depth)]
 
 
 @asynchronous
@@ -333,9 +469,9 @@ async def test_a_writer_that_meets_a_removal_begins_anew() -> None:
     """
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
-        await one.append(store, ["old"], soon(), tell=tell)
+        await one.append(store, written(["old"]), soon(), tell=tell)
         meddling: Any = Meddling(store, lambda: Transcript(ROOT, "a").remove(store, soon()))
-        await one.append(meddling, ["new"], soon(), tell=tell)
+        await one.append(meddling, written(["new"]), soon(), tell=tell)
         assert await one.load(store, soon()) == ["new"]
         assert await transcripts.abouts(store, ROOT, timeout=5) == [{"count": 1}]
 
@@ -348,11 +484,11 @@ async def test_a_removal_spares_what_was_begun_anew() -> None:
     """
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
-        await one.append(store, ["old"], soon())
+        await one.append(store, written(["old"]), soon())
 
         async def change() -> None:
             await one.remove(store, soon())
-            await one.append(store, ["new"], soon())
+            await one.append(store, written(["new"]), soon())
 
         meddling: Any = Meddling(store, change)
         await Transcript(ROOT, "a").remove(meddling, soon())
@@ -370,13 +506,13 @@ async def test_a_superseded_owner_changes_nothing() -> None:
         async with store.own("agent") as agent:
             first = Owner(agent.agent_id, agent.token)
             one = Transcript(ROOT, "a")
-            await one.append(store, ["mine"], soon(), owner=first)
+            await one.append(store, written(["mine"]), soon(), owner=first)
         async with other.own("agent", wait=True) as agent:
             second = Owner(agent.agent_id, agent.token)
             before = [(row.key, row.mod_revision) async for row in store.keys.range()]
             for refused in (
-                one.append(store, ["late"], soon(), owner=first),
-                one.append(store, [LARGE], soon(), owner=first),
+                one.append(store, written(["late"]), soon(), owner=first),
+                one.append(store, written([LARGE]), soon(), owner=first),
                 one.pop(store, soon(), owner=first),
                 one.remove(store, soon(), owner=first),
             ):
@@ -384,7 +520,7 @@ async def test_a_superseded_owner_changes_nothing() -> None:
                     await refused
                 assert error.value.definite
             assert before == [(row.key, row.mod_revision) async for row in store.keys.range()]
-            await Transcript(ROOT, "a").append(other, ["ours"], soon(), owner=second)
+            await Transcript(ROOT, "a").append(other, written(["ours"]), soon(), owner=second)
             assert await one.load(store, soon()) == ["mine", "ours"]
 
 
@@ -396,7 +532,7 @@ async def test_a_write_that_failed_is_looked_after() -> None:
     """
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
-        await one.append(store, [1], soon())
+        await one.append(store, written([1]), soon())
 
         class Lossy(Meddling):
             async def txn(self, **named: Any) -> Any:
@@ -405,8 +541,8 @@ async def test_a_write_that_failed_is_looked_after() -> None:
 
         lossy: Any = Lossy(store)
         with pytest.raises(OSError, match="lost"):
-            await one.append(lossy, [2], soon())
-        await one.append(store, [3], soon())
+            await one.append(lossy, written([2]), soon())
+        await one.append(store, written([3]), soon())
         assert await one.load(store, soon()) == [1, 2, 3]
 
 
@@ -419,10 +555,10 @@ async def test_a_turn_is_waited_for_no_longer_than_the_time() -> None:
         one = Transcript(ROOT, "a")
         free = asyncio.Event()
         hanging: Any = Meddling(store, free.wait)
-        first = asyncio.create_task(one.append(hanging, [1], soon()))
+        first = asyncio.create_task(one.append(hanging, written([1]), soon()))
         await until(lambda: not hanging.left, "the first write has begun")
         with pytest.raises(NoQuorum) as error:
-            await one.append(store, [2], soon(0.05))
+            await one.append(store, written([2]), soon(0.05))
         assert error.value.definite
         free.set()
         await first
@@ -437,7 +573,7 @@ async def test_the_longest_names_fit() -> None:
     async with stores(1) as (_, [store]):
         worst = "\x00" * ID_BYTES_MAX
         one = Transcript(("~claude", "\x00" * NAME_BYTES_MAX, "sub"), worst, worst, worst)
-        await one.append(store, [LARGE], soon(), tell=tell, ids=["1"])
+        await one.append(store, written([LARGE]), soon(), tell=tell, ids=["1"])
         assert await one.load(store, soon()) == [LARGE]
         await one.remove(store, soon())
         assert await rows(store) == 0
@@ -469,7 +605,7 @@ async def test_damage_is_told() -> None:
     """
     async with stores(1) as (_, [store]):
         one = Transcript(ROOT, "a")
-        await one.append(store, [LARGE], soon())
+        await one.append(store, written([LARGE]), soon())
         parts = [
             row.key async for row in store.keys.range(keys_only=True) if b"\x00" in row.key
         ]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import raftstate
+from raftstate.client import clock
 from raftstate.client.options import Options
 from raftstate.client.portal import Portal
 from raftstate.client.routing import Known, Router
@@ -219,6 +220,7 @@ def test_a_store_whose_loop_is_gone_is_let_go(caplog: pytest.LogCaptureFixture) 
             portal.run(own)
             portal.run(lambda store: store.keys.put("k", b""))
             assert portal.run(opened) == 1
+            assert [one for one in clock._timers if one.loop.is_closed()] == []
     said = [one for one in caplog.records if "asyncio" in one.name]
     assert said == []
 

@@ -18,6 +18,7 @@ from raftstate.errors import (
     ClusterMismatch,
     InvalidRequest,
     NoQuorum,
+    Overloaded,
     RaftStateError,
 )
 from raftstate.v1.agent_service_pb2 import Agent, GetAgentResponse
@@ -48,6 +49,7 @@ class Reading(Member):
         self.sizes: list[int] = []
         self.streams = 0
         self.alone = 0
+        self.slow = 0.0
         self.answer: Callable[[str], Action] = lambda _agent_id: None
 
     async def GetAgent(self, request: Any, context: Any) -> GetAgentResponse:
@@ -73,6 +75,7 @@ class Reading(Member):
                     response.results.append(QueryResult(nonce=nonce, get_agent=answer))
                 else:
                     await self.act(action if isinstance(action, Drop) else None, context)
+            await asyncio.sleep(self.slow)
             if response.results:
                 yield response
 
@@ -213,6 +216,65 @@ async def test_a_lively_stream_is_not_left_for_one_read() -> None:
             await asyncio.sleep(0.01)
 
     assert member.queries.count("lost") == 2
+    assert member.streams == 1
+
+
+@asynchronous
+async def test_who_waits_for_room_is_not_taken_for_unanswered() -> None:
+    """
+    An attempt's time counts from when a read leaves: each is asked once, at one member.
+    """
+    count = 3 * IN_FLIGHT
+    known = {"attempt": 2.0, "timeout": 15.0}
+    async with one_of(2) as (first, second), store_of(first, second, **known) as store:
+        await store.get_agent("first")
+        first.slow = 0.4
+        await asyncio.gather(*(store.get_agent("a") for _ in range(count)))
+
+    assert len(first.queries) == count + 1
+    assert second.queries == []
+
+
+@asynchronous
+async def test_who_finds_no_room_in_time_is_told_so() -> None:
+    """
+    That says nothing against the member, which is asked on.
+    """
+    async with one_of(2) as (first, second), store_of(first, second, attempt=9.0) as store:
+        await store.get_agent("first")
+        first.answer = lambda _: Silence()
+        many = [
+            asyncio.create_task(store.get_agent("a", timeout=5.0)) for _ in range(IN_FLIGHT)
+        ]
+        await until(lambda: len(first.queries) > IN_FLIGHT, "they are on their way")
+        with pytest.raises(Overloaded) as caught:
+            await store.get_agent("b", timeout=0.1)
+        for one in many:
+            one.cancel()
+        await asyncio.wait(many)
+        first.answer = lambda _: None
+        await store.get_agent("c")
+
+    assert caught.value.definite
+    assert first.queries[-1] == "c"
+    assert second.queries == []
+
+
+@asynchronous
+async def test_one_without_patience_breaks_nothing_off() -> None:
+    """
+    Who does not wait for as long as the way there takes is alone in not being answered.
+    """
+    async with one_of(1) as (member,), store_of(member) as store:
+        await store.get_agent("first")
+        member.slow = 0.3
+        patient = asyncio.create_task(store.get_agent("patient"))
+        for number in range(5):
+            with pytest.raises(NoQuorum):
+                await store.get_agent(f"hasty {number}", timeout=0.02)
+        await patient
+
+    assert member.queries.count("patient") == 1
     assert member.streams == 1
 
 

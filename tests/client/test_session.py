@@ -2,6 +2,7 @@
 
 import asyncio
 
+import grpc
 import pytest
 
 from raftstate.client.alive import Alive
@@ -9,7 +10,8 @@ from raftstate.client.calls import Calls
 from raftstate.client.options import Options
 from raftstate.client.routing import Router
 from raftstate.client.session import WINDOW, Session, Sessions
-from tests.client.scripted import asynchronous
+from raftstate.errors import NoQuorum
+from tests.client.scripted import Refuse, asynchronous, members, store_of
 
 FOREVER = float("inf")
 
@@ -77,3 +79,23 @@ async def test_room_that_there_is_is_given_at_once() -> None:
 
     assert (await first).sequence == WINDOW + 1
     assert (await asyncio.wait_for(second, 1)).sequence == WINDOW + 2
+
+
+@asynchronous
+async def test_each_has_its_own_deadline_for_a_session_to_be_opened() -> None:
+    """
+    However little time is left to who asked for it first, or to any one attempt at it.
+    """
+    async with members(1) as (member,), store_of(member, timeout=0.3) as store:
+        member.office = Refuse("NO_QUORUM", grpc.StatusCode.UNAVAILABLE)
+        hasty = asyncio.create_task(store.create_agent("a"))
+        await asyncio.sleep(0.2)
+        patient = asyncio.create_task(store.create_agent("b", timeout=15.0))
+        with pytest.raises(NoQuorum) as caught:
+            await hasty
+        await asyncio.sleep(0.5)
+        member.office = None
+        await patient
+
+    assert caught.value.definite
+    assert member.asked[-1] == "close"

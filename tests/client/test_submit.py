@@ -301,9 +301,11 @@ async def test_who_waits_before_it_tries_again_is_not_overtaken() -> None:
         member.always = OVERLOADED
         early = asyncio.create_task(store.create_agent("a"))
         await asyncio.sleep(0.5)
+        lanes = store._engine.submitter._lanes
+        await until(lambda: lanes, "it waits before it tries again")
         tried = len(member.ids) - 1
         member.always = None
-        pause = next(iter(store._engine.submitter._lanes.heads())).not_before
+        pause = next(iter(lanes.heads())).not_before
         late = asyncio.create_task(store.create_agent("a"))
         await store.create_agent("b")
         now = asyncio.get_running_loop().time()

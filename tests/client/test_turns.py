@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from raftstate.client.store import Store
+from raftstate.client.store import Store, connect
 from raftstate.errors import Closed, Owned, OwnershipLost
 from tests.client.scripted import Silence, asynchronous, members, store_of, until
+from tests.rpc.harness import bench
 
 
 async def forever() -> None:
@@ -171,3 +172,35 @@ async def test_closing_the_store_ends_those_in_line() -> None:
     assert [type(end) for end in ends] == [OwnershipLost, Closed, Closed]
     assert all(end.definite for end in ends if isinstance(end, Closed))
     assert member.asked.count("acquire") == 1
+
+
+@pytest.mark.parametrize("how", ["if free", "force", "wait"])
+@asynchronous
+async def test_what_was_granted_to_a_block_that_was_cancelled(how: str) -> None:
+    """
+    Its request was carried out, and nobody heard the answer: the agent is given back at
+    once, and not when its ttl has ended.
+    """
+    async with (
+        bench() as served,
+        connect(f"127.0.0.1:{served.port}") as store,
+        connect(f"127.0.0.1:{served.port}") as other,
+    ):
+        await store.keys.put("k", b"1")
+        served.fake.holding = True
+        own = store.own("a", ttl=60.0, force=how == "force", wait=how == "wait")
+        acquiring = asyncio.create_task(own.__aenter__())
+
+        def granted() -> bool:
+            return any(one.HasField("acquire_ownership") for one in served.fake.proposed)
+
+        await until(granted, "it is granted")
+        acquiring.cancel()
+        await asyncio.sleep(0)
+        served.fake.let_go()
+        with pytest.raises(asyncio.CancelledError):
+            await acquiring
+        async with other.own("a") as agent:
+            assert not agent.lost
+        async with store.own("a", wait=True, timeout=5.0) as agent:
+            assert not agent.lost

@@ -7,6 +7,7 @@ folder of the run.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -68,6 +69,28 @@ def test_every_call_works_from_nodejs(folder: Path, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr[-3000:]
     calls = json.loads(ended.stdout.splitlines()[-1])["calls"]
     assert sorted(calls) == sorted(every_call())
+
+
+def test_the_readmes_example_runs_as_printed(folder: Path, tmp_path: Path) -> None:
+    """
+    A session, and a write that is sent twice and applied once.
+    """
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```js\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (folder / "example.mjs").write_text(example)
+    with LocalCluster.create(tmp_path / "c") as cluster:
+        address = cluster.members[cluster.wait_leader()].api
+        ended = subprocess.run(
+            ["node", "example.mjs", str(ROOT / "proto"), address],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=RUN_S,
+            check=False,
+        )
+
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout == "hello true\n"
 
 
 def every_call() -> list[str]:

@@ -44,7 +44,7 @@ SUITES: Final = {
     "langgraph": Suite(("test_langgraph.py",)),
     "langgraph_delta": Suite(("test_langgraph_delta.py",)),
     "langgraph_ownership": Suite(("test_langgraph_ownership.py",)),
-    "langgraph_saver": Suite(("test_langgraph_saver.py",)),
+    "langgraph_saver": Suite(("test_langgraph_saver.py", "test_langgraph_removed.py")),
     "langgraph_under_kills": Suite(("test_langgraph_under_kills.py",), slow=True, limit_s=900),
     "langgraph_own": Suite(("test_langgraph_own.py",), slow=True, limit_s=1_800),
     "langgraph_store": Suite(("test_langgraph_store.py",), limit_s=900),
@@ -56,7 +56,9 @@ SUITES: Final = {
     "mcp": Suite(("test_mcp.py",)),
     "pybreaker": Suite(("test_pybreaker.py",)),
     "types": Suite(("test_types.py",)),
-    "examples": Suite(("test_examples.py", "test_openai_example.py")),
+    "examples": Suite(
+        ("test_examples.py", "test_openai_example.py", "test_langgraph_docstrings.py")
+    ),
 }
 
 

@@ -4,6 +4,7 @@ ours promises beyond it."""
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import json
 import multiprocessing
@@ -31,12 +32,13 @@ from claude_agent_sdk import (
     rename_session_via_store,
     tag_session_via_store,
 )
+from claude_agent_sdk._internal import transcript_mirror_batcher
 from claude_agent_sdk.testing import run_session_store_conformance
 
 import raftstate
 from raftstate.adapters.claude import RaftSessionStore
 from raftstate.client.portal import Portal
-from raftstate.errors import Fenced, InvalidRequest
+from raftstate.errors import Fenced, InvalidRequest, NoQuorum, OutcomeUnknown
 from raftstate.localcluster import LocalCluster
 from tests.outside.conftest import kills
 
@@ -261,6 +263,40 @@ def test_a_leader_that_dies_costs_nothing(cluster: LocalCluster, name: str) -> N
     with kills(cluster) as over:
         sent = asyncio.run(run(over))
     assert len(sent) > 30
+
+
+def test_an_outage_is_outlasted_by_the_sdks_attempts(portal: Portal, name: str) -> None:
+    """
+    The SDK drops a batch that has taken its time, and tries again what fails before: so ours
+    fails before. What came through without an answer is not there twice.
+    """
+    given = inspect.signature(RaftSessionStore).parameters["timeout"].default
+    assert given <= transcript_mirror_batcher.SEND_TIMEOUT_SECONDS / 2
+    failures = [OutcomeUnknown("no answer", definite=False), NoQuorum("nobody", definite=True)]
+
+    class Out(RaftSessionStore):
+        async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+            if not failures:
+                return await super().append(key, entries)
+            if not (failure := failures.pop(0)).definite:
+                await super().append(key, entries)
+            raise failure
+
+    async def run() -> None:
+        dropped: list[str] = []
+
+        async def on_error(key: SessionKey | None, text: str) -> None:
+            dropped.append(text)
+
+        store = Out(portal, name=name)
+        batcher = transcript_mirror_batcher.TranscriptMirrorBatcher(store, "/p", on_error)
+        batcher.enqueue("/p/project/s.jsonl", [numbered(1), numbered(2)])
+        await batcher.flush()
+        assert (dropped, failures) == ([], [])
+        key: SessionKey = {"project_key": "project", "session_id": "s"}
+        assert await store.load(key) == [numbered(1), numbered(2)]
+
+    asyncio.run(run())
 
 
 def test_a_large_transcript_is_as_it_was(portal: Portal, name: str) -> None:

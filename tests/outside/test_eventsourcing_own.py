@@ -4,12 +4,13 @@ events, owners, leaders that die, and whole applications."""
 from __future__ import annotations
 
 import asyncio
+import collections
 import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -41,6 +42,7 @@ from raftstate.adapters.eventsourcing import (
     RaftFactory,
     RaftProcessRecorder,
 )
+from raftstate.adapters.eventsourcing.reading import Numbered
 from raftstate.adapters.records import Owner
 from raftstate.client import Store
 from raftstate.client.portal import Portal
@@ -353,6 +355,30 @@ def test_a_subscription_wakes_at_once(opened: Opened) -> None:
             writer.insert_events(events("b", version, version, topic="t"))
             found = waiting.result(timeout=10)
             assert (found.originator_id, found.originator_version) == ("b", version)
+
+
+def test_a_subscription_looks_at_each_event_once(opened: Opened) -> None:
+    """Though none of them has one of its topics: or each event to come would cost as much
+    as all of those before it."""
+    reader, writer = opened(), opened()
+    writer.insert_events(events("a", 1, 300, topic="u"))
+    looked: collections.Counter[int] = collections.Counter()
+    numbered = reader._log.numbered
+
+    async def counted(*where: Any, **how: Any) -> AsyncGenerator[Numbered, None]:
+        async for one in numbered(*where, **how):
+            looked[one.number] += 1
+            yield one
+
+    reader._log.numbered = counted  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool, reader.subscribe(gt=0, topics=["t"]) as subscription:
+        for version in range(301, 306):
+            waiting = pool.submit(next, subscription)
+            writer.insert_events(events("a", version, version, topic="u"))
+            writer.insert_events(events("b", version, version, topic="t"))
+            assert waiting.result(timeout=30).originator_version == version
+    assert looked.total() >= 310
+    assert max(looked.values()) <= 2, "once, or once more as the first that is too new"
 
 
 def test_a_subscription_ends_with_its_store(endpoints: str, name: str) -> None:

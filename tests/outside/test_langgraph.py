@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,6 +19,7 @@ from langgraph.checkpoint.conformance.report import CapabilityReport, ProgressCa
 
 from raftstate.adapters.langgraph import RaftSaver
 
+README = Path(__file__).parents[2] / "README.md"
 Clause = Callable[[BaseCheckpointSaver[str]], Awaitable[None]]
 
 # How many clauses each capability has in the release that is pinned: one that goes missing
@@ -56,10 +58,12 @@ def saver(endpoints: str) -> Iterator[RaftSaver]:
 
 
 def test_the_suite_has_all_its_clauses() -> None:
-    """81 clauses of eight capabilities: the release is the one that was counted."""
+    """81 clauses of eight capabilities: the release is the one that was counted, and that the
+    README tells of."""
     counted = {each.value: len(clauses(each.value)) for each in Capability}
     assert counted == CLAUSES
     assert sum(counted.values()) == 81
+    assert "all 81 clauses of LangGraph's conformance suite" in README.read_text()
 
 
 @pytest.mark.parametrize("clause", [*all_clauses()])

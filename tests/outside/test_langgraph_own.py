@@ -11,10 +11,11 @@ import pytest
 
 from raftstate.adapters.langgraph.layout import Layout
 from raftstate.client.portal import Portal
-from tests.outside.published import Outcome, Suite, Unavailable
+from tests.outside.published import ROOT, Outcome, Suite, Unavailable
 
 pytestmark = pytest.mark.slow
 
+README: Final = ROOT / "README.md"
 PLUGIN: Final = "langgraph_own"
 _SQLITE: Final = "tests/test_sqlite.py::TestSqliteSaver"
 _WALK: Final = "tests/test_delta_parent_walk.py"
@@ -159,7 +160,10 @@ def test_as_well_as_with_theirs(suite: str, outcomes: Outcomes, theirs: Outcomes
 
 
 def test_no_part_is_missing() -> None:
-    """All of LangGraph's own tests that have SQLite's savers are in one of the parts."""
+    """All of LangGraph's own tests that have SQLite's savers are in one of the parts; the
+    README says how many there are."""
+    count = sum(COUNTS[name] for name in PARTS)
+    assert f"all {count:,} of LangGraph's own tests" in README.read_text()
     try:
         whole = Suite("langgraph", PLUGIN, ("tests",), options=PARTS["pregel"].options)
         parts = [one for part in PARTS.values() for one in part.collected(MORE)]

@@ -1,22 +1,28 @@
 """What `RaftSaver` promises beyond LangGraph's clauses: that only what changed is stored, that
-nothing is left behind, that what is cut short may be done again, and that nothing is torn where
-many work at a time. On a live cluster, with both faces where they might differ.
+nothing is torn where many work at a time, and that nothing stored is ever called. On a live
+cluster, with both faces where they might differ.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import ormsgpack
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from raftstate.adapters.langgraph import RaftSaver
 from raftstate.adapters.langgraph.coding import APART_MAX
 from raftstate.adapters.langgraph.layout import Layout
+from raftstate.adapters.langgraph.serde import ListedSerializer
 from raftstate.adapters.records import Damaged
 from raftstate.client.portal import Portal
 from raftstate.errors import Closed, InvalidRequest
@@ -167,114 +173,6 @@ def test_keys_are_never_too_long() -> None:
         layout.of_run(long, b"x" * 480),
     ]
     assert max(map(len, keys)) <= 480 - 2 - 12
-
-
-# --- what is removed ---------------------------------------------------------
-
-
-def test_a_deleted_thread_leaves_nothing(case: Case) -> None:
-    """No key of it is left, of any kind; others stay as they are."""
-    for thread in ("t", "t2"):
-        for ns in ("", "child:1", "child:1|grand:2"):
-            where = case.put(at(thread, ns), {"notes": ["a"]}, run_id="run")
-            case("put_writes", where, [("notes", 1)], "task")
-    others = case("list", at("t2"))
-    case("delete_thread", "t")
-    assert case.kinds() == {"c": 3, "b": 3, "w": 3, "r": 3, "n": 3}
-    assert case("list", at("t2")) == others
-    case("delete_thread", "t2")
-    assert stored(case.portal, case.name) == {}
-
-
-def test_a_deleted_run_leaves_what_others_need(case: Case) -> None:
-    """Its checkpoints and writes go, in all threads; a value that a later run's checkpoint
-    still has stays, and the rest goes."""
-    for thread in ("t", "u"):
-        first = case.put(at(thread), {"kept": ["k"], "gone": ["g"]}, run_id="run-1")
-        case("put_writes", first, [("gone", 1)], "task")
-        values, versions = {"kept": ["k"], "gone": ["h"]}, {"kept": 1, "gone": 2}
-        case("put", first, made(values, versions), {"run_id": "run-2"}, {"gone": 2})
-    case("delete_for_runs", ["run-1", "none"])
-    assert case.kinds() == {"c": 2, "b": 4, "r": 2, "n": 2}
-    assert case.values(at("t")) == {"kept": ["k"], "gone": ["h"]}
-    case("delete_for_runs", ["run-2", "run-1"])
-    assert case.kinds() == {"n": 2}
-
-
-def test_a_run_is_found_in_any_number_of_checkpoints(case: Case) -> None:
-    """More of them than are removed at a time."""
-    where = at("t")
-    for number in range(60):
-        where = case.put(where, {"n": [number]}, run_id=f"run-{number % 2}")
-        case("put_writes", where, [("n", number)], "task")
-    case("delete_for_runs", ["run-1"])
-    assert case.kinds() == {"c": 30, "b": 1, "w": 30, "r": 30, "n": 1}
-
-
-def test_what_was_cut_short_is_done_again(case: Case) -> None:
-    """Whoever prunes, deletes or copies may die anywhere in between: whatever is left then
-    is whole checkpoints, and doing it again ends it. Each key is a place to die at."""
-    for at_key in range(0, 40, 3):
-        where = at("t")
-        for number in range(4):
-            where = case.put(where, {"n": [number]}, run_id="run")
-            case("put_writes", where, [("n", number)], "task")
-        cut_short(case, at_key)
-        for one in case("list", at("t")):
-            assert one.checkpoint["channel_values"]
-        case("prune", ["t"])
-        assert len(case("list", at("t"))) <= 1
-        case("delete_thread", "t")
-        assert {kind for kind in case.kinds() if kind != "r"} == set()
-        case("delete_for_runs", ["run"])
-        assert stored(case.portal, case.name) == {}
-
-
-def cut_short(case: Case, after: int) -> None:
-    """Delete a thread, and die after so many keys: they go in the saver's own order."""
-    order = {"w": 0, "c": 1, "r": 2, "b": 3, "n": 4}
-    prefix = len(Layout(case.name).heads()) - 2
-    keys = sorted(
-        stored(case.portal, case.name), key=lambda key: (order[chr(key[prefix])], key)
-    )
-
-    async def drop(store: Any) -> None:
-        for key in keys[:after]:
-            await store.keys.delete(key)
-
-    case.portal.run(drop)
-
-
-def test_a_copy_is_made_again_over_what_was_copied(case: Case) -> None:
-    """Twice is as once; and it adds what has come since."""
-    first = case.put(at("t"), {"n": [1]})
-    case("put_writes", first, [("n", 1)], "task")
-    for _ in range(2):
-        case("copy_thread", "t", "u")
-    case.put(first, {"n": [2]})
-    case("copy_thread", "t", "u")
-    case("copy_thread", "t", "t")
-    source, target = case("list", at("t")), case("list", at("u"))
-    assert [one.checkpoint for one in source] == [one.checkpoint for one in target]
-    assert [one.pending_writes for one in source] == [one.pending_writes for one in target]
-    assert [one.config["configurable"]["thread_id"] for one in target] == ["u", "u"]
-    assert target[0].parent_config["configurable"]["thread_id"] == "u"
-
-
-def test_a_long_thread_is_copied_and_pruned(case: Case) -> None:
-    """More checkpoints, values and writes than one transaction, or one page, holds."""
-    where = at("t")
-    for number in range(100):
-        where = case.put(where, {f"c{each}": [number] for each in range(3)})
-        case("put_writes", where, [("n", number)], "task")
-    case("copy_thread", "t", "u")
-    source, target = case("list", at("t")), case("list", at("u"))
-    assert len(target) == 100
-    assert [one.checkpoint for one in source] == [one.checkpoint for one in target]
-    assert [one.pending_writes for one in source] == [one.pending_writes for one in target]
-    case("prune", ["t", "u"])
-    # All have version 1, of which there is one value: the last one that was put.
-    assert case.kinds() == {"c": 2, "b": 6, "w": 2, "n": 2}
 
 
 # --- several at a time -------------------------------------------------------
@@ -480,6 +378,53 @@ def test_nothing_is_unpickled(case: Case) -> None:
     case.portal.run(lambda store: store.keys.put(blob, pickled))
     with pytest.raises(NotImplementedError, match="pickle"):
         case("get_tuple", first)
+
+
+@dataclasses.dataclass
+class Note:
+    """A type that a program has of its own."""
+
+    text: str
+    inner: Any = None
+
+
+def test_nothing_is_called_that_is_no_type_of_data(case: Case, tmp_path: Path) -> None:
+    """A value that names a function, or a class that does something, at any depth, comes back
+    as what it was to be called with. A program's own types come back as they are."""
+    noted = Note("a", [Note("b", {1, 2}), AIMessage("c")])
+    first = case.put(at("t"), {"n": noted})
+    assert case.values(first) == {"n": noted}
+    touched = tmp_path / "touched"
+    evil: dict[str, Any] = {
+        "function": ormsgpack.Ext(0, ormsgpack.packb(["os", "system", f"touch {touched}"])),
+        "class": ormsgpack.Ext(
+            1, ormsgpack.packb(["subprocess", "Popen", [["touch", str(touched)]]])
+        ),
+        "module": ormsgpack.Ext(0, ormsgpack.packb(["antigravity", "geohash", 1])),
+        "kept": 1,
+    }
+    inner = ormsgpack.packb([Note.__module__, "Note", {"text": evil}])
+    for data in (ormsgpack.packb(evil), ormsgpack.packb(ormsgpack.Ext(2, inner))):
+        [blob] = [one for one in stored(case.portal, case.name) if b"\x01b\x01" in one]
+        value = b"\x00\x00\x07msgpack" + data
+        case.portal.run(lambda store, value=value, blob=blob: store.keys.put(blob, value))  # type: ignore[misc]
+        found = case.values(first)["n"]
+        made = found.text if isinstance(found, Note) else found
+        assert made == {
+            "function": f"touch {touched}",
+            "class": [["touch", str(touched)]],
+            "module": 1,
+            "kept": 1,
+        }
+    assert not touched.exists()
+    assert "antigravity" not in sys.modules
+
+
+def test_the_environment_may_be_stricter(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With LangGraph's own switch, it is LangGraph's own serializer and list."""
+    assert isinstance(case.saver.serde, ListedSerializer)
+    monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
+    assert type(RaftSaver(case.portal, name=case.name).serde) is JsonPlusSerializer
 
 
 def test_what_is_damaged_is_said_to_be(case: Case) -> None:

@@ -24,7 +24,8 @@ from langgraph.store.base import (
 from langgraph.store.memory import InMemoryStore
 
 import raftstate.sync
-from raftstate.adapters import keys
+from raftstate import testing
+from raftstate.adapters import keys, records
 from raftstate.adapters.langgraph import RaftStore, filters, finding, items, writing
 from raftstate.adapters.records import Owner, Owning
 from raftstate.client.portal import Portal
@@ -573,3 +574,56 @@ def test_nothing_that_was_acknowledged_is_lost(
         for number, count in enumerate(counts):
             found = memory.search(("w", f"{number}"), limit=100_000)
             assert sorted(one.value["n"] for one in found) == list(range(count))
+
+
+def test_time_to_live_follows_the_clock_of_a_testing_kit() -> None:
+    """Whoever tests an agent moves one clock for all."""
+    with testing.sync_served() as kit, kit.portal() as portal:
+        memory = RaftStore(portal, ttl={"default_ttl": 1.0})
+        memory.put(("a",), "k", {"v": 1})
+        kit.advance(59.0)
+        assert memory.get(("a",), "k") is not None
+        kit.advance(1.0)
+        assert memory.get(("a",), "k") is None
+        assert memory.list_namespaces() == []
+        assert keys_of(portal, "default") == []
+
+
+def test_what_one_caller_cannot_write_is_no_others_trouble() -> None:
+    """
+    Puts that wait at the same time go together; if one of them is too large, or meets what is
+    damaged, the others are written all the same.
+    """
+    with testing.sync_served() as kit, kit.portal() as portal:
+        memory = RaftStore(portal)
+        memory.put(("a",), "damaged", {"v": 1})
+        [at] = keys_of(portal, "default")
+        portal.run(lambda store: store.keys.put(at, b"\x07"))
+        large = {"v": "x" * records.RECORD_BYTES_MAX}
+
+        async def all_at_once() -> list[Any]:
+            puts = [memory.aput(("a",), f"{number}", {"v": number}) for number in range(5)]
+            puts.insert(2, memory.aput(("a",), "large", large))
+            puts.insert(4, memory.aput(("a",), "damaged", {"v": 2}))
+            return await asyncio.gather(*puts, return_exceptions=True)
+
+        said = [type(one) for one in asyncio.run(all_at_once())]
+        found = [memory.get(("a",), f"{number}") for number in range(5)]
+
+    nothing = type(None)
+    assert said[:3] == [nothing, nothing, InvalidRequest]
+    assert said[3:] == [nothing, records.Damaged, nothing, nothing]
+    assert [one.value["v"] if one else None for one in found] == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_with_an_item_that_is_too_large_writes_nothing() -> None:
+    """Also what would have gone before it, in another transaction."""
+    with testing.sync_served() as kit, kit.portal() as portal:
+        memory = RaftStore(portal)
+        puts = [PutOp(("a",), f"{number}", {"v": number}) for number in range(20)]
+        puts.append(PutOp(("a",), "large", {"v": "x" * records.RECORD_BYTES_MAX}))
+        with pytest.raises(InvalidRequest) as refused:
+            memory.batch(puts)
+        assert refused.value.definite
+        assert refused.value.details["field"] == "value"
+        assert keys_of(portal, "default") == []

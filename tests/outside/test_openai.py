@@ -454,6 +454,26 @@ def test_a_leader_that_dies_costs_nothing(cluster: LocalCluster, name: str) -> N
         assert asyncio.run(run(over)) > 30
 
 
+def test_what_is_added_is_what_was_given(session: RaftSession, portal: Portal) -> None:
+    """
+    Who changes an item after the call, before the store has come to it, changes nothing.
+    """
+
+    async def run() -> None:
+        items = users("given")
+        held = threading.Event()
+        portal.thread().loop.call_soon_threadsafe(held.wait, 10)
+        adding = asyncio.create_task(session.add_items(items))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        cast("dict[str, Any]", items[0])["content"] = "changed"
+        held.set()
+        await adding
+        assert contents(await session.get_items()) == ["given"]
+
+    asyncio.run(run())
+
+
 def test_an_item_that_is_no_json_is_refused(session: RaftSession) -> None:
     """
     The error names it, and is definite; what came with it is not there.

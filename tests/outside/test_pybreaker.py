@@ -6,6 +6,7 @@ are in other processes.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import pytest
 from pybreaker import CircuitBreaker, CircuitBreakerError
 
 from raftstate.adapters.pybreaker import RaftBreakerStorage
+from raftstate.client import Store
 from raftstate.errors import Closed, InvalidRequest, NoQuorum
 from raftstate.localcluster import LocalCluster
 from tests.outside.conftest import kills
@@ -218,6 +220,30 @@ def test_44_failures_of_many_processes_are_all_counted(
     assert opened().counter == 75
 
 
+def test_44_who_counts_waits_for_nobody(opened: Opened) -> None:
+    """When what they call goes down, all processes count at the same time: each count is one
+    command, whatever others do."""
+    storages = [opened() for _ in range(8)]
+    commands: list[object] = []
+
+    async def counted(store: Store) -> None:
+        asked = store.txn
+
+        async def ask(**what: Any) -> Any:
+            commands.append(what)
+            return await asked(**what)
+
+        store.txn = ask  # type: ignore[method-assign]
+
+    for storage in storages:
+        storage._access.run(counted)
+    with ThreadPoolExecutor(8) as pool:
+        for storage in storages * 5:
+            pool.submit(storage.increment_counter)
+    assert storages[0].counter == 40
+    assert len(commands) == 40
+
+
 def test_44_one_process_makes_the_trial_call(opened: Opened) -> None:
     """The same for a half-open circuit: each worker let a call through to what had just
     failed. While one makes the trial call, all others are refused."""
@@ -319,8 +345,30 @@ def test_without_the_store_calls_go_through_at_once(caplog: pytest.LogCaptureFix
     with pytest.raises(ConnectionError):
         breaker.call(fail)
     storage.close()
+
+
+def test_a_storage_that_was_closed_says_so() -> None:
+    """That is no outage."""
+    storage = RaftBreakerStorage(NOWHERE, "b")
+    storage.close()
     with pytest.raises(Closed):
-        breaker.call(str)
+        CircuitBreaker(state_storage=storage)
+
+
+def test_a_storage_of_another_process_says_so(opened: Opened) -> None:
+    """A server that forks after it made its breakers would have none: it is told at once."""
+    storage = opened(fallback_state="closed")
+    assert storage.state == "closed"
+    child = os.fork()
+    if not child:
+        try:
+            storage.increment_counter()
+        except Closed:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert storage.counter == 0
 
 
 def test_without_the_store_one_may_be_told() -> None:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -126,6 +127,59 @@ def test_what_a_function_raises_is_raised() -> None:
             )
         with pytest.raises(RuntimeError, match="StopIteration"):
             _in_step(agent, lambda s: s.record("llm", stop))
+
+
+def test_generators_run_in_the_users_thread() -> None:
+    """
+    One that is given to a call, and one that a model is: they may call the store themselves,
+    and hold up nobody.
+    """
+    names: list[str] = []
+
+    with stores(1) as (_, (store,)):
+
+        def events(count: int) -> Iterator[Any]:
+            for number in range(count):
+                names.append(threading.current_thread().name)
+                store.keys.get("k")
+                yield raftstate.sync.event("e", number)
+
+        def model(found: list[Any]) -> Iterator[Any]:
+            for event in found:
+                names.append(threading.current_thread().name)
+                store.keys.get("k")
+                yield raftstate.sync.txn.put(f"seen/{event.seq}", b"1")
+
+        store.append("s", events(2))
+        assert store.read_model("m", model).catch_up() == 2
+        store.txn(then=(raftstate.sync.txn.put(key, b"1") for key in ("a", "b")))
+        found = [one.key for one in store.keys.range()]
+
+    assert set(names) == {threading.current_thread().name}
+    assert {b"a", b"b", b"seen/1", b"seen/2"} <= set(found)
+
+
+def test_what_was_cancelled_in_a_function_is_the_callers() -> None:
+    """
+    As where one runs an event loop of its own: the very error, and not that the store was
+    closed. The effect may have happened.
+    """
+
+    def cancelled(*_: Any) -> None:
+        raise asyncio.CancelledError("mine")
+
+    with stores(1) as (_, (store,)), store.own("a") as agent:
+        for act in (
+            lambda s: s.record("llm", cancelled),
+            lambda s: s.effect("x", do=cancelled, kind="irreversible"),
+        ):
+            with pytest.raises(asyncio.CancelledError, match="mine"):
+                _in_step(agent, act)
+        [effect] = store.list_effects("a")
+        assert effect.state == EFFECT_STATE_UNKNOWN
+        store.append("s", [raftstate.sync.event("e")])
+        with pytest.raises(asyncio.CancelledError, match="mine"):
+            store.projection("p", cancelled).catch_up()
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

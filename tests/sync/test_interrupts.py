@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import gc
 import os
 import signal
 import subprocess
@@ -10,15 +13,18 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import raftstate.sync
-from raftstate.errors import Closed
+from raftstate.client import acts
+from raftstate.client.loops import LoopThread
+from raftstate.errors import Closed, OwnershipLost
+from raftstate.sync import running
 from raftstate.sync.store import Store
-from tests.sync.serving import serving, stores
+from tests.sync.serving import serving, stores, until
 
 
 def interrupt_soon(seconds: float = 0.2) -> threading.Thread:
@@ -94,6 +100,268 @@ def test_a_list_that_was_interrupted_goes_on() -> None:
             thread.join()
             store.keys.put("k", b"1")
             assert next(watch).changes[0].resource.key.key == b"k"
+
+
+def interrupt(thread: int) -> None:
+    """Ctrl-C, now."""
+    signal.pthread_kill(thread, signal.SIGINT)
+
+
+class Strikes:
+    """Interrupts the calls of this thread: when one has just ended, or has not begun."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def after(self, number: int = 1) -> None:
+        """The so-manieth call from now on is interrupted when it has come to its end."""
+        wait, left = running._Call._wait, [number]
+
+        def struck(call: Any) -> None:
+            wait(call)
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        self._patch.setattr(running._Call, "_wait", struck)
+
+    def before(self, number: int = 1) -> None:
+        """It is interrupted when it was handed over, or just before that."""
+        call, left = LoopThread.call, [number]
+
+        def struck(thread: LoopThread, what: Any, *given: Any) -> bool:
+            if getattr(what, "__func__", None) is running._Call._begin:
+                left[0] -= 1
+                if not left[0]:
+                    raise KeyboardInterrupt
+            return call(thread, what, *given)
+
+        self._patch.setattr(LoopThread, "call", struck)
+
+    def within(self, number: int = 1) -> None:
+        """It is interrupted while it is handed over."""
+        wait, left = running._Call._wait, [number]
+
+        def struck(call: Any) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+            wait(call)
+
+        self._patch.setattr(running._Call, "_wait", struck)
+
+
+@pytest.fixture
+def strikes(monkeypatch: pytest.MonkeyPatch) -> Strikes:
+    """Interrupts at odd moments."""
+    return Strikes(monkeypatch)
+
+
+MOMENTS = ["before", "within", "after"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupt_while_an_agent_is_acquired(strikes: Strikes, moment: str) -> None:
+    """
+    Also in the moment in which it was: nobody has it then, at once.
+    """
+    with stores(2) as (_, (store, other)):
+        store.keys.put("k", b"1")
+        began = time.monotonic()
+        getattr(strikes, moment)()
+        with pytest.raises(KeyboardInterrupt), store.own("a", ttl=60.0):
+            raise AssertionError("it was interrupted")
+        with other.own("a", wait=True, timeout=5.0):
+            pass
+        with store.own("a", wait=True, timeout=5.0) as agent:
+            assert not agent.lost
+        assert time.monotonic() - began < 3.0
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupt_while_a_block_is_left(strikes: Strikes, moment: str) -> None:
+    """
+    The agent is free when the thread goes on.
+    """
+    with stores(2) as (_, (store, other)):
+        own = store.own("a", ttl=60.0)
+        own.__enter__()
+        getattr(strikes, moment)()
+        with pytest.raises(KeyboardInterrupt):
+            own.__exit__(None, None, None)
+        with other.own("a", wait=True, timeout=5.0):
+            pass
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_interrupt_while_a_step_is_entered_or_left(strikes: Strikes, moment: str) -> None:
+    """
+    It is not left open: the next one can be entered. One that was not committed for sure is
+    in doubt.
+    """
+    with stores(1) as (_, (store,)), store.own("a", ttl=60.0) as agent:
+        with strikes._patch.context() as patch:
+            getattr(Strikes(patch), moment)()
+            with pytest.raises(KeyboardInterrupt), agent.step():
+                raise AssertionError("it was interrupted")
+        with agent.step() as step:
+            step.event("e")
+        with strikes._patch.context() as patch, pytest.raises(KeyboardInterrupt):
+            with agent.step() as step:
+                step.event("e")
+                getattr(Strikes(patch), moment)()
+        if moment == "before":
+            return  # nothing could tell the store
+        agent._it.head = store.get_agent("a").head
+        with agent.step() as step:
+            step.event("e")
+        assert step.committed
+
+
+def test_an_interrupt_as_a_lease_was_granted(strikes: Strikes) -> None:
+    """
+    It is given back.
+    """
+    with stores(1) as (_, (store,)):
+        with strikes._patch.context() as patch:
+            Strikes(patch).after()
+            with pytest.raises(KeyboardInterrupt), store.lease(60.0):
+                raise AssertionError("it was interrupted")
+        assert list(store.list_leases()) == []
+
+
+def test_a_second_interrupt() -> None:
+    """
+    While the first is being dealt with: the thread goes on at once, and what its call asks
+    of it later is refused, so that it ends too.
+    """
+    inside, on = threading.Event(), threading.Event()
+    ended: list[str] = []
+    me = threading.main_thread().ident
+    assert me is not None
+    with stores(1) as (_, (store,)):
+
+        async def stubborn() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                inside.set()
+                await asyncio.to_thread(on.wait, 10)
+                asked = acts.elsewhere.get()
+                assert asked is not None
+                try:
+                    async with asyncio.timeout(5):
+                        await asked(lambda: ended.append("asked"))
+                except BaseException as error:
+                    ended.append(type(error).__name__)
+                    raise
+
+        def second() -> None:
+            assert inside.wait(10)
+            interrupt(me)
+
+        thread, then = interrupt_soon(), threading.Thread(target=second)
+        then.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            store._running.run(stubborn())
+        took = time.monotonic() - began
+        thread.join()
+        then.join()
+        on.set()
+        until(lambda: ended, "it has ended")
+
+    assert ended == ["CancelledError"]
+    assert took < 3.0
+
+
+def test_an_interrupt_while_a_store_is_closed(strikes: Strikes) -> None:
+    """
+    It is closed all the same; closing it again waits for that.
+    """
+    with stores(1) as (_, (other,)), serving() as served:
+        store = raftstate.sync.connect(served.endpoint)
+        store.__enter__()
+        own = store.own("a", ttl=60.0)
+        own.__enter__()
+        result = concurrent.futures.Future.result
+
+        def struck(*_: Any) -> None:
+            strikes._patch.setattr(concurrent.futures.Future, "result", result)
+            raise KeyboardInterrupt
+
+        strikes._patch.setattr(concurrent.futures.Future, "result", struck)
+        with pytest.raises(KeyboardInterrupt):
+            store.close()
+        store.close()
+        assert store._object._engine_or_none.ended
+        with pytest.raises(OwnershipLost):
+            own.__exit__(None, None, None)
+        with raftstate.sync.connect(served.endpoint) as again:
+            assert not again.get_agent("a").HasField("owner")
+        other.keys.put("k", b"1")
+
+
+LEFT: dict[str, Callable[[Store, Any], Iterator[Any]]] = {}
+
+
+def left(function: Callable[[Store, Any], Iterator[Any]]) -> Any:
+    """A generator with a block, to be left half-way."""
+    LEFT[function.__name__] = function
+    return function
+
+
+@left
+def an_agent(store: Store, _: Any) -> Iterator[Any]:
+    """In the block of an agent."""
+    with store.own("a", ttl=60.0) as agent:
+        yield agent
+
+
+@left
+def a_step(_: Store, agent: Any) -> Iterator[Any]:
+    """In a step."""
+    with agent.step() as step:
+        yield step
+
+
+@left
+def a_store(store: Store, _: Any) -> Iterator[Any]:
+    """In the block of a store."""
+    endpoint = store._running.portal._store._options.endpoints
+    with raftstate.sync.connect(endpoint) as own, own.own("a", ttl=60.0) as agent:
+        yield agent
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_a_block_that_is_collected_on_a_thread_of_the_sdk(kind: str) -> None:
+    """
+    A generator in a cycle is ended by whichever thread collects it. Where that is the one
+    that all calls run on, it does not wait for itself; and the block is left.
+    """
+    with stores(2) as (_, (store, other)), store.own("mine") as agent:
+        other.keys.put("k", b"1")
+        box: list[Any] = [LEFT[kind](store, agent)]
+        next(box[0])
+        box.append(box)
+        done = threading.Event()
+        thread = store._running.thread()
+        gc.disable()
+        try:
+            del box
+
+            def collect() -> None:
+                gc.collect()
+                done.set()
+
+            thread.call(collect)
+            assert done.wait(5), "it waits for itself"
+        finally:
+            gc.enable()
+        with other.own("a", wait=True, timeout=5.0):
+            pass
+        with agent.step() as step:
+            step.event("e")
 
 
 def test_a_forked_process_has_nothing_of_its_parents() -> None:

@@ -54,7 +54,8 @@ class RaftFactory(InfrastructureFactory[RaftTrackingRecorder]):
                 f" {', '.join(self.env.create_keys(self.ENDPOINTS))}"
             )
         self._name = self._read(self.NAME) or "default"
-        self._portal = Portal(endpoints, timeout=self._timeout(), **self._tls())
+        self._seconds = self._timeout()
+        self._portal = Portal(endpoints, timeout=self._seconds, **self._tls())
 
     def _read(self, name: str) -> str:
         return (self.env.get(name) or "").strip()
@@ -100,7 +101,13 @@ class RaftFactory(InfrastructureFactory[RaftTrackingRecorder]):
         if not issubclass(made, base):
             raise TypeError(f"{made} is no subclass of {base.__name__}")
         application = self.env.name.lower()
-        return made(self._portal, name=self._name, application=application, purpose=purpose)
+        return made(
+            self._portal,
+            name=self._name,
+            application=application,
+            purpose=purpose,
+            timeout=self._seconds,
+        )
 
     def close(self) -> None:
         """Close the connections of all recorders that it made."""

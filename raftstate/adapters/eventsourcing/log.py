@@ -141,7 +141,7 @@ class Log(Reader):
             insert.data = INLINE + insert.data
         try:
             return await self._inserted(store, insert)
-        except Taken:
+        except (Taken, Conflict):
             if sent is not None:
                 await records.remove(store, sent)
             raise

@@ -10,10 +10,12 @@ from eventsourcing.persistence import (
     ApplicationRecorder,
     InterfaceError,
     ListenNotifySubscription,
+    ShutDown,
 )
 
 from raftstate.adapters.portals import Access
 from raftstate.client import Store
+from raftstate.client.loops import call_soon
 from raftstate.errors import Closed, Compacted, RaftStateError
 
 R_co = TypeVar("R_co", bound=ApplicationRecorder, covariant=True)
@@ -50,7 +52,28 @@ class RaftSubscription(ListenNotifySubscription[R_co]):
         """End it; an iteration that waits ends too."""
         super().stop()
         if self._loop is not None and self._watching is not None:
-            self._loop.call_soon_threadsafe(self._watching.cancel)
+            call_soon(self._loop, self._watching.cancel)
+
+    def _pull(self) -> None:
+        """As the library's, but that what has none of the topics is looked at once, and not
+        again with each event to come."""
+        while not self._has_been_stopped:
+            self._has_been_notified.clear()
+            after = self._last_notification_id or 0
+            last = self._recorder.max_notification_id() if self._topics else None
+            found = self._recorder.select_notifications(
+                after, self._select_limit, last, self._topics, inclusive_of_start=False
+            )
+            if found:
+                try:
+                    self._notifications_queue.put(found)
+                except ShutDown:
+                    break
+                self._last_notification_id = found[-1].id
+            if len(found) < self._select_limit:
+                if last is not None:
+                    self._last_notification_id = max(after, last)
+                break
 
     async def _begin(self, store: Store) -> None:
         """Return once the watch is on."""
@@ -79,8 +102,14 @@ class RaftSubscription(ListenNotifySubscription[R_co]):
                     self._fail(error)
                     return
                 await asyncio.sleep(_PAUSE_S)
+            except Exception as error:  # noqa: BLE001  # whoever iterates raises it
+                if begun.done():
+                    self._fail(error)
+                else:
+                    begun.set_exception(error)
+                return
 
-    def _fail(self, error: Closed) -> None:
+    def _fail(self, error: Exception) -> None:
         """Who iterates is told."""
         failed = InterfaceError(str(error))
         failed.__cause__ = error

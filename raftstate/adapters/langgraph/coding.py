@@ -6,6 +6,7 @@ ever unpickled.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -27,6 +28,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from raftstate.adapters.langgraph import pruning
 from raftstate.adapters.langgraph.history import Ancestor
 from raftstate.adapters.langgraph.layout import Head, Task, Typed, Write
+from raftstate.adapters.langgraph.serde import ListedSerializer
 from raftstate.adapters.langgraph.stored import Kept, Loaded, Place
 from raftstate.errors import InvalidRequest
 
@@ -217,8 +219,14 @@ def strategy(name: str) -> Callable[[Kept, str], Coroutine[Any, Any, None]]:
 
 
 def checked(serde: SerializerProtocol | None) -> SerializerProtocol | None:
-    """A serializer that does not unpickle. Raises InvalidRequest (definite)."""
-    inner = serde.serde if isinstance(serde, EncryptedSerializer) else serde
+    """A serializer that does not unpickle; LangGraph's own (None) only where it is strict.
+    Raises InvalidRequest (definite)."""
+    if serde is None:
+        strict = os.environ.get("LANGGRAPH_STRICT_MSGPACK", "").lower() in ("1", "true", "yes")
+        return None if strict else ListedSerializer()
+    inner: object = serde
+    while isinstance(inner, EncryptedSerializer):
+        inner = inner.serde
     if getattr(inner, "pickle_fallback", False):
         raise _wrong("serde", "serde unpickles what it reads: use one without pickle_fallback")
     return serde

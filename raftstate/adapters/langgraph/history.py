@@ -31,11 +31,15 @@ class Ancestor(NamedTuple):
 
 async def walk(kept: Kept, place: Place, channels: Collection[str]) -> list[Ancestor]:
     """The ancestors of a checkpoint that count for a channel, the nearest one first."""
+    former: Head | None = None
     for _ in range(_TRIES):
         seen = Seen()
         target = await kept.find(place, seen)
         if target is None:
+            if former is not None:
+                break
             return []
+        former = target
         ahead = _Ahead(kept, target, seen)
         chain: list[tuple[Head, frozenset[str], frozenset[str]]] = []
         left, visited, head = frozenset(channels), {target.checkpoint_id}, target
@@ -48,9 +52,16 @@ async def walk(kept: Kept, place: Place, channels: Collection[str]) -> list[Ance
             visited.add(parent.checkpoint_id)
             left, head = left - seeds, parent
         found = await together([partial(_ancestor, kept, seen.revision, *one) for one in chain])
-        if None not in found:
+        # Ancestors, and what was written to them, are removed after it.
+        if None not in found and await _stands(kept, target):
             return found
-    raise Conflict(f"checkpoints went {_TRIES} times while they were read", definite=True)
+    raise Conflict("the checkpoint was removed while its history was read", definite=True)
+
+
+async def _stands(kept: Kept, head: Head) -> bool:
+    """Whether a checkpoint is still there."""
+    key = kept.layout.head(head.thread, head.ns, head.checkpoint_id)
+    return await kept.store.keys.get(key) is not None
 
 
 class _Ahead:

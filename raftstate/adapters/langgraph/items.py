@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -25,6 +24,7 @@ from langgraph.store.base import InvalidNamespaceError, Item, SearchItem
 
 from raftstate.adapters import keys
 from raftstate.adapters.records import Damaged
+from raftstate.client import clock
 from raftstate.errors import InvalidRequest
 
 ROOT: Final = "~langgraph-store"
@@ -43,7 +43,7 @@ Namespace = tuple[str, ...]
 
 def now_us() -> int:
     """What this host's clock shows, in microseconds since 1970."""
-    return time.time_ns() // 1000
+    return round(clock.wall() * 1e6)
 
 
 class Layout:

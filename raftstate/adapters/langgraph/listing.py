@@ -29,7 +29,9 @@ class Listing:
         self._coding = how
         self._config = config
         self._place = None if config is None else coding.place(config)
-        self._one_ns = config is not None and "checkpoint_ns" in config["configurable"]
+        self._one_ns = (
+            config is not None and config["configurable"].get("checkpoint_ns") is not None
+        )
         self._wanted = wanted
         self._before = get_checkpoint_id(before) if before else None
         self._left = limit

@@ -30,20 +30,26 @@ _AT_ONCE: Final = 40
 _BYTES_AT_ONCE: Final = 1 << 19
 # How many checkpoints are looked at together.
 _HEADS: Final = 32
-_TRIES: Final = 100
+_TRIES: Final = 50
+# How often a thread is removed that is written to all the while.
+_PASSES: Final = 3
 
 
 async def drop_thread(kept: Kept, thread: str) -> None:
     """Remove all of a thread."""
     await kept.check()
     layout = kept.layout
-    # Checkpoints go first, so that nobody reads half of one; and once more when their
-    # values are gone, for what was put meanwhile.
+    for _ in range(_PASSES):
+        guards = await _guards(kept, thread)
+        # Checkpoints go first, so that nobody reads half of one.
+        await _drop_all(kept, thread)
+        await records.remove(kept.store, layout.writes(thread), owner=kept.owner)
+        await records.remove(kept.store, layout.blobs(thread), owner=kept.owner)
+        await _remove_parts(kept, layout.heads(thread))
+        if await _remove_guards(kept, thread, guards):
+            return
+    # Somebody goes on putting, and has lost values of what he put last.
     await _drop_all(kept, thread)
-    await records.remove(kept.store, layout.writes(thread), owner=kept.owner)
-    await records.remove(kept.store, layout.blobs(thread), owner=kept.owner)
-    await _drop_all(kept, thread)
-    await records.remove(kept.store, layout.guard(thread), owner=kept.owner)
 
 
 async def drop_runs(kept: Kept, runs: Iterable[str]) -> None:
@@ -57,7 +63,8 @@ async def drop_runs(kept: Kept, runs: Iterable[str]) -> None:
             [partial(records.read, kept.store, kept.layout.head(*place)) for place in places]
         )
         heads = [unpacked_head(one.data) for one in found if one is not None]
-        await _drop(kept, [head for head in heads if head.run == run])
+        mine = [head for head in heads if head.run == run]
+        await _drop(kept, sorted(mine, key=lambda head: head.checkpoint_id, reverse=True))
         for thread, ns in sorted({place[:2] for place in places}):
             await _sweep(kept, thread, ns)
         # What tells where they were goes last: until then this may be done again.
@@ -71,12 +78,15 @@ async def keep_latest(kept: Kept, thread: str) -> None:
     by_ns: dict[str, list[Head]] = {}
     async for one in records.scan(kept.store, prefix=kept.layout.heads(thread)):
         head = unpacked_head(one.data)
+        # There may be many, and what they say is not asked for here.
+        head = head._replace(checkpoint=("", b""), metadata=("", b""))
         by_ns.setdefault(head.ns, []).append(head)
     for ns, heads in by_ns.items():
         needed = needed_for(heads[-1], {head.checkpoint_id: head for head in heads})
-        old = [head for head in heads if head.checkpoint_id not in needed]
+        old = [head for head in reversed(heads) if head.checkpoint_id not in needed]
         await _drop(kept, old, entries=True)
         await _sweep(kept, thread, ns)
+    await _remove_parts(kept, kept.layout.heads(thread))
 
 
 def needed_for(latest: Head, heads: dict[str, Head]) -> set[str]:
@@ -132,6 +142,9 @@ class _Batch:
         tasks = await kept.tasks(head, revision)
         if len(values) < len(new):
             await kept.check_gone(head)
+        # What was written to it goes before it does.
+        source = kept.layout.head(head.thread, head.ns, head.checkpoint_id)
+        if len(values) < len(new) or await records.read(kept.store, source) is None:
             raise Conflict(
                 f"thread {head.thread} was changed while it was copied: copy it again",
                 definite=False,
@@ -178,7 +191,9 @@ class _Batch:
         self._puts, self._when, self._extra, self._bytes = {}, {}, {}, 0
 
 
-async def _heads(kept: Kept, thread: str) -> AsyncIterator[tuple[list[Head], int]]:
+async def _heads(
+    kept: Kept, thread: str, *, backwards: bool = False
+) -> AsyncIterator[tuple[list[Head], int]]:
     """The checkpoints of a thread, some at a time, and the revision that showed them. Each
     time the store is asked anew, for what is done with them may take long."""
     prefix = kept.layout.heads(thread)
@@ -186,7 +201,9 @@ async def _heads(kept: Kept, thread: str) -> AsyncIterator[tuple[list[Head], int
     while True:
         seen = Seen()
         found: list[records.Record] = []
-        scanned = records.scan(kept.store, start=start, end=end, page_size=_HEADS, seen=seen)
+        scanned = records.scan(
+            kept.store, start=start, end=end, backwards=backwards, page_size=_HEADS, seen=seen
+        )
         async for one in scanned:
             found.append(one)
             if len(found) == _HEADS:
@@ -194,17 +211,23 @@ async def _heads(kept: Kept, thread: str) -> AsyncIterator[tuple[list[Head], int
         yield [unpacked_head(one.data) for one in found], seen.revision
         if len(found) < _HEADS:
             return
-        start = behind(found[-1].key)
+        if backwards:
+            end = found[-1].key
+        else:
+            start = behind(found[-1].key)
 
 
 async def _drop_all(kept: Kept, thread: str) -> None:
-    async for some, _ in _heads(kept, thread):
+    async for some, _ in _heads(kept, thread, backwards=True):
         await _drop(kept, some, entries=True)
 
 
 async def _drop(kept: Kept, heads: list[Head], *, entries: bool = False) -> None:
     """Remove checkpoints, and what was written to them; not the values of their channels,
-    which others may have too. `entries`: and what tells that they were of a run."""
+    which others may have too. `entries`: and what tells that they were of a run.
+
+    They are given newest first: while one is there, so are its ancestors, of whose writes
+    its delta channels are made up."""
     for at in range(0, len(heads), _HEADS):
         some = heads[at : at + _HEADS]
         written = await together([partial(_written, kept, head) for head in some])
@@ -240,25 +263,73 @@ async def _remove(kept: Kept, keys: list[bytes], when: Iterable[Compare] = ()) -
     return True
 
 
+async def _remove_parts(kept: Kept, prefix: bytes) -> None:
+    """Remove what is left of records that nobody has put."""
+    keys = [one.key async for one in kept.store.keys.range(prefix=prefix, keys_only=True)]
+    for whole in {one.partition(b"\x00")[0] for one in keys}.difference(keys):
+        await kept.write({}, [whole], when=[txn.missing(whole)])
+
+
+async def _guards(kept: Kept, thread: str) -> dict[bytes, int]:
+    """What changes whenever a checkpoint of the thread is put, and when it last did."""
+    found = kept.store.keys.range(prefix=kept.layout.guard(thread), keys_only=True)
+    return {one.key: one.mod_revision async for one in found}
+
+
+async def _remove_guards(kept: Kept, thread: str, guards: dict[bytes, int]) -> bool:
+    """Remove these, whose checkpoints are all gone, unless one was put since: where there
+    is none, there is no checkpoint. Whether none is left."""
+    keys = list(guards)
+    for at in range(0, len(keys), _HEADS):
+        some = keys[at : at + _HEADS]
+        still = [txn.equal(one, mod_revision=guards[one]) for one in some]
+        if not await kept.write({}, some, when=still):
+            return False
+    return not await _guards(kept, thread)
+
+
 async def _sweep(kept: Kept, thread: str, ns: str) -> None:
     """Remove the values of a namespace that no checkpoint has any more. What is put
-    meanwhile may have one of them again: then all is looked at once more."""
+    meanwhile may have one of them again: then what is new is looked at, and so on."""
     layout = kept.layout
     guard = layout.guard(thread, ns)
+    dead: list[bytes] | None = None
+    live: set[bytes] = set()
+    known: dict[bytes, int] = {}
     for _ in range(_TRIES):
         found = await kept.store.keys.get(guard)
         still = txn.missing(guard)
         if found is not None:
             still = txn.equal(guard, mod_revision=found.mod_revision)
-        live: set[bytes] = set()
-        async for one in records.scan(kept.store, prefix=layout.heads(thread, ns)):
-            head = unpacked_head(one.data)
-            live |= {layout.blob(thread, ns, *each) for each in head.apart.items()}
-        dead = [key async for key in kept.keys(layout.blobs(thread, ns)) if key not in live]
-        if await _remove(kept, dead, [still]):
+        live |= await _referred_to(kept, layout.heads(thread, ns), known)
+        if dead is None:
+            dead = [key async for key in kept.keys(layout.blobs(thread, ns))]
+        dead = [key for key in dead if key not in live]
+        while dead:
+            if not await kept.write({}, dead[:_AT_ONCE], when=[still]):
+                break
+            dead = dead[_AT_ONCE:]
+        else:
             return
     raise Conflict(
         f"thread {thread} was written to all the while: what is left of its old values goes"
         " when it is pruned again",
         definite=False,
     )
+
+
+async def _referred_to(kept: Kept, prefix: bytes, known: dict[bytes, int]) -> set[bytes]:
+    """The values of those checkpoints that are not yet known, or were put again; now they
+    are known."""
+    keys = kept.store.keys.range(prefix=prefix, keys_only=True)
+    now = {one.key: one.mod_revision async for one in keys if b"\x00" not in one.key}
+    new = [one for one, revision in now.items() if known.get(one) != revision]
+    known |= now
+    referred: set[bytes] = set()
+    for at in range(0, len(new), _HEADS):
+        some = new[at : at + _HEADS]
+        found = await together([partial(records.read, kept.store, one) for one in some])
+        for head in [unpacked_head(one.data) for one in found if one is not None]:
+            named = head.apart.items()
+            referred |= {kept.layout.blob(head.thread, head.ns, *each) for each in named}
+    return referred

@@ -12,7 +12,7 @@ are put, and a search with a `query` gives the likest first; without one, `query
 or not. It is not a lease: leases end within a day and hold a thousand keys each, and times
 to live go up to months. What is over is removed by whoever writes or lists next, so that no
 process has to run for it. Times are those of the hosts' clocks, which have to agree as well
-as a time to live has to be kept.
+as a time to live has to be kept; in tests, that of the kit (`raftstate.testing`).
 """
 
 from __future__ import annotations
@@ -166,32 +166,61 @@ class RaftStore(BaseStore):
     # --- the two faces ---
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carry out operations; their results, in order. This thread waits."""
+        """Carry out operations; their results, in order. This thread waits.
+
+        >>> from langgraph.store.base import GetOp, PutOp
+        >>> memory.batch([PutOp(("docs", "batch"), "a", {"n": 1})])
+        [None]
+        >>> [found] = memory.batch([GetOp(("docs", "batch"), "a")])
+        >>> found.value
+        {'n': 1}
+        """
         batch = self._checked(ops)
         if self._index is not None:
             batch.embed(self._index)
         return self._portal.run(partial(self._carried_out, batch))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """As `batch`; the event loop goes on meanwhile."""
+        """As `batch`; the event loop goes on meanwhile.
+
+        >>> from langgraph.store.base import GetOp, PutOp
+        >>> await memory.abatch([PutOp(("docs", "abatch"), "a", {"n": 1})])
+        [None]
+        >>> [found] = await memory.abatch([GetOp(("docs", "abatch"), "a")])
+        >>> found.value
+        {'n': 1}
+        """
         batch = self._checked(ops)
         if self._index is not None:
             await batch.aembed(self._index)
         return await self._portal.arun(partial(self._carried_out, batch))
 
     def sweep_ttl(self) -> int:
-        """Remove all items that are over; how many. Nobody sees a difference."""
+        """Remove all items that are over; how many. Nobody sees a difference.
+
+        >>> memory.sweep_ttl()
+        0
+        """
         return self._portal.run(self._writing.sweep)
 
     async def asweep_ttl(self) -> int:
-        """As `sweep_ttl`; the event loop goes on meanwhile."""
+        """As `sweep_ttl`; the event loop goes on meanwhile.
+
+        >>> await memory.asweep_ttl()
+        0
+        """
         return await self._portal.arun(self._writing.sweep)
 
     def start_ttl_sweeper(
         self, sweep_interval_minutes: float | None = None
     ) -> concurrent.futures.Future[None]:
         """Sweep again and again until `stop_ttl_sweeper`, `close`, or the cancelling of what
-        is returned. Nothing needs it: it is for those who never write nor list."""
+        is returned. Nothing needs it: it is for those who never write nor list.
+
+        >>> sweeping = memory.start_ttl_sweeper(sweep_interval_minutes=5)
+        >>> memory.stop_ttl_sweeper()
+        True
+        """
         interval = check_ttl("sweep_interval_minutes", sweep_interval_minutes)
         seconds = self._writing.sweep_s if interval is None else interval * 60
         if self._sweeper is None or self._sweeper.done():
@@ -204,7 +233,11 @@ class RaftStore(BaseStore):
         return self._sweeper
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
-        """Sweep no more; whether none was under way, or it ended within `timeout` seconds."""
+        """Sweep no more; whether none was under way, or it ended within `timeout` seconds.
+
+        >>> memory.stop_ttl_sweeper()  # none is under way
+        True
+        """
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is None or sweeper.cancel():
             return True
@@ -212,13 +245,19 @@ class RaftStore(BaseStore):
 
     def close(self) -> None:
         """Close the connections, unless they are those of a portal that was given. Closing
-        twice is harmless."""
+        twice is harmless.
+
+        >>> RaftStore(endpoints).close()
+        """
         self.stop_ttl_sweeper()
         if self._own_portal:
             self._portal.close()
 
     async def aclose(self) -> None:
-        """As `close`; the event loop goes on meanwhile."""
+        """As `close`; the event loop goes on meanwhile.
+
+        >>> await RaftStore(endpoints).aclose()
+        """
         self.stop_ttl_sweeper()
         if self._own_portal:
             await self._portal.aclose()

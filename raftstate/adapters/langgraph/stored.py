@@ -253,11 +253,14 @@ class Kept(NamedTuple):
         return await asyncio.to_thread(wanted, heads)
 
     async def keys(self, prefix: bytes) -> AsyncIterator[bytes]:
-        """The keys of all records with a prefix."""
-        found = self.store.keys.range(prefix=prefix, keys_only=True)
-        async for one in found:
-            if b"\x00" not in one.key:
-                yield one.key
+        """The keys of all records with a prefix, also of those of which there are only the
+        parts that a writer has left behind by dying."""
+        last = b""
+        async for one in self.store.keys.range(prefix=prefix, keys_only=True):
+            whole = one.key.partition(b"\x00")[0]
+            if whole != last:
+                yield whole
+            last = whole
 
 
 async def together(calls: list[Callable[[], Awaitable[Any]]]) -> list[Any]:

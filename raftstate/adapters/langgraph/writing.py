@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 
 from raftstate.adapters import records
 from raftstate.adapters.langgraph.items import Kept, Layout, Namespace, microseconds, now_us
-from raftstate.adapters.records import Owner
+from raftstate.adapters.records import Damaged, Owner
 from raftstate.client import Store, txn
-from raftstate.errors import Fenced, RaftStateError
+from raftstate.errors import Fenced, InvalidRequest, RaftStateError, TooMany
 from raftstate.v1.kv_service_pb2 import TxnOp
 
 T = TypeVar("T")
@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 # Items that one transaction writes. Of its 128 compares and operations each is up to four,
 # and three more if it is large.
 PUTS_AT_ONCE: Final = 16
+# What a record holds, but for what it says of an item beside its value.
+ITEM_BYTES_MAX: Final = records.RECORD_BYTES_MAX - (1 << 20)
+# A character in JSON, if it is written as two surrogates.
+_CHARACTER_BYTES_MAX: Final = 12
 _SWEPT_AT_ONCE: Final = 100
 
 
@@ -40,6 +44,19 @@ class Put:
     value: bytes | None
     ttl: float | None
     vectors: tuple[str, ...] = ()
+
+    def check_size(self) -> None:
+        """Raises InvalidRequest (definite) if no record holds it."""
+        size = len(self.value or b"") + sum(map(len, self.vectors))
+        # In JSON, as part of the record.
+        size += _CHARACTER_BYTES_MAX * sum(map(len, (self.key, *self.namespace)))
+        if size > ITEM_BYTES_MAX:
+            raise InvalidRequest(
+                f"item {self.key[:100]!r} has {size} bytes; at most {ITEM_BYTES_MAX} are"
+                " stored",
+                definite=True,
+                details={"field": "value", "limit": str(ITEM_BYTES_MAX)},
+            )
 
     def kept(self, former: Kept | None, now: int) -> Kept:
         """What it comes to, where there was this. It is as old as that, and its changes are
@@ -85,11 +102,15 @@ class Writing:
         self._refreshes = refreshes
         self.sweep_s = sweep_s
         self._waiting: deque[_Call] = deque()
+        self._alone = 0  # so many of them go one by one
         self._task: asyncio.Task[None] | None = None
         self._swept = time.monotonic()
 
     async def put(self, store: Store, puts: Sequence[Put]) -> None:
-        """Have puts written in their turn, together with what else waits then."""
+        """Have puts written in their turn, together with what else waits then. Raises
+        InvalidRequest (definite), before anything is written, for an item that is too large."""
+        for one in puts:
+            one.check_size()
         call = _Call(puts, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._task is None:
@@ -104,6 +125,11 @@ class Writing:
                 try:
                     await self._write(store, list(puts.values()))
                 except Exception as error:  # noqa: BLE001  # it is the callers'
+                    if len(calls) > 1 and isinstance(error, Damaged | TooMany):
+                        # Nothing was written. Whose fault it is each finds out alone.
+                        self._waiting.extendleft(reversed(calls))
+                        self._alone = len(calls)
+                        continue
                     for call in calls:
                         if not call.done.done():
                             call.done.set_exception(error)
@@ -125,11 +151,12 @@ class Writing:
                 self._waiting.popleft()
                 continue
             merged = puts | {put.at: put for put in call.puts}
-            if calls and len(merged) > PUTS_AT_ONCE:
+            if calls and (self._alone or len(merged) > PUTS_AT_ONCE):
                 break
             self._waiting.popleft()
             calls.append(call)
             puts = merged
+        self._alone = max(self._alone - 1, 0)
         return calls, puts
 
     async def _write(self, store: Store, puts: Sequence[Put]) -> None:
