@@ -88,7 +88,7 @@ class Timer:
     """A call at a moment of this clock, in the running loop; see `call_later`."""
 
     def __init__(self, seconds: float, call: Callable[[], object]) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._at = now() + seconds
         self._call = call
         self._handle = self.loop.call_later(max(seconds, 0.0), self._look)

@@ -64,6 +64,9 @@ class Reads(ReadServiceServicer):
                     each.result()
         finally:
             stream.close()
+            # All of them first: this handler may be broken off at any wait.
+            for each in work:
+                each.cancel()
             for each in work:
                 await end(each)
 

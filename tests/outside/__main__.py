@@ -44,12 +44,17 @@ SUITES: Final = {
     "langgraph": Suite(("test_langgraph.py",)),
     "langgraph_delta": Suite(("test_langgraph_delta.py",)),
     "langgraph_ownership": Suite(("test_langgraph_ownership.py",)),
-    "langgraph_saver": Suite(("test_langgraph_saver.py", "test_langgraph_removed.py")),
+    "langgraph_saver": Suite(
+        ("test_langgraph_saver.py", "test_langgraph_removed.py"), slow=True, limit_s=900
+    ),
     "langgraph_under_kills": Suite(("test_langgraph_under_kills.py",), slow=True, limit_s=900),
     "langgraph_own": Suite(("test_langgraph_own.py",), slow=True, limit_s=1_800),
-    "langgraph_store": Suite(("test_langgraph_store.py",), limit_s=900),
+    "langgraph_store": Suite(("test_langgraph_store.py",)),
+    "langgraph_store_published": Suite(
+        ("test_langgraph_store_published.py",), slow=True, limit_s=900
+    ),
     "eventsourcing": Suite(("test_eventsourcing.py",)),
-    "eventsourcing_own": Suite(("test_eventsourcing_own.py",)),
+    "eventsourcing_own": Suite(("test_eventsourcing_own.py",), slow=True),
     "openai": Suite(("test_openai.py",)),
     "openai_own": Suite(("test_openai_own.py",), slow=True, limit_s=900),
     "claude": Suite(("test_claude.py",)),

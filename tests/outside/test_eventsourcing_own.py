@@ -435,6 +435,7 @@ def test_without_a_quorum_the_error_says_so(name: str) -> None:
         lambda: recorder.insert_events(events("a", 1, 1)),
         lambda: recorder.select_events("a"),
         recorder.max_notification_id,
+        recorder.subscribe,
     ):
         with pytest.raises(OperationalError) as caught:
             attempt()

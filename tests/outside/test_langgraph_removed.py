@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from raftstate.adapters import records
 from raftstate.adapters.langgraph import RaftSaver, history, pruning
 from raftstate.adapters.langgraph.layout import Layout
 from raftstate.adapters.langgraph.stored import Kept
@@ -249,20 +248,29 @@ def test_a_copy_of_what_goes_meanwhile(case: Case, monkeypatch: pytest.MonkeyPat
 def test_a_thread_that_is_put_to_while_it_is_deleted(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever was put at whichever moment: it is gone, with all that belongs to it."""
+    """Whatever was put at whichever moment is whole as long as it is there, and then it is
+    gone, with all that belongs to it."""
     case.put(at("t"), {"n": [0]}, run_id="run")
-    remove, number = records.remove, 0
+    remove, number = pruning._remove_rest, 0
 
-    async def meanwhile(store: Any, prefix: bytes, **options: Any) -> None:
+    async def meanwhile(*args: Any) -> bool:
         nonlocal number
-        await remove(store, prefix, **options)
         number += 1
-        if number < 4:
-            await asyncio.to_thread(
+        config = at("t")
+        if number < 6:
+            config = await asyncio.to_thread(
                 put, Face("sync"), case.saver, at("t"), {"n": [number]}, run_id="run"
             )
+            await asyncio.to_thread(case.saver.put_writes, config, [("n", number)], "task")
+        done = await remove(*args)
+        if number < 6:  # what was put is whole
+            found = await case.saver.aget_tuple(config)
+            assert found is not None
+            assert found.checkpoint["channel_values"] == {"n": [number]}
+            assert found.pending_writes == [("task", "n", number)]
+        return done
 
-    monkeypatch.setattr(records, "remove", meanwhile)
+    monkeypatch.setattr(pruning, "_remove_rest", meanwhile)
     case("delete_thread", "t")
-    assert number == 6
+    assert number >= 6
     assert stored(case.portal, case.name) == {}

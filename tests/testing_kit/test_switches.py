@@ -439,9 +439,9 @@ async def test_what_makes_no_sense_is_refused() -> None:
                 kit.fail(kind=kind)
         with pytest.raises(ValueError, match="it must be one of"):
             kit.lose_answer(applied=True, kind="read")
-        for error in (ValueError, NoQuorum("", definite=True)):
+        for other in (ValueError, NoQuorum("", definite=True)):
             with pytest.raises(ValueError, match=r"must be a class of raftstate\.errors"):
-                kit.fail(error)  # type: ignore[arg-type]  # as somebody may
+                kit.fail(other)  # type: ignore[arg-type]  # as somebody may
         with pytest.raises(ValueError, match=r"'putt'; it must be one of .*expire_session"):
             kit.log("putt")  # or a test that nothing was put would hold for ever
         assert kit.log("expire_session") == []

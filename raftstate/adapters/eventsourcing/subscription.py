@@ -46,7 +46,6 @@ class RaftSubscription(ListenNotifySubscription[R_co]):
             self.stop()
             self._pull_thread.join()
             raise
-        self._has_been_notified.set()  # what came before the watch began
 
     def stop(self) -> None:
         """End it; an iteration that waits ends too."""
@@ -76,37 +75,27 @@ class RaftSubscription(ListenNotifySubscription[R_co]):
                 break
 
     async def _begin(self, store: Store) -> None:
-        """Return once the watch is on."""
-        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Return once the cluster has answered. A watch would wait for that without end."""
+        await store.keys.get(self._head)
         self._loop = asyncio.get_running_loop()
-        self._watching = asyncio.create_task(self._watch(store, begun))
-        await begun
+        self._watching = asyncio.create_task(self._watch(store))
 
-    async def _watch(self, store: Store, begun: asyncio.Future[None]) -> None:
+    async def _watch(self, store: Store) -> None:
         while True:
             try:
                 async with store.watch(types=["key"], key=self._head) as watch:
-                    if begun.done():
-                        self._has_been_notified.set()
-                    else:
-                        begun.set_result(None)
+                    self._has_been_notified.set()  # what came before the watch began
                     async for _ in watch:
                         self._has_been_notified.set()
             except Compacted:
                 continue  # there was more than one remembers: the numbers tell what is new
-            except RaftStateError as error:
-                if not begun.done():
-                    begun.set_exception(error)
-                    return
-                if isinstance(error, Closed):
-                    self._fail(error)
-                    return
+            except Closed as error:
+                self._fail(error)
+                return
+            except RaftStateError:
                 await asyncio.sleep(_PAUSE_S)
             except Exception as error:  # noqa: BLE001  # whoever iterates raises it
-                if begun.done():
-                    self._fail(error)
-                else:
-                    begun.set_exception(error)
+                self._fail(error)
                 return
 
     def _fail(self, error: Exception) -> None:

@@ -85,6 +85,11 @@ class Layout:
         """What changes whenever a checkpoint of the namespace is put."""
         return self._root + key("n", *given(thread, ns))
 
+    def guard_of(self, one: bytes) -> bytes:
+        """What changes whenever a checkpoint of the same namespace as of this key is put."""
+        _, thread, ns, *_ = one.removeprefix(self._root).split(b"\x01")
+        return self._root + key("n") + thread + b"\x01" + ns + b"\x01"
+
 
 def given(*parts: str | None) -> list[str]:
     """The parts that there are."""

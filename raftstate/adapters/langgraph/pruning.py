@@ -32,7 +32,7 @@ _BYTES_AT_ONCE: Final = 1 << 19
 _HEADS: Final = 32
 _TRIES: Final = 50
 # How often a thread is removed that is written to all the while.
-_PASSES: Final = 3
+_PASSES: Final = 10
 
 
 async def drop_thread(kept: Kept, thread: str) -> None:
@@ -43,13 +43,14 @@ async def drop_thread(kept: Kept, thread: str) -> None:
         guards = await _guards(kept, thread)
         # Checkpoints go first, so that nobody reads half of one.
         await _drop_all(kept, thread)
-        await records.remove(kept.store, layout.writes(thread), owner=kept.owner)
-        await records.remove(kept.store, layout.blobs(thread), owner=kept.owner)
         await _remove_parts(kept, layout.heads(thread))
-        if await _remove_guards(kept, thread, guards):
+        if (
+            await _remove_rest(kept, layout.writes(thread), guards)
+            and await _remove_rest(kept, layout.blobs(thread), guards)
+            and await _remove_guards(kept, thread, guards)
+        ):
             return
-    # Somebody goes on putting, and has lost values of what he put last.
-    await _drop_all(kept, thread)
+    # Somebody goes on putting: what he put last is whole, and stays.
 
 
 async def drop_runs(kept: Kept, runs: Iterable[str]) -> None:
@@ -276,6 +277,19 @@ async def _guards(kept: Kept, thread: str) -> dict[bytes, int]:
     return {one.key: one.mod_revision async for one in found}
 
 
+async def _remove_rest(kept: Kept, prefix: bytes, guards: dict[bytes, int]) -> bool:
+    """Remove writes or values of a thread whose checkpoints are all gone. False if one was
+    put since the guards were read: then it may have them again."""
+    by_guard: dict[bytes, list[bytes]] = {}
+    async for one in kept.keys(prefix):
+        by_guard.setdefault(kept.layout.guard_of(one), []).append(one)
+    for guard, keys in by_guard.items():
+        still = txn.equal(guard, mod_revision=guards.get(guard, 0))
+        if not await _remove(kept, keys, [still]):
+            return False
+    return True
+
+
 async def _remove_guards(kept: Kept, thread: str, guards: dict[bytes, int]) -> bool:
     """Remove these, whose checkpoints are all gone, unless one was put since: where there
     is none, there is no checkpoint. Whether none is left."""
@@ -305,11 +319,7 @@ async def _sweep(kept: Kept, thread: str, ns: str) -> None:
         if dead is None:
             dead = [key async for key in kept.keys(layout.blobs(thread, ns))]
         dead = [key for key in dead if key not in live]
-        while dead:
-            if not await kept.write({}, dead[:_AT_ONCE], when=[still]):
-                break
-            dead = dead[_AT_ONCE:]
-        else:
+        if await _remove(kept, dead, [still]):
             return
     raise Conflict(
         f"thread {thread} was written to all the while: what is left of its old values goes"
