@@ -40,6 +40,11 @@ class Link:
         """Whether anything passes."""
         return self._open.is_set() and not self._dead
 
+    @property
+    def dead(self) -> bool:
+        """Whether who is behind it has been killed."""
+        return self._dead
+
     # --- on the kit's thread ---
 
     async def start(self, port: int) -> None:

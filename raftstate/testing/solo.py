@@ -26,6 +26,7 @@ from raftstate.core.tenure import Tenure
 from raftstate.core.types import MemberId, Term
 from raftstate.core.upkeep import Upkeep
 from raftstate.testing.faults import READ, Committed, Fault, Way, refusal_of
+from raftstate.testing.links import Link
 from raftstate.testing.member import Member, MemoryState
 from raftstate.v1.agent_service_pb2 import ACQUIRE_MODE_WAIT, Agent, FenceQuery
 from raftstate.v1.store_pb2 import Command, Outcome
@@ -69,6 +70,8 @@ class Solo(Member):
         # Renewals that came since `begin_round`, and since ever.
         self.renewed: set[Name] = set()
         self.beaten: set[Name] = set()
+        # Sessions whose client was seen to go, and has not come back.
+        self._broken: set[str] = set()
         self.heard: Callable[[], None] = lambda: None
         # For how long a renewal counts beyond its ttl: the clock is about to be moved.
         self.ahead_s: float = 0.0
@@ -119,6 +122,10 @@ class Solo(Member):
 
     def keep_session(self, session_id: str, ticket: object) -> None:
         """See `Consensus.keep_session`."""
+        link = caller.get()
+        if isinstance(link, Link) and link.dead:
+            return  # on its way when it was killed, and too late
+        self._broken.discard(session_id)
         self.links["session", session_id] = caller.get()
         kept = self._tenure.keep_session(self.state.store, session_id, ticket, self._arrived)
         self._kept(("session", session_id), ticket, kept)
@@ -135,7 +142,11 @@ class Solo(Member):
         self._kept(("lease", str(lease_id)), ticket, kept)
 
     def session_broken(self, session_id: str) -> None:
-        """See `Consensus.session_broken`."""
+        """See `Consensus.session_broken`. Who has gone has gone once: the end of another of
+        its streams, noticed later, puts nothing off."""
+        if session_id in self._broken:
+            return
+        self._broken.add(session_id)
         self.beaten.discard(("session", session_id))
         self.links.pop(("session", session_id), None)
         self._tenure.session_broken(session_id, self._now())

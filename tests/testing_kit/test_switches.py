@@ -19,6 +19,7 @@ from raftstate.errors import (
     OwnershipLost,
     RaftStateError,
 )
+from raftstate.testing import solo
 from tests.client.scripted import asynchronous, until
 
 # Far below the deadline of a call, ten seconds: nobody waits for that.
@@ -352,6 +353,31 @@ async def test_who_is_cut_off_hears_nothing_until_it_is_mended() -> None:
 
     assert found is not None
     assert found.value == b"3"
+
+
+@asynchronous
+@pytest.mark.parametrize("late", ["a renewal", "the end of a stream"])
+async def test_what_arrives_late_of_a_killed_client_puts_nothing_off(late: str) -> None:
+    """
+    Its session ends 0.3 s after it was killed, whatever was on its way then.
+    """
+    async with testing.served() as kit, kit.connect() as store:
+        await store.keys.put("a", "1")
+        [session] = [one.session_id async for one in store.sessions()]
+        await kit.kill(store)
+        host, link = kit._host, kit._link_of(store)
+
+        async def arrive() -> None:
+            solo.caller.set(link)
+            if late == "a renewal":
+                host.solo.keep_session(session, object())
+            else:
+                host.solo.session_broken(session)
+
+        await kit.advance(0.2)
+        await kit._await(arrive())
+        await kit.advance(0.1)
+        assert len(kit.log("expire_session")) == 1
 
 
 @asynchronous
