@@ -29,6 +29,11 @@ settings.register_profile("full", COMMON, max_examples=1_000, stateful_step_coun
 settings.load_profile("default")
 
 
+# Folders with one long test each. They go first: at the end, the other processes would wait
+# for them.
+LONGEST = ("crash_images", "demo")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--rewrite` accepts what golden tests got, to be read as a diff."""
     parser.addoption("--rewrite", action="store_true", help="rewrite tests/testdata")
@@ -41,3 +46,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             path = item.path.relative_to(HERE)
             for place in {path.parts[0], path.as_posix()} & MARKERS.keys():
                 item.add_marker(MARKERS[place])
+    items.sort(key=lambda item: not any(part in LONGEST for part in item.path.parts))
