@@ -213,6 +213,12 @@ class Draw:
         return self
 
 
+def part(draws: random.Random) -> float:
+    """A part of a whole, 0 <= part < 1, in three digits: which one of those that there are
+    when it comes to it. (A random number that is rounded may be 1.)"""
+    return draws.randrange(1_000) / 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class Reactive(Generic[State]):
     """Operations that depend on what came of earlier ones: a compare-and-set that expects

@@ -35,6 +35,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+from jepsen_like.defects import place_of
 from jepsen_like.generator import NEMESIS_THREADS, ask, is_client, workload_of
 from jepsen_like.history import NEMESIS, Event, Writer
 from jepsen_like.protocols import PENDING, Client, Context, Done, Generator, Op, Pending
@@ -72,7 +73,8 @@ class Tally:
     """What happened in a run, in figures. `complete` is whether the generator came to its
     end; if not, the time limit came first.
 
-    `errors` counts operations that did not end well, by "workload/f type: error", and
+    `errors` counts operations that did not end well, by "workload/f type: error". `defects`
+    counts those that raised, by "workload/f: the whole error, and where it was raised".
     `unopened` says of threads that have no open client why the last attempt failed."""
 
     ops: int = 0
@@ -90,6 +92,7 @@ class Tally:
     questions: int = 0
     complete: bool = False
     errors: Counter[str] = field(default_factory=Counter)
+    defects: Counter[str] = field(default_factory=Counter)
     unopened: dict[str, str] = field(default_factory=dict)
 
 
@@ -106,6 +109,7 @@ class _Ended:
     thread: str
     done: Done
     how: Literal["answered", "raised", "hung"]
+    where: str = ""  # in the code it was raised, if it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +269,8 @@ class _Worker:
             error = f"no end after {self._limit:g} s"
             return _Ended(self._thread, Done("info", error=error), "hung")
         if error := _error_of(task):
-            return _Ended(self._thread, Done("info", error=error), "raised")
+            where = "" if task.cancelled() else place_of(task.exception())
+            return _Ended(self._thread, Done("info", error=error), "raised", where)
         done = task.result()
         if not isinstance(done, Done):
             raise HarnessError(f"the client of {self._thread} answers {done!r:.200}")
@@ -417,18 +422,21 @@ class _Loop:
         match message:
             case _Opened(thread):
                 self._free[thread] = None
-            case _Ended(thread, done, how):
-                self._complete(thread, done, how)
+            case _Ended(thread, done, how, where):
+                self._complete(thread, done, how, where)
             case _Broken(thread, error):
                 raise HarnessError(f"the worker of {thread} broke: {error!r}") from error
 
-    def _complete(self, thread: str, done: Done, how: str) -> None:
+    def _complete(self, thread: str, done: Done, how: str, where: str) -> None:
         """Write down how an operation ended; then its thread is free, or its process does
         nothing more."""
         op = self._under_way.pop(thread)
         if complaints := list(_wrong_with_done(done)):
             raise HarnessError(f"{op} ended with {done!r:.400}: {complaints}")
         self._count(op, done, how)
+        if how == "raised":
+            at = f" ({where})" if where else ""
+            self.tally.defects[f"{op.workload}/{op.f}: {done.error}{at}"] += 1
         event = self._write_end(thread, op, done)
         if done.type != "info":
             self._free[thread] = None

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from jepsen_like.defects import place_of
 from jepsen_like.protocols import Client, Done, Op, Site
 
 # A child that starts imports the SDK first, perhaps on a machine that is busy.
@@ -282,7 +283,7 @@ async def _do(
     try:
         done = await client.invoke(Op(**asked["op"]))
     except Exception as error:  # noqa: BLE001 - a defect of the client, for the parent to tell
-        say({"number": number, "raised": repr(error)})
+        say({"number": number, "raised": f"{error!r} ({place_of(error)})"})
     else:
         say({"number": number, "done": asdict(done)})
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
 from jepsen_like.checkers.verdicts import verdict
 from jepsen_like.history import NEMESIS
@@ -33,15 +34,20 @@ def _wrong(record: Record) -> Iterator[str]:
         yield "the run did not come to its end in time"
     for thread, why in tally["unopened"].items():
         yield f"{thread} had no open client at the end: {why}"
-    for name, what in (
-        ("raised", "operations ended in a defect of their client"),
-        ("deaf", "clients did not end when they were told to"),
-        ("nemesis_errors", "things that the nemesis was to do failed"),
+    for name, what, errors in (
+        ("raised", "operations ended in a defect of their client", tally["defects"]),
+        ("deaf", "clients did not end when they were told to", {}),
+        ("nemesis_errors", "things that the nemesis was to do failed", _of_nemesis(tally)),
     ):
         if tally[name]:
-            shown = {error: count for error, count in tally["errors"].items() if name in error}
-            yield f"{tally[name]} {what} {shown or ''}".rstrip()
+            yield f"{tally[name]} {what} {dict(errors) or ''}".rstrip()
     yield from _history(record)
+
+
+def _of_nemesis(tally: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        error: count for error, count in tally["errors"].items() if error.startswith("nemesis/")
+    }
 
 
 def _history(record: Record) -> Iterator[str]:

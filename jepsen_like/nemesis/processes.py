@@ -176,18 +176,33 @@ class PauseClients:
 
     async def begin(self, fault: Fault) -> Any:
         """Stop some of them, so that others are there to take over: at a moment when that
-        can do harm, if one comes soon."""
+        can do harm, if one comes soon. Whoever was past it when the signal arrived goes
+        on, and the next moment is waited for."""
         until = time.monotonic() + _RIPE_S
-        while not self._ripe() and time.monotonic() < until:  # noqa: ASYNC110
+        while True:
+            while not self._ripe() and time.monotonic() < until:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)
+            pids = sorted(self._pids())
+            stopped = await self._stop(pids, fault)
+            if not stopped or await self._harmful(stopped) or time.monotonic() > until:
+                break
+            await self.heal()
             await asyncio.sleep(_LOOK_S)
-        pids = sorted(self._pids())
-        random.Random(fault.args["draw"]).shuffle(pids)
-        chosen = pids[: max(1, round(fault.args["share"] * len(pids)))] if pids else []
-        self._clients = [pid for pid in chosen if _signal_child(pid, signal.SIGSTOP)]
-        self._stopped_at = time.monotonic()
-        stopped = await _until_stopped(self._clients)
         note = "" if stopped else f"none of {len(pids)} clients could be stopped"
         return {"stopped": stopped, "of": len(pids), "note": note}
+
+    async def _stop(self, pids: list[int], fault: Fault) -> list[int]:
+        """Stop the share that was drawn. Who stands then."""
+        order = random.Random(fault.args["draw"]).sample(pids, len(pids))
+        chosen = order[: max(1, round(fault.args["share"] * len(pids)))]
+        self._clients = [pid for pid in chosen if _signal_child(pid, signal.SIGSTOP)]
+        self._stopped_at = time.monotonic()
+        return await _until_stopped(self._clients)
+
+    async def _harmful(self, stopped: list[int]) -> bool:
+        """Whether they are still worth stopping, when all has arrived that they had sent."""
+        await asyncio.sleep(_LOOK_S)
+        return self._ripe() and not set(stopped).isdisjoint(self._pids())
 
     async def end(self, fault: Fault) -> Any:
         """Let them go on, when they stood for as long as was drawn."""

@@ -109,7 +109,7 @@ def operation(thread: str, draws: random.Random, count: int) -> Op:
     """The operation of that number of one thread. Only its own agent is written."""
     number = int(thread.rpartition("/")[2])
     [f] = draws.choices(list(WEIGHTS), list(WEIGHTS.values()))
-    value: dict[str, Any] = {"agent": str(number), "which": round(draws.random(), 3)}
+    value: dict[str, Any] = {"agent": str(number), "which": gen.part(draws)}
     if f == "save":
         large = count % LARGE_EVERY == 0
         value |= {

@@ -63,7 +63,7 @@ def operation(thread: str, draws: random.Random, count: int) -> Op:
         return Op(NAME, "write", value={"agent": str(number), "id": f"r{number}-{count}"})
     agent = str(draws.randrange(WRITERS))
     if number < WRITERS + MEDICS:
-        return Op(NAME, "rollback", value={"agent": agent, "which": round(draws.random(), 3)})
+        return Op(NAME, "rollback", value={"agent": agent, "which": gen.part(draws)})
     stale = draws.random() < 0.7
     return Op(NAME, "read", value={"agent": agent, "stale": stale})
 

@@ -87,7 +87,7 @@ def operation(thread: str, draws: random.Random, count: int) -> Op:
     if number >= TRAVELLERS:
         fails = [draws.random() < FAILS for _ in range(8)]
         force = draws.random() < 0.1
-        which = round(draws.random(), 3)
+        which = gen.part(draws)
         undo = {"which": which, "dies": dies, "fails": fails, "force": force}
         return Op(NAME, "undo", value=undo)
     steps = [

@@ -232,7 +232,8 @@ def test_a_run_that_the_harness_did_not_finish_is_unknown() -> None:
         "raised": 0,
         "deaf": 0,
         "nemesis_errors": 0,
-        "errors": {"set/add info: raised KeyError": 2},
+        "errors": {"set/add fail: Conflict": 2, "nemesis/kill info: RemoteError": 1},
+        "defects": {"set/add: KeyError: 'x' (set.py:7)": 2},
         "ops": 5,
         "opened": 1,
     }
@@ -241,9 +242,9 @@ def test_a_run_that_the_harness_did_not_finish_is_unknown() -> None:
         ({}, "nobody noted"),
         ({**fine, "complete": False}, "did not come to its end"),
         ({**fine, "unopened": {"set/1": "refused"}}, "set/1 had no open client"),
-        ({**fine, "raised": 2}, "2 operations ended in a defect"),
+        ({**fine, "raised": 2}, "(set.py:7)"),
         ({**fine, "deaf": 1}, "did not end when they were told"),
-        ({**fine, "nemesis_errors": 1}, "nemesis was to do failed"),
+        ({**fine, "nemesis_errors": 1}, "failed {'nemesis/kill info: RemoteError': 1}"),
     ):
         found = harness.check(replace(small(), tally=wrong))
         assert found.validity == "unknown"

@@ -250,6 +250,23 @@ def test_a_time_limit_does_not_end_for_an_operation_that_is_too_late() -> None:
     assert answer_of(limited, at(1.0)) is None
 
 
+def test_a_part_is_never_the_whole() -> None:
+    """
+    Even of chance's greatest number: it picks one of those that there are.
+    """
+
+    class Greatest(random.Random):
+        def random(self) -> float:
+            return 1 - 2**-53
+
+        def getrandbits(self, k: int) -> int:
+            return 999 if k >= 10 else (1 << k) - 1
+
+    assert gen.part(Greatest()) == 0.999
+    parts = [gen.part(random.Random(seed)) for seed in range(5_000)]
+    assert 0 <= min(parts) < 0.01 and 0.99 < max(parts) < 1
+
+
 def test_stagger_keeps_the_rate_and_its_draws() -> None:
     """
     As many a second as was said, at moments that only the seed decides.

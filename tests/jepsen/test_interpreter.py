@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import re
 import time
 from itertools import count, pairwise
 from pathlib import Path
@@ -285,6 +286,10 @@ def test_a_client_that_raises_knows_nothing(bench: Bench) -> None:
     assert events[1].error == "KeyError: 'x'"
     assert (tally.raised, tally.info) == (2, 2)
     assert tally.errors == {"w/do info: KeyError": 2}
+    [(told, count)] = tally.defects.items()
+    assert (
+        re.fullmatch(r"w/do: KeyError: 'x' \(test_interpreter\.py:\d+\)", told) and count == 2
+    )
 
 
 def test_a_client_that_hangs_is_left_behind(bench: Bench) -> None:

@@ -228,7 +228,7 @@ def test_a_defect_of_the_client_is_raised_here(tmp_path: Path) -> None:
 
     async def scene() -> None:
         client = RemoteClient(site_in(tmp_path), f"{HERE}echo", 0)
-        with pytest.raises(ClientError, match=r"ValueError\('a defect'\)"):
+        with pytest.raises(ClientError, match=r"ValueError\('a defect'\) \(test_rem"):
             await client.invoke(op("break"))
         after = await client.invoke(op("echo"))
         await client.close()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 from jepsen_like.nemesis import seen
-from jepsen_like.nemesis.processes import PauseClients
+from jepsen_like.nemesis.processes import PauseClients, _state_of_child
 from jepsen_like.protocols import Fault, Sample, Window
 
 BEGAN, ENDED = 6.0, 10.0
@@ -35,17 +34,18 @@ def test_clients_are_stopped_when_it_can_do_harm_and_for_long_enough() -> None:
     """
     A moment in which one would be overtaken is waited for; the time counts from then on.
     """
-    looks: list[float] = []
-
-    def ripe() -> bool:
-        looks.append(time.monotonic())
-        return len(looks) > 20
+    looks: list[str] = []
 
     async def tell(child: subprocess.Popen[bytes]) -> None:
+        def ripe() -> bool:
+            looks.append(_state_of_child(child.pid))
+            # The first moment passes before the signal arrives; the second is the one.
+            return len(looks) > 20 and len(looks) != 22
+
         pause = PauseClients(lambda: [child.pid], ripe)
         fault = Fault("pause-clients", 0.4, {"draw": 1, "share": 0.5})
         begun = await pause.begin(fault)
-        assert len(looks) == 21
+        assert [state in "Tt" for state in looks[20:]] == [False, True, False, True]
         assert begun["stopped"] == [child.pid]
         undone = await pause.end(fault)
         assert undone["still_stopped"] == [child.pid]
