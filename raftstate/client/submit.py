@@ -234,35 +234,39 @@ class Submitter:
                 for _ in range(_LET_IN_TURNS):
                     await asyncio.sleep(0)
             self._wake.clear()
+            full = False
             while self._lanes.first(_is_due) is not None:
                 try:
                     stream = await self._usable()
                 except RaftStateError as error:
                     self._refused(error)
                     continue
-                batch = self._take(stream)
-                self._full = not batch and bool(self._lanes)
+                batch, full = self._take(stream)
                 if not batch:
-                    break  # there is no room: whatever is answered makes some
+                    break
                 await self._send(stream, batch)
-            self._wake_later()
+            self._full = full
+            if not full:  # else whatever is answered makes room, and wakes us
+                self._wake_later()
 
-    def _take(self, stream: _Stream) -> list[_Pending]:
+    def _take(self, stream: _Stream) -> tuple[list[_Pending], bool]:
         """The next batch: what has been queued so far, of each lane in turn, within the
-        bounds."""
+        bounds. And whether there is no room for one more."""
         batch: list[_Pending] = []
         size = 0
         while len(batch) < BATCH_MUTATIONS:
             pending = self._lanes.first(_is_due)
-            if pending is None or not stream.room_for(pending):
+            if pending is None:
                 break
+            if not stream.room_for(pending):
+                return batch, True
             if batch and size + pending.size > BATCH_BYTES:
                 break
             batch.append(self._lanes.take())
             size += pending.size
             stream.send(self._nonce, pending)
             self._nonce += 1
-        return batch
+        return batch, False
 
     def _refused(self, error: RaftStateError) -> None:
         """Nothing can be sent now: that was an attempt of all that it was time for."""
@@ -276,14 +280,14 @@ class Submitter:
         self._retry(tried, error)
 
     def _wake_later(self) -> None:
-        """Come back when it is time for the next of those that wait before they try again."""
+        """Come back when it is time for the next of those that wait before they try again.
+        That may be now: time has passed since they were looked at."""
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        loop = asyncio.get_running_loop()
-        soonest = min((one.not_before for one in self._lanes.heads()), default=0.0)
-        if soonest > loop.time():
-            self._later = loop.call_at(soonest, self._wake.set)
+        if self._lanes:
+            soonest = min(one.not_before for one in self._lanes.heads())
+            self._later = asyncio.get_running_loop().call_at(soonest, self._wake.set)
 
     async def _send(self, stream: _Stream, batch: list[_Pending]) -> None:
         request = SubmitRequest(first_nonce=self._nonce - len(batch))

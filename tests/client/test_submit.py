@@ -1,12 +1,14 @@
 """Batching, and streams that break with mutations in flight."""
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
 import grpc
 import pytest
 
+from raftstate.client import submit
 from raftstate.client.calls import deadline_in
 from raftstate.client.options import BATCH_MUTATIONS, FLYING_BYTES, FLYING_MUTATIONS
 from raftstate.client.session import WINDOW, Session
@@ -317,6 +319,31 @@ async def test_who_waits_before_it_tries_again_is_not_overtaken() -> None:
     # The third was asked for last: by a task that had yet to begin.
     assert order.index(2) < order.index(4)
     assert order.index(3) == 0 or not in_time
+
+
+@asynchronous
+async def test_whose_time_comes_just_after_the_look_is_tried_at_once() -> None:
+    """
+    The moment passes between the look at who is due and the alarm that is set for it: on
+    a busy machine that is no rare thing, and nothing else may ever come to wake the sender.
+    """
+
+    def just_missed(pending: Any) -> bool:
+        loop = asyncio.get_running_loop()
+        if pending.not_before <= loop.time():
+            return True
+        while loop.time() <= pending.not_before:
+            time.sleep(0.001)
+        return False
+
+    async with members(1) as (member,), store_of(member) as store:
+        await store.create_agent("first")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(submit, "_is_due", just_missed)
+            member.script += [OVERLOADED] * 5
+            await asyncio.wait_for(store.create_agent("a"), 5.0)
+
+    assert ids(member.ids) == [1, 2, 2, 2, 2, 2, 2]
 
 
 @asynchronous
