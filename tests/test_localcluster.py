@@ -1,6 +1,7 @@
 """What a local cluster decides without a process: layout, ports, files, what it shows."""
 
 import json
+import multiprocessing
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from raftstate.localcluster import (
     Member,
     NodeReport,
     layout,
+    ports,
     process,
 )
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, ROLE_LEADER, Role, StatusResponse
@@ -161,6 +163,32 @@ def test_free_ports_differ() -> None:
 
     assert len(set(ports)) == 30
     assert all(port in range(12_000, 32_000) for port in ports)
+
+
+def test_each_process_hands_out_ports_of_its_own() -> None:
+    """
+    Though nobody listens on them: a node that is down will listen again. Not even those of
+    a process that was forked from this one.
+    """
+    ours = {port for _ in range(20) for port in localcluster.free_ports(9)}
+    code = "from raftstate.localcluster import free_ports; print(*free_ports(150))"
+    for _ in range(3):
+        told = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout
+        assert ours.isdisjoint(map(int, told.split()))
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert ours.isdisjoint(pool.apply(localcluster.free_ports, (150,)))
+
+
+def test_ports_are_found_where_every_block_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Or where the system has no such names: then anywhere, and all the same free.
+    """
+    monkeypatch.setattr(ports, "_taken", lambda _: None)
+    monkeypatch.setattr(ports, "_block", None)
+
+    assert len(set(localcluster.free_ports(300))) == 300
 
 
 def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:

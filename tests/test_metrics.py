@@ -8,9 +8,9 @@ import pytest
 
 from raftstate.core.ports import NodeStatus, PeerStatus
 from raftstate.core.types import Index, MemberId, Revision, Term
+from raftstate.localcluster import free_ports
 from raftstate.metrics import Listen, Metrics
 from raftstate.v1.membership_pb2 import Configuration
-from tests.test_serve import free_ports
 
 STATUS = NodeStatus(
     member_id=MemberId("n1"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from raftstate.config import (
     TlsConfig,
     render,
 )
+from raftstate.localcluster import free_ports
 from raftstate.v1.agent_service_pb2 import CreateAgentRequest, GetAgentRequest
 from raftstate.v1.agent_service_pb2_grpc import AgentServiceStub
 from raftstate.v1.cluster_service_pb2 import ROLE_FOLLOWER, StatusRequest
@@ -44,15 +44,6 @@ from raftstate.v1.watch_service_pb2_grpc import WatchServiceStub
 READY_S = 20.0
 # A node that is not up yet is asked again soon.
 OPTIONS = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, all different."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in taken:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in taken]
 
 
 def alone(folder: Path) -> Config:

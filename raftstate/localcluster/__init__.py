@@ -47,16 +47,14 @@ from raftstate.client import Store, connect, probe
 from raftstate.errors import NotCaughtUp, RaftStateError
 from raftstate.localcluster.layout import (
     PORTS,
-    LocalClusterError,
     Member,
     another,
-    check_free,
-    free_ports,
     joining_toml,
     lay_out_members,
     node_toml,
     write_whole,
 )
+from raftstate.localcluster.ports import LocalClusterError, check_free, free_ports
 from raftstate.localcluster.process import (
     STOP_TIMEOUT_S,
     Launch,

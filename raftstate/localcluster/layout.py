@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from raftstate import config as configuration
+from raftstate.localcluster.ports import LOOPBACK, LocalClusterError, free_ports, why_taken
 
-LOOPBACK = "127.0.0.1"
 PORTS = ("api", "raft", "metrics")
 # How far apart a node's ports are, if a base is given: api P, raft P + 10, metrics P + 20.
 PORT_STRIDE = 10
-# Below where Linux takes ports for outgoing connections: a node that dials another must
-# not happen to sit on the port that a third is about to listen on.
-_FREE_PORTS = range(12_000, 32_000)
-
-
-class LocalClusterError(Exception):
-    """What was asked of a local cluster cannot be done, or did not happen in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +44,6 @@ def lay_out_members(count: int, base_port: int | None) -> list[Member]:
         Member(f"n{number}", *(f"{LOOPBACK}:{port}" for port in triple))
         for number, triple in enumerate(triples, 1)
     ]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now, none of them twice."""
-    with contextlib.ExitStack() as held:
-        found: list[int] = []
-        for port in random.sample(_FREE_PORTS, len(_FREE_PORTS)):
-            one = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            try:
-                one.bind((LOOPBACK, port))
-            except OSError:
-                continue  # taken: try the next
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise LocalClusterError(f"no {count} free ports on {LOOPBACK}")
-
-
-def check_free(ports: Iterable[tuple[str, str, str]]) -> None:
-    """Refuse those of these ports (member, name, address) that are not free."""
-    taken = [
-        f"{member} cannot listen on {address} (its {name} port): {reason}"
-        for member, name, address in ports
-        if (reason := _why_taken(address))
-    ]
-    if taken:
-        raise LocalClusterError("\n".join(taken))
-
-
-def _why_taken(text: str) -> str | None:
-    """Why an address cannot be listened on now, if so. As a node does, this ignores
-    connections that are still dying down (SO_REUSEADDR)."""
-    address = configuration.parse_address(text)
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(address)
-        except OSError as error:
-            return error.strerror or str(error)
-    return None
 
 
 def node_toml(
@@ -158,7 +107,7 @@ def another(name: str, members: Iterable[Member]) -> Member:
     first, *rest = after
     in_a_row = rest == [first + PORT_STRIDE, first + 2 * PORT_STRIDE]
     texts = [f"{LOOPBACK}:{port}" for port in after]
-    if not in_a_row or len(others) >= PORT_STRIDE - 1 or any(map(_why_taken, texts)):
+    if not in_a_row or len(others) >= PORT_STRIDE - 1 or any(map(why_taken, texts)):
         texts = [f"{LOOPBACK}:{port}" for port in free_ports(len(PORTS))]
     return Member(name, *texts)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from raftstate import config as configuration
-from raftstate.localcluster.layout import PORTS, LocalClusterError, Member, write_whole
+from raftstate.localcluster.layout import PORTS, Member, write_whole
+from raftstate.localcluster.ports import LocalClusterError
 
 _T = TypeVar("_T")
 

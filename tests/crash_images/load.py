@@ -18,18 +18,18 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from raftstate.localcluster import free_ports
 from raftstate.v1.agent_service_pb2 import (
     AcquireOwnershipRequest,
     CreateAgentRequest,
@@ -56,15 +56,6 @@ READY_S = 60.0
 QUIET_POLLS = 10
 HOUR_MS = 3_600_000
 CHANNEL = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, all different."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in taken:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in taken]
 
 
 def configuration(folder: Path, log: str, api: str, raft: str) -> str:
