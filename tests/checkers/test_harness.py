@@ -16,6 +16,7 @@ TALLY = dict.fromkeys(("raised", "deaf", "nemesis_errors"), 0) | {
     "complete": True,
     "unopened": {},
     "errors": {},
+    "defects": {},
     "ok": 1,
     "fail": 1,
     "info": 1,
