@@ -4,10 +4,13 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -163,6 +166,50 @@ def test_free_ports_differ() -> None:
 
     assert len(set(ports)) == 30
     assert all(port in range(12_000, 32_000) for port in ports)
+
+
+class Told(Exception):
+    """What a handler of a signal raises in these tests."""
+
+
+@pytest.fixture
+def told() -> Iterator[None]:
+    """A handler of SIGTERM that raises."""
+
+    def handle(*_: object) -> None:
+        raise Told
+
+    before = signal.signal(signal.SIGTERM, handle)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_signal_finds_a_started_process_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Though it comes as soon as the process is there: its handler runs when it is known, so
+    that it can be ended.
+    """
+    node = process.Node(tmp_path, Member("n1", "a:1", "a:2", "a:3"), Launch())
+    start = subprocess.Popen
+
+    def interrupted(*_args: Any, **options: Any) -> Any:
+        code = [sys.executable, "-c", "import time; time.sleep(60)"]
+        child = start(code, **{**options, "env": None, "cwd": None})
+        os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(Told):
+        node.spawn()
+
+    assert node.state() == "running"
+    process.end([node], 0.0)
+    assert node.state() == "stopped"
+    with pytest.raises(Told):  # as before
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_each_process_hands_out_ports_of_its_own() -> None:

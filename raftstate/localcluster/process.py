@@ -8,10 +8,12 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from raftstate import config as configuration
@@ -38,6 +40,28 @@ class Signalled:
     signal: str
     monotonic_s: float
     returncode: int | None
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Signals to end that this program handles itself are handled after the block.
+
+    Around the start of a process: its handler may raise, and if it did between the start
+    and the note of it, nobody would know of the process, and nobody end it."""
+    came: list[int] = []
+    before: dict[int, Callable[[int, FrameType | None], object]] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for one in came:
+            signal.raise_signal(one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +99,10 @@ class Node:
     def spawn(self) -> int:
         """Start the process and note it. The caller knows that there is none."""
         self._forget()
+        with signals_deferred():
+            return self._spawn()
+
+    def _spawn(self) -> int:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 [*self.launch.command, "--config", str(self.config)],

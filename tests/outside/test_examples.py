@@ -22,7 +22,7 @@ from mcp.types import JSONRPCNotification
 
 import raftstate
 from raftstate.adapters.mcp import RaftSessionManager
-from raftstate.examples.langgraph_takeover.bank import Bank
+from raftstate.examples.takeover.bank import Bank
 from raftstate.localcluster import LocalCluster
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,7 @@ def test_langgraph_takeover() -> None:
     assert figures["wrong"] == []
 
 
+@pytest.mark.slow
 def test_langgraph_takeover_on_another_cluster(cluster: LocalCluster) -> None:
     """On a cluster that runs already, only the worker is killed."""
     status, figures, told = takeover("--bills", "2", "--endpoints", cluster.endpoints)

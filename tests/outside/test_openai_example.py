@@ -67,6 +67,7 @@ def test_a_conversation_is_killed_and_goes_on() -> None:
     assert figures["wrong"] == []
 
 
+@pytest.mark.slow
 def test_on_another_cluster_only_the_worker_is_killed(cluster: LocalCluster) -> None:
     """
     On a cluster that runs already, the rest is the same.

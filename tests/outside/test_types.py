@@ -62,6 +62,20 @@ def test_mypy_has_no_complaint(tmp_path: Path) -> None:
     assert f"no issues found in {len(PROGRAMS)} source files" in done.stdout
 
 
+def test_what_imports_frameworks_is_well_typed(tmp_path: Path) -> None:
+    """
+    Adapters, examples and these tests, by the settings of the whole project: where the
+    frameworks are not, they cannot be checked.
+    """
+    # A file that is named is checked, though the settings leave its folder out.
+    folders = ("raftstate/adapters", "raftstate/examples", "tests/outside")
+    paths = [str(path) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    done = check("mypy", "--cache-dir", str(tmp_path), *sorted(paths), cwd=ROOT)
+
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert f"no issues found in {len(paths)} source files" in done.stdout
+
+
 def test_pyright_has_no_complaint(tmp_path: Path) -> None:
     """
     Nor has `pyright`.

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftstate.examples.census.evidence import Journal, Line, Tail
+from raftstate.localcluster.process import signals_deferred
 
 SIGNAL_TIMEOUT_S = 10.0
 WORKERS_MAX = 20
@@ -80,15 +81,15 @@ class Crew:
         name = f"agent-{len(self.workers) + 1}"
         journal = self._folder / f"{name}.jsonl"
         command = [sys.executable, "-m", "raftstate.examples.census.agent"]
-        with (self._folder / f"{name}.err").open("wb") as errors:
+        with (self._folder / f"{name}.err").open("wb") as errors, signals_deferred():
             process = subprocess.Popen(
                 [*command, "--name", name, "--out", str(journal), *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
             )
-        worker = Worker(name, process, journal)
-        self.workers.append(worker)
+            worker = Worker(name, process, journal)
+            self.workers.append(worker)
         self._processes.write("born", name=name, pid=worker.pid)
         return worker
 

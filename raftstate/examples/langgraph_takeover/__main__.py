@@ -1,17 +1,9 @@
 """`python -m raftstate.examples.langgraph_takeover`: see `demo`."""
 
-import signal
 import sys
 
-from raftstate.examples.langgraph_takeover.demo import main
-
-
-def _end(number: int, _frame: object) -> None:
-    """On a signal to end: leave through every `finally`, so that nobody stays behind."""
-    sys.exit(128 + number)
-
+from raftstate.examples.langgraph_takeover import demo
+from raftstate.examples.takeover import running
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
-    sys.exit(main())
+    sys.exit(running.main(demo.GraphDemo, demo.__doc__))

@@ -29,7 +29,7 @@ from langgraph.graph.message import add_messages
 from langgraph.store.base import BaseStore
 
 import raftstate
-from raftstate.examples.langgraph_takeover.bank import Bank
+from raftstate.examples.takeover.bank import Bank
 
 VENDORS: Final = ("aurora", "borealis", "corona")
 

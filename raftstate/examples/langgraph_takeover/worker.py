@@ -11,53 +11,30 @@ graph has ended, and 3 when the ownership was lost.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
 import sys
-import time
-from pathlib import Path
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 
 import raftstate
 from raftstate.adapters.langgraph import RaftSaver, RaftStore
-from raftstate.errors import Fenced, OwnershipLost
-from raftstate.examples.langgraph_takeover.bank import Bank
 from raftstate.examples.langgraph_takeover.graph import build, plain, request
+from raftstate.examples.takeover.bank import Bank
+from raftstate.examples.takeover.standby import Task, main, say
 
-GOOD, LOST = 0, 3
-# Long enough to outlive an election between two renewals, on a busy machine as well.
-TTL_S: Final = 3.0
-TIMEOUT_S: Final = 60.0
 # Two supersteps a payment and more: LangGraph's own limit is for graphs that do not end.
 STEPS_A_BILL: Final = 6
 
 
-def say(event: str, **what: Any) -> None:
-    """One line for whoever listens."""
-    print(json.dumps({"event": event, "at": time.time(), **what}), flush=True)
-
-
-async def work(endpoints: str, agent_id: str, folder: Path, bills: int) -> None:
-    """Own the agent, and run its graph to the end."""
-    async with raftstate.connect(endpoints, timeout=TIMEOUT_S) as store:
-        say("waiting")
-        async with store.own(agent_id, wait=True, ttl=TTL_S) as agent:
-            say(
-                "owned",
-                epoch=agent.token.epoch,
-                revision=agent.token.revision,
-                open=[effect.effect_id for effect in agent.open_effects],
-            )
-            async with (
-                RaftSaver(endpoints, name=agent_id, owner=agent) as saver,
-                RaftStore(endpoints, name=agent_id, owner=agent) as memory,
-            ):
-                graph = build(agent, Bank(folder)).compile(checkpointer=saver, store=memory)
-                await run(graph, bills)
-                say("memory", items=await remembered(memory))
+async def work(agent: raftstate.AgentHandle, task: Task) -> None:
+    """Run the agent's graph to the end."""
+    async with (
+        RaftSaver(task.endpoints, name=task.agent_id, owner=agent) as saver,
+        RaftStore(task.endpoints, name=task.agent_id, owner=agent) as memory,
+    ):
+        graph = build(agent, Bank(task.folder)).compile(checkpointer=saver, store=memory)
+        await run(graph, task.count)
+        say("memory", items=await remembered(memory))
 
 
 async def run(graph: Any, bills: int) -> None:
@@ -85,21 +62,5 @@ async def remembered(memory: RaftStore) -> dict[str, Any]:
     return {one.key: one.value for one in sorted(found, key=lambda one: one.key)}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Be a worker. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="worker", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--endpoints", required=True)
-    parser.add_argument("--agent", required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--bills", type=int, required=True)
-    given = parser.parse_args(arguments)
-    try:
-        asyncio.run(work(given.endpoints, given.agent, given.folder, given.bills))
-    except (OwnershipLost, Fenced) as error:
-        say("lost", why=str(error))
-        return LOST
-    return GOOD
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(work, "bills", __doc__))

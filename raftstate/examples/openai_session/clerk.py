@@ -16,7 +16,7 @@ from agents.items import TResponseInputItem, TResponseStreamEvent
 from agents.testing import assistant_message, function_call
 
 import raftstate
-from raftstate.examples.langgraph_takeover.bank import Bank
+from raftstate.examples.takeover.bank import Bank
 
 _CENTS: Final = 700
 

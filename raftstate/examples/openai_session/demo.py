@@ -19,195 +19,76 @@ standard error. The exit status is 0 if all is well, 1 if not, 2 for wrong usage
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
-import json
-import secrets
-import subprocess
-import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from raftstate.adapters.openai_agents import RaftSession
 from raftstate.adapters.records import Owner
-from raftstate.errors import Fenced, RaftStateError
-from raftstate.examples.langgraph_takeover.bank import Bank
+from raftstate.errors import Fenced
 from raftstate.examples.openai_session.clerk import question
 from raftstate.examples.openai_session.worker import SESSION
-from raftstate.localcluster import LocalCluster, LocalClusterError
-from raftstate.v1.common_pb2 import FencingToken
-
-T = TypeVar("T")
-Line = dict[str, Any]
-
-GOOD, BAD, USAGE = 0, 1, 2
-# A conversation takes seconds; a part of it that takes this long hangs.
-PART_S: Final = 90.0
-QUESTIONS: Final = 6
-QUESTIONS_MAX: Final = 200
-POLL_S: Final = 0.02
+from raftstate.examples.takeover import demo
+from raftstate.examples.takeover.workers import Worker
 
 
-class NotAsPlanned(Exception):
-    """Something did not happen, or not in time."""
+class SessionDemo(demo.Demo):
+    """One run, whose workers converse."""
 
+    example = "openai_session"
+    does = "answers"
+    counted = "questions"
+    usual = 6
 
-class Worker:
-    """A process that converses."""
-
-    def __init__(self, name: str, endpoints: str, agent: str, folder: Path, count: int) -> None:
-        self.name = name
-        self._said = folder / f"{name}.out"
-        self._errors = folder / f"{name}.err"
-        command = [
-            *(sys.executable, "-m", "raftstate.examples.openai_session.worker"),
-            *("--endpoints", endpoints, "--agent", agent),
-            *("--folder", str(folder), "--questions", str(count)),
-        ]
-        with self._said.open("wb") as out, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors
-            )
-
-    def wait(self, event: str) -> Line:
-        """Wait for a line of a kind. Raises NotAsPlanned."""
-        return self.until(lambda: self._last(event), f"it says {event!r}")
-
-    def until(self, condition: Callable[[], T | None], what: str) -> T:
-        """Wait for something while the process does well. Raises NotAsPlanned."""
-        end = time.monotonic() + PART_S
-        while (found := condition()) is None:
-            if self.process.poll() not in (None, 0):
-                tail = self._errors.read_text()[-2000:]
-                raise NotAsPlanned(f"{self.name} ended with {self.process.poll()}: {tail}")
-            if time.monotonic() > end:
-                raise NotAsPlanned(f"{self.name}, within {PART_S:.0f} s: not so that {what}")
-            time.sleep(POLL_S)
-        return found
-
-    def ended(self) -> list[Any]:
-        """Wait for the end; the whole conversation. Raises NotAsPlanned."""
-        items: list[Any] = self.wait("ended")["items"]
-        self.until(lambda: True if self.process.poll() == 0 else None, "the process ends")
-        return items
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-        self.process.wait()
-
-    def _last(self, event: str) -> Line | None:
-        whole = self._said.read_text().split("\n")[:-1]
-        lines: list[Line] = [json.loads(line) for line in whole]
-        return next((line for line in reversed(lines) if line["event"] == event), None)
-
-
-class Demo:
-    """One run. `run` gives the figures, and everything that is wrong."""
-
-    def __init__(
-        self,
-        endpoints: str,
-        cluster: LocalCluster | None,
-        folder: Path,
-        count: int,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._endpoints = endpoints
-        self._cluster = cluster
-        self._folder = folder
-        self._count = count
-        self._tell = tell
-        self._workers: list[Worker] = []
-        self._run = secrets.token_hex(4)
-
-    def run(self) -> tuple[dict[str, Any], list[str]]:
-        """Do it all. Raises NotAsPlanned."""
-        try:
-            self._tell(f"a worker that nobody disturbs answers {self._count} questions")
-            calm = self._start("worker", "undisturbed").ended()
-            return self._disturbed(calm)
-        finally:
-            for worker in self._workers:
-                worker.kill()
-
-    def _start(self, name: str, kind: str) -> Worker:
-        folder = self._folder / kind
-        folder.mkdir(exist_ok=True)
-        worker = Worker(name, self._endpoints, f"{kind}-{self._run}", folder, self._count)
-        self._workers.append(worker)
-        return worker
-
-    def _disturbed(self, calm: list[Any]) -> tuple[dict[str, Any], list[str]]:
-        middle = self._count // 2
+    def disturbed(self, calm: Worker) -> demo.Outcome:
+        """Kill a worker between payment and answer, and compare its standby's conversation
+        with the undisturbed one. Raises NotAsPlanned."""
+        middle = self.count // 2
         bill = question(middle).split()[-1]
-        folder = self._folder / "disturbed"
-        folder.mkdir()
-        bank = Bank(folder)
-        bank.hold(bill)
-        first = self._start("first", "disturbed")
-        owned = first.wait("owned")
-        second = self._start("second", "disturbed")
-        second.wait("waiting")
-
-        def held() -> bool | None:
-            return any(one["bill"] == bill for one in bank.payments()) or None
-
-        first.until(held, f"{bill} is paid")
-        self._tell(f"the bank has paid {bill}, and has not answered")
-        first.kill()
-        killed_at = time.time()
-        self._tell("killed: the worker, in the middle of its tool call")
-        leader = self._kill_leader()
-        taken = second.wait("owned")
-        bank.release()
-        takeover_s = taken["at"] - killed_at
-        self._tell(f"the standby owns the agent {takeover_s:.2f} s later")
+        first, second = self.held_up(bill)
+        self.tell(f"the bank has paid {bill}, and has not answered")
+        taken = self.taken_over(first, second)
+        self.tell(f"the standby owns the agent {taken.seconds:.2f} s later")
         back = second.wait("taken_back")["items"]
         begins = second.wait("begins")
-        self._tell(
+        self.tell(
             f"it found {begins['items']} items and {begins['answered']} answers; took back"
             f" {back} items of a turn without an answer"
         )
-        token = FencingToken(epoch=owned["epoch"], revision=owned["revision"])
-        stale = asyncio.run(self._stale(Owner(f"disturbed-{self._run}", token)))
-        self._tell(f"an item under the dead worker's token: {stale}")
-        items = second.ended()
-        paid = Counter(one["bill"] for one in bank.payments())
-        wanted = [question(number).split()[-1] for number in range(self._count)]
+        stale = asyncio.run(self._stale(taken.stale))
+        self.tell(f"an item under the dead worker's token: {stale}")
+        items, undisturbed = second.ended()["items"], calm.wait("ended")["items"]
+        paid = Counter(one["bill"] for one in self.bank.payments())
+        wanted = [question(number).split()[-1] for number in range(self.count)]
         figures = {
-            "same_items": items == calm,
+            "same_items": items == undisturbed,
             "items": len(items),
-            "questions": self._count,
+            "questions": self.count,
             "answered_before_kill": begins["answered"],
             "taken_back": back,
-            "open_effects": taken["open"],
-            "leader_killed": leader,
-            "takeover_s": round(takeover_s, 3),
+            "open_effects": taken.open_effects,
+            "leader_killed": taken.leader_killed,
+            "takeover_s": round(taken.seconds, 3),
             "stale_write": stale,
             "payments": sum(paid.values()),
             "missing": sum(not paid[one] for one in wanted),
             "doubled": sum(times > 1 for times in paid.values()),
         }
-        wrong = list(_wrong(figures, middle, calm, items))
-        return figures | {"wrong": wrong}, wrong
+        return figures, list(_wrong(figures, middle, undisturbed, items))
 
-    def _kill_leader(self) -> str | None:
-        if self._cluster is None:
-            return None
-        leader = self._cluster.wait_leader()
-        self._cluster.kill(leader)
-        self._tell(f"killed: {leader}, the leader")
-        return leader
+    @staticmethod
+    def summary(figures: dict[str, Any]) -> str:
+        """The figures in one sentence."""
+        return (
+            f"{figures['items']} items, {figures['payments']} payments for"
+            f" {figures['questions']} bills; the conversation is"
+            f" {'the same as' if figures['same_items'] else 'NOT the same as'} undisturbed"
+        )
 
     async def _stale(self, stale: Owner) -> str:
         """What the store says to who owned the agent once."""
-        session = RaftSession(self._endpoints, SESSION, name=stale.agent_id, owner=stale)
+        session = RaftSession(self.endpoints, SESSION, name=stale.agent_id, owner=stale)
         async with session:
             try:
                 await session.add_items([{"role": "user", "content": "from the dead"}])
@@ -232,57 +113,3 @@ def _wrong(
         yield "an item under the dead worker's token was not refused"
     if figures["missing"] or figures["doubled"]:
         yield f"{figures['missing']} bills were not paid, {figures['doubled']} more than once"
-
-
-@contextlib.contextmanager
-def _running(endpoints: str | None, folder: Path) -> Iterator[tuple[str, LocalCluster | None]]:
-    if endpoints is not None:
-        yield endpoints, None
-        return
-    with LocalCluster.create(folder / "cluster", nodes=3) as cluster:
-        cluster.wait_leader()
-        yield cluster.endpoints, cluster
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the demo, and say how it went. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="openai_session",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--endpoints", help="a cluster that runs; else one of three is started")
-    parser.add_argument(
-        "--questions", type=int, default=QUESTIONS, help=f"2 to {QUESTIONS_MAX}"
-    )
-    parser.add_argument("--json", action="store_true", help="the figures as one line")
-    given = parser.parse_args(arguments)
-    if not 2 <= given.questions <= QUESTIONS_MAX:
-        print(f"openai_session: --questions is 2 to {QUESTIONS_MAX}", file=sys.stderr)
-        return USAGE
-    out = sys.stderr if given.json else sys.stdout
-    began = time.monotonic()
-
-    def tell(text: str) -> None:
-        print(f"{time.monotonic() - began:6.2f} s  {text}", file=out, flush=True)
-
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="raftstate-openai-") as scratch,
-            _running(given.endpoints, Path(scratch)) as (endpoints, cluster),
-        ):
-            demo = Demo(endpoints, cluster, Path(scratch), given.questions, tell)
-            figures, wrong = demo.run()
-    except (NotAsPlanned, LocalClusterError, RaftStateError) as error:
-        print(f"openai_session: {error}", file=sys.stderr)
-        return BAD
-    for complaint in wrong:
-        print(f"openai_session: {complaint}", file=sys.stderr)
-    tell(
-        f"{figures['items']} items, {figures['payments']} payments for"
-        f" {figures['questions']} bills; the conversation is"
-        f" {'the same as' if figures['same_items'] else 'NOT the same as'} undisturbed"
-    )
-    if given.json:
-        print(json.dumps(figures))
-    return BAD if wrong else GOOD

@@ -86,7 +86,9 @@ class AsyncSqlitePlace(RaftStore):
         """Sweep."""
         return await self.asweep_ttl()
 
-    async def start_ttl_sweeper(self, minutes: float | None = None) -> Any:
+    async def start_ttl_sweeper(  # type: ignore[override]
+        self, minutes: float | None = None
+    ) -> Any:
         """Sweep again and again."""
         return super().start_ttl_sweeper(minutes)
 
