@@ -1,5 +1,6 @@
 """What every test shares: markers by folder, and how long Hypothesis searches."""
 
+import gc
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,4 +47,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             path = item.path.relative_to(HERE)
             for place in {path.parts[0], path.as_posix()} & MARKERS.keys():
                 item.add_marker(MARKERS[place])
+    # There are thousands of these, and they stay: no use in looking at them again and again.
+    gc.freeze()
     items.sort(key=lambda item: not any(part in LONGEST for part in item.path.parts))

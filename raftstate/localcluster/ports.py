@@ -9,6 +9,7 @@ such names, or no block is left, ports are drawn from all of them.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import random
@@ -101,6 +102,7 @@ def _taken(start: int) -> socket.socket | None:
     except OSError:
         name.close()
         return None
+    atexit.register(name.close)
     return name
 
 

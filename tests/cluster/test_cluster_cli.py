@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from raftstate.localcluster import LocalCluster, exists
 from tests.cluster.neighbours import neighbour
 
@@ -97,6 +99,7 @@ def test_failures_are_told_in_the_exit_status(tmp_path: Path) -> None:
     assert wrong_size.returncode == 2
 
 
+@pytest.mark.slow
 def test_starting_on_the_ports_of_another_cluster_fails(tmp_path: Path) -> None:
     """
     `start` on ports where another cluster serves says which and whose, makes nothing, and

@@ -285,6 +285,7 @@ def test_the_leadership_is_moved(cluster: LocalCluster) -> None:
     assert moved[2] in set(cluster.members) - {first}
 
 
+@pytest.mark.slow
 def test_nodes_come_and_go_by_command(tmp_path: Path) -> None:
     """
     `cluster add` and `cluster remove` do all the steps, each a process of its own.

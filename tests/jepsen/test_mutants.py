@@ -33,6 +33,7 @@ def plant(name: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_every_fault_can_be_planted_in_the_product_of_today() -> None:
     """
     Each fault of the catalogue replaces parts that are there, in a process of its own.

@@ -242,6 +242,7 @@ def test_processes_share_it(endpoints: str, portal: Portal, name: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_leader_that_dies_costs_nothing(cluster: LocalCluster, name: str) -> None:
     """
     While leaders are killed, batches go on being appended: each is there once, in order.

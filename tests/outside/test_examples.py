@@ -73,7 +73,9 @@ def test_langgraph_takeover_on_another_cluster(cluster: LocalCluster) -> None:
     assert figures["payments"] == 2
 
 
-@pytest.mark.parametrize("example", ["langgraph_takeover", "openai_session"])
+@pytest.mark.parametrize(
+    "example", ["langgraph_takeover", pytest.param("openai_session", marks=pytest.mark.slow)]
+)
 def test_who_ends_an_example_ends_all_of_it(example: str, tmp_path: Path) -> None:
     """
     On SIGTERM in mid-run, as of a time limit: neither the nodes nor the workers stay, and no

@@ -462,6 +462,7 @@ def test_names_are_apart_and_portals_stay(portal: Portal, endpoints: str, name: 
         RaftStore(portal, session_ttl=3.0)
 
 
+@pytest.mark.slow
 def test_nothing_that_was_acknowledged_is_lost(
     cluster: LocalCluster, endpoints: str, name: str
 ) -> None:

@@ -305,6 +305,7 @@ def test_a_portal_is_shared_and_left_open(endpoints: str, name: str) -> None:
             RaftEventStore(portal, session_ttl=1.0, timeout=2.0, timeout_=1)
 
 
+@pytest.mark.slow
 def test_events_outlive_the_leader(cluster: LocalCluster, opened: Opened) -> None:
     """While leaders die, every event is stored once, in order."""
 

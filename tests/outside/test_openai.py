@@ -431,6 +431,7 @@ def test_a_writer_that_is_killed_leaves_whole_appends(
     assert found == [f"{n} {part}" for n in range(len(found) // 3) for part in "abc"]
 
 
+@pytest.mark.slow
 def test_a_leader_that_dies_costs_nothing(cluster: LocalCluster, name: str) -> None:
     """
     While leaders are killed, a conversation goes on: every item is there once, in order, and

@@ -382,6 +382,7 @@ def test_without_the_store_one_may_be_told() -> None:
     assert storage.state == pybreaker.STATE_OPEN
 
 
+@pytest.mark.slow
 def test_counts_outlive_leaders(cluster: LocalCluster, opened: Opened) -> None:
     """While leaders die, no failure is lost, and none is counted twice."""
     breaker = CircuitBreaker(fail_max=1_000_000, state_storage=opened())

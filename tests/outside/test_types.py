@@ -62,6 +62,7 @@ def test_mypy_has_no_complaint(tmp_path: Path) -> None:
     assert f"no issues found in {len(PROGRAMS)} source files" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_imports_frameworks_is_well_typed(tmp_path: Path) -> None:
     """
     Adapters, examples and these tests, by the settings of the whole project: where the

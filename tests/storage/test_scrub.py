@@ -326,6 +326,7 @@ def test_the_rate_is_bounded(member: Member) -> None:
     assert time.monotonic() - began > found.size_bytes / (1 << 20) * 0.9
 
 
+@pytest.mark.slow
 def test_a_state_that_is_written_fast_is_not_held_in_one_view(member: Member) -> None:
     """
     Its file would grow for as long as the view lasts. The rest is read in short views, and
