@@ -13,7 +13,10 @@ attempt's was: after one unknown attempt only the recorded outcome settles it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from raftstate.client.history import Divergence
 
 DOMAIN = "raftstate"
 
@@ -407,8 +410,8 @@ class SagaAborted(RaftStateError):
 
 
 class ReplayDiverged(RaftStateError):
-    """A replay is not what was written: `divergence`, a `raftstate.replay.Divergence`, says
-    where, and what differs. `details` name the incident that it was reported as."""
+    """A replay is not what was written: `divergence` says where, and what differs. `details`
+    name the incident that it was reported as."""
 
     reason = "REPLAY_DIVERGED"
 
@@ -419,10 +422,16 @@ class ReplayDiverged(RaftStateError):
         definite: bool,
         details: dict[str, str] | None = None,
         hint: str | None = None,
-        divergence: object = None,
+        divergence: Divergence | None = None,
     ) -> None:
         super().__init__(message, definite=definite, details=details, hint=hint)
-        self.divergence = divergence
+        self._divergence = divergence
+
+    @property
+    def divergence(self) -> Divergence:
+        """Where they differ. Only the SDK finds that out, and it always tells."""
+        assert self._divergence is not None, "no server says this"
+        return self._divergence
 
 
 class Corrupt(RaftStateError):

@@ -60,7 +60,10 @@ async def owning(store: raftstate.Store) -> None:
         assert_type(agent.token_text, str)
         async with store.saga("trip", agent=agent) as saga:
             await saga.step("book", do=charge, undo=raftstate.Undo("refund", timeout=3.0))
-        assert_type(await agent.replay(lambda again: None), raftstate.replay.Replay)
+        try:
+            assert_type(await agent.replay(lambda again: None), raftstate.replay.Replay)
+        except raftstate.replay.ReplayDiverged as error:
+            assert_type(error.divergence, raftstate.replay.Divergence)
 
 
 async def reading(store: raftstate.Store) -> list[str]:

@@ -60,7 +60,10 @@ def owning(store: raftstate.sync.Store) -> None:
         assert_type(agent.token_text, str)
         with store.saga("trip", agent=agent) as saga:
             saga.step("book", do=charge, undo=raftstate.sync.Undo("refund", timeout=3.0))
-        assert_type(agent.replay(lambda again: None), raftstate.sync.replay.Replay)
+        try:
+            assert_type(agent.replay(lambda again: None), raftstate.sync.replay.Replay)
+        except raftstate.sync.replay.ReplayDiverged as error:
+            assert_type(error.divergence, raftstate.sync.replay.Divergence)
 
 
 def reading(store: raftstate.sync.Store) -> list[str]:
