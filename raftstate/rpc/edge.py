@@ -20,11 +20,9 @@ from google.protobuf.message import DecodeError
 
 from raftstate.core.ports import StorageError
 from raftstate.rpc.errors import DETAILS_KEY, Failure, corrupt, internal, unreadable
+from raftstate.rpc.frontend import Observe
 
 logger = logging.getLogger("raftstate.rpc")
-
-Observe = Callable[[str, str, float], None]
-"""Told of every call that ended: its method, status code and seconds."""
 
 Arrive = Callable[[Any], None]
 """Told of every call that begins, in its own task: its context. Must not raise."""

@@ -100,6 +100,10 @@ class Limits:
     watches: WatchLimits = field(default_factory=WatchLimits)
 
 
+Observe = Callable[[str, str, float], None]
+"""Told of every call that ended: its method, status code and seconds."""
+
+
 class Frontend:
     """The member behind the services."""
 
@@ -128,6 +132,10 @@ class Frontend:
         # What answers a reading request by itself, by the name it has in a batch; the server
         # says.
         self.handlers: dict[str, Callable[[Any, Any], Awaitable[Message]]] = {}
+        # The method that takes each kind of request, by the request's full name; and who is
+        # told of what ended of it. The server says.
+        self.methods: dict[str, str] = {}
+        self.observe: Observe = lambda _method, _code, _seconds: None
         # Open watches, and the bytes that wait for their clients; the hub says.
         self.watch_load: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
@@ -137,6 +145,11 @@ class Frontend:
             self.closing = True
             for told in self.at_close:
                 told()
+
+    def count(self, body: Message, code: str, seconds: float) -> None:
+        """Count what came in a batch as a call of its own; an empty one is none."""
+        if (method := self.methods.get(body.DESCRIPTOR.full_name)) is not None:
+            self.observe(method, code, seconds)
 
     # --- checks ----------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import grpc
 from google.protobuf.message import Message
 
 from raftstate.core.ports import ReadPoint, Unavailable
@@ -75,10 +76,11 @@ class _Asked:
     """One query of a stream. Empty ones have no body. `point` is the index that must be
     applied before it may be answered, where a read point says so."""
 
-    __slots__ = ("body", "name", "nonce", "point", "until")
+    __slots__ = ("began", "body", "name", "nonce", "point", "until")
 
     def __init__(self, nonce: int, query: Query, now: float) -> None:
         self.nonce = nonce
+        self.began = now
         name = query.WhichOneof("body")
         self.name = name or ""
         self.body: Message = query if name is None else getattr(query, name)
@@ -182,7 +184,7 @@ class _Stream:
             async with asyncio.timeout_at(_never(asked.until)):
                 await self._frontend.reach(revision)
         except TimeoutError:
-            self._drop()
+            self._drop(asked)
         except Exception as error:  # noqa: BLE001  # told to the client
             self._failed(asked, failure_of(asked.name, error))
         else:
@@ -194,7 +196,7 @@ class _Stream:
             async with asyncio.timeout_at(_never(asked.until)):
                 await self._look(asked)
         except TimeoutError:
-            self._drop()
+            self._drop(asked)
 
     def _settle(self, asked: _Asked) -> None:
         self._settled.append(asked)
@@ -224,7 +226,7 @@ class _Stream:
             if asked.point > applied:
                 applied = self._frontend.applied()
             if asked.until <= asyncio.get_running_loop().time():
-                self._drop()
+                self._drop(asked)
             elif asked.point > applied:
                 # It was there, and is not any more: the state is being made anew.
                 gone = Unavailable("NO_QUORUM", definite=True)
@@ -245,15 +247,18 @@ class _Stream:
             result = QueryResult(nonce=asked.nonce)
             getattr(result, asked.name).CopyFrom(answer)
             self._put(result)
+            self._count(asked, grpc.StatusCode.OK.name)
         finally:
             POINT_HAD.reset(had)
 
     def _failed(self, asked: _Asked, failure: Failure) -> None:
         raw = failure.status().SerializeToString()
         self._put(QueryResult(nonce=asked.nonce, error=raw))
+        self._count(asked, failure.code.name)
 
-    def _drop(self) -> None:
+    def _drop(self, asked: _Asked) -> None:
         """Nobody waits for it any more."""
+        self._count(asked, grpc.StatusCode.DEADLINE_EXCEEDED.name)
         self._under_way -= 1
         self._measure()
         self._news.set()
@@ -264,6 +269,10 @@ class _Stream:
         self._untaken += size
         self._measure()
         self._news.set()
+
+    def _count(self, asked: _Asked, code: str) -> None:
+        seconds = asyncio.get_running_loop().time() - asked.began
+        self._frontend.count(asked.body, code, seconds)
 
     def _measure(self) -> None:
         if self._under_way < IN_FLIGHT and self._untaken < _UNTAKEN_BYTES:

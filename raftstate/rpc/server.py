@@ -24,10 +24,10 @@ from raftstate.rpc.breakers import Breakers
 from raftstate.rpc.bridge import Bridge
 from raftstate.rpc.checkpoints import Checkpoints
 from raftstate.rpc.cluster import Cluster
-from raftstate.rpc.edge import Arrive, Edge, Observe
+from raftstate.rpc.edge import Arrive, Edge
 from raftstate.rpc.effects import Effects
 from raftstate.rpc.events import Events
-from raftstate.rpc.frontend import Addresses, Frontend, Limits
+from raftstate.rpc.frontend import Addresses, Frontend, Limits, Observe
 from raftstate.rpc.health import Health
 from raftstate.rpc.kv import Keys
 from raftstate.rpc.leases import Leases
@@ -197,6 +197,8 @@ class RpcServer:
             made = service(self._frontend)
             register(made, self._server)
             self._frontend.handlers |= _handlers(messages, made)
+            self._frontend.methods |= _methods(messages)
+        self._frontend.observe = observe
         health_pb2_grpc.add_HealthServicer_to_server(Health(self._frontend), self._server)
         names = [*service_names(), _full_name(health_pb2), reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._server)
@@ -253,6 +255,15 @@ def _handlers(messages: Any, made: Any) -> dict[str, Any]:
         kinds[method.input_type]: getattr(made, method.name)
         for method in service.methods
         if method.input_type in kinds
+    }
+
+
+def _methods(messages: Any) -> dict[str, str]:
+    """The methods of a service, as calls name them, by the full name of what they take."""
+    (service,) = messages.DESCRIPTOR.services_by_name.values()
+    return {
+        method.input_type.full_name: f"/{service.full_name}/{method.name}"
+        for method in service.methods
     }
 
 

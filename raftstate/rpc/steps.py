@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
+import grpc
 from google.protobuf.message import Message
 
 from raftstate.core.ports import Answer, Unavailable
@@ -35,6 +36,7 @@ class _Asked(NamedTuple):
 
     nonce: int
     body: Message
+    began: float
 
 
 class Steps(StepServiceServicer):
@@ -79,8 +81,9 @@ class Steps(StepServiceServicer):
         a batch that is too large every mutation is refused."""
         batch_broken = violations(request)
         unsound = self._unsound()
+        now = asyncio.get_running_loop().time()
         for nonce, mutation in enumerate(request.mutations, request.first_nonce):
-            asked = _Asked(nonce, _body(mutation))
+            asked = _Asked(nonce, _body(mutation), now)
             if broken := batch_broken or violations(mutation):
                 lane.put(asked, invalid(broken))
             elif unsound is not None:
@@ -112,6 +115,7 @@ class Steps(StepServiceServicer):
     def _result(self, asked: _Asked, answer: Answer | Exception) -> MutationResult:
         """What the unary call would have said."""
         result = MutationResult(nonce=asked.nonce)
+        code = grpc.StatusCode.OK
         try:
             # Consensus says Unavailable as an answer, though it is an exception too.
             if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
@@ -119,7 +123,10 @@ class Steps(StepServiceServicer):
             outcome = self._frontend.outcome(answer, asked.body)
             self._fill(result, asked, outcome)
         except Failure as failure:
+            code = failure.code
             result.error = failure.status().SerializeToString()
+        seconds = asyncio.get_running_loop().time() - asked.began
+        self._frontend.count(asked.body, code.name, seconds)
         return result
 
     def _fill(self, result: MutationResult, asked: _Asked, outcome: Outcome) -> None:

@@ -22,10 +22,17 @@ from raftstate.rpc.server import (
     Settings,
     service_names,
 )
-from raftstate.v1.agent_service_pb2 import GetAgentRequest
+from raftstate.v1.agent_service_pb2 import (
+    CreateAgentRequest,
+    GetAgentRequest,
+    ListAgentsRequest,
+)
 from raftstate.v1.cluster_service_pb2 import StatusRequest
 from raftstate.v1.cluster_service_pb2_grpc import ClusterServiceStub
+from raftstate.v1.read_service_pb2 import Query, ReadRequest
+from raftstate.v1.read_service_pb2_grpc import ReadServiceStub
 from raftstate.v1.session_service_pb2 import KeepAliveRequest, OpenSessionRequest
+from raftstate.v1.step_service_pb2 import Mutation, SubmitRequest
 from tests.rpc.fake import FakeConsensus, MemoryState
 from tests.rpc.harness import Bench, all_of, bench, refused, until
 
@@ -351,6 +358,44 @@ def test_calls_are_counted_by_method_and_code() -> None:
                 (method, "NOT_FOUND"),
                 (method, "CANCELLED"),
             ]
+
+    asyncio.run(tell())
+
+
+def test_what_comes_in_batches_is_counted_as_what_it_is() -> None:
+    """
+    Queries and mutations of a stream as the calls that they stand for, whatever became of
+    each; and the stream as well, when it ends.
+    """
+
+    async def tell() -> None:
+        async with bench() as b:
+            await b.open()
+            queries = [
+                Query(get_agent=GetAgentRequest(agent_id="nobody")),
+                Query(list_agents=ListAgentsRequest()),
+                Query(get_agent=GetAgentRequest()),
+                Query(),
+            ]
+            reads = ReadServiceStub(b.channel).Read(iter([ReadRequest(queries=queries)]))
+            assert sum([len(one.results) async for one in reads]) == len(queries)
+            made = CreateAgentRequest(request_id=b.request_id(), agent_id="a")
+            again = CreateAgentRequest(request_id=b.request_id(), agent_id="a")
+            mutations = [Mutation(create_agent=made), Mutation(create_agent=again)]
+            steps = b.steps.Submit(iter([SubmitRequest(mutations=mutations)]))
+            assert sum([len(one.results) async for one in steps]) == len(mutations)
+            service = "/raftstate.v1.AgentService"
+            expected = [
+                ("/raftstate.v1.ReadService/Read", "OK"),
+                ("/raftstate.v1.StepService/Submit", "OK"),
+                (f"{service}/CreateAgent", "ALREADY_EXISTS"),
+                (f"{service}/CreateAgent", "OK"),
+                (f"{service}/GetAgent", "INVALID_ARGUMENT"),
+                (f"{service}/GetAgent", "NOT_FOUND"),
+                (f"{service}/ListAgents", "OK"),
+            ]
+            await until(lambda: len(b.calls) > len(expected), "all of them are counted")
+            assert sorted(b.calls[1:]) == sorted(expected)
 
     asyncio.run(tell())
 
