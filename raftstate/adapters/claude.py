@@ -15,8 +15,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 try:
     from claude_agent_sdk import (
@@ -33,7 +32,7 @@ except ImportError as _missing:
     ) from _missing
 
 from raftstate.adapters import transcripts
-from raftstate.adapters.portals import Access
+from raftstate.adapters.portals import Access, Closing
 from raftstate.adapters.records import Owning, owner_of
 from raftstate.adapters.transcripts import REMOVED_AT_ONCE, About, Transcript, check_text
 from raftstate.client import Store
@@ -48,7 +47,7 @@ TIMEOUT_S: Final = 30.0
 _REMEMBERED: Final = 64
 
 
-class RaftSessionStore:
+class RaftSessionStore(Closing):
     """Sessions' transcripts, and those of their subagents. It may be used from any thread and
     any event loop, and by any number of processes at a time.
 
@@ -184,17 +183,6 @@ class RaftSessionStore:
     async def aclose(self) -> None:
         """As `close`."""
         await self._access.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     # --- inside ---
 

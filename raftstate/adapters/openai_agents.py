@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 try:
     from agents.items import TResponseInputItem
@@ -29,7 +28,7 @@ except ImportError as _missing:
         "the OpenAI Agents SDK is not installed: pip install raftstate[openai-agents]"
     ) from _missing
 
-from raftstate.adapters.portals import TIMEOUT_S, Access
+from raftstate.adapters.portals import TIMEOUT_S, Access, Closing
 from raftstate.adapters.records import Owning, owner_of
 from raftstate.adapters.transcripts import Transcript, check_text, written
 from raftstate.client import Store
@@ -44,7 +43,7 @@ _ROOT: Final = "~openai"
 _SETTLE_S: Final = 5.0
 
 
-class RaftSession:
+class RaftSession(Closing):
     """A conversation's history. It may be used from any thread and any event loop, and by
     any number of processes at a time: what they add is in order by calls, and nothing of it
     is lost.
@@ -136,17 +135,6 @@ class RaftSession:
     async def aclose(self) -> None:
         """As `close`."""
         await self._access.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     # --- inside ---
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 from raftstate.client import Store
 from raftstate.client.portal import Portal
@@ -53,3 +55,41 @@ class Access:
         """As `close`; the caller's event loop goes on."""
         if self._mine:
             await self.portal.aclose()
+
+
+class Closing(ABC):
+    """What `async with` closes at its end."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Give back its connections, if they are its own."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class ClosingBoth(Closing):
+    """What `with` closes as well."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """As `aclose`, from a thread without an event loop."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -23,8 +23,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -42,7 +41,7 @@ from raftstate.adapters.langgraph.coding import Coding
 from raftstate.adapters.langgraph.layout import Layout
 from raftstate.adapters.langgraph.listing import Listing
 from raftstate.adapters.langgraph.stored import Kept
-from raftstate.adapters.portals import Access
+from raftstate.adapters.portals import Access, ClosingBoth
 from raftstate.adapters.records import Owner, Owning, owner_of
 from raftstate.client.portal import Portal
 
@@ -50,7 +49,7 @@ T = TypeVar("T")
 Work = Callable[[Kept], Coroutine[Any, Any, T]]
 
 
-class RaftSaver(BaseCheckpointSaver[str]):
+class RaftSaver(ClosingBoth, BaseCheckpointSaver[str]):
     """A checkpoint saver whose checkpoints are kept in the store.
 
     It may be used from any thread and any event loop, with LangGraph's sync and async
@@ -469,28 +468,6 @@ class RaftSaver(BaseCheckpointSaver[str]):
         >>> await RaftSaver(endpoints).aclose()
         """
         await self._access.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     @property
     def _coding(self) -> Coding:

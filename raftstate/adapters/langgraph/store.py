@@ -22,8 +22,7 @@ import concurrent.futures
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -43,6 +42,7 @@ from raftstate.adapters.langgraph.finding import Finding, Listing, Search
 from raftstate.adapters.langgraph.items import Layout, check_namespace, check_ttl, encoded
 from raftstate.adapters.langgraph.vectors import Index, Vector, packed
 from raftstate.adapters.langgraph.writing import Put, Writing, together
+from raftstate.adapters.portals import TIMEOUT_S, Access, ClosingBoth
 from raftstate.adapters.records import Owning, owner_of
 from raftstate.client import Store
 from raftstate.client.portal import Portal
@@ -50,8 +50,6 @@ from raftstate.errors import InvalidRequest
 
 Read = Callable[[Store], Awaitable[Result]]
 
-# A framework does not try again, so that the store has to.
-TIMEOUT_S: Final = 60.0
 # What is over is looked for this often, unless told otherwise.
 _SWEEP_S: Final = 60.0
 
@@ -93,7 +91,7 @@ class _Batch:
             self.searches[number] = replace(self.searches[number], query=query)
 
 
-class RaftStore(BaseStore):
+class RaftStore(ClosingBoth, BaseStore):
     """A `BaseStore`. Any thread and any event loop may use it, with its methods for either
     face; several processes may use one `name` at a time.
 
@@ -136,13 +134,7 @@ class RaftStore(BaseStore):
         `timeout` is in seconds, of every call to the store.
 
         Raises InvalidRequest (definite) if one makes no sense, TypeError, ValueError."""
-        if isinstance(endpoints, Portal):
-            if options:
-                raise TypeError(f"a portal has its own options; {', '.join(options)} given")
-            self._portal, self._own_portal = endpoints, False
-        else:
-            self._portal = Portal(endpoints, timeout=timeout, **options)
-            self._own_portal = True
+        self._access = Access(endpoints, options, timeout)
         self.ttl_config = ttl
         config: TTLConfig = ttl or {}
         check_ttl("default_ttl", config.get("default_ttl"))
@@ -178,7 +170,7 @@ class RaftStore(BaseStore):
         batch = self._checked(ops)
         if self._index is not None:
             batch.embed(self._index)
-        return self._portal.run(partial(self._carried_out, batch))
+        return self._access.run(partial(self._carried_out, batch))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """As `batch`; the event loop goes on meanwhile.
@@ -193,7 +185,7 @@ class RaftStore(BaseStore):
         batch = self._checked(ops)
         if self._index is not None:
             await batch.aembed(self._index)
-        return await self._portal.arun(partial(self._carried_out, batch))
+        return await self._access.arun(partial(self._carried_out, batch))
 
     def sweep_ttl(self) -> int:
         """Remove all items that are over; how many. Nobody sees a difference.
@@ -201,7 +193,7 @@ class RaftStore(BaseStore):
         >>> memory.sweep_ttl()
         0
         """
-        return self._portal.run(self._writing.sweep)
+        return self._access.run(self._writing.sweep)
 
     async def asweep_ttl(self) -> int:
         """As `sweep_ttl`; the event loop goes on meanwhile.
@@ -209,7 +201,7 @@ class RaftStore(BaseStore):
         >>> await memory.asweep_ttl()
         0
         """
-        return await self._portal.arun(self._writing.sweep)
+        return await self._access.arun(self._writing.sweep)
 
     def start_ttl_sweeper(
         self, sweep_interval_minutes: float | None = None
@@ -229,7 +221,7 @@ class RaftStore(BaseStore):
                 sweeping = self._writing.keep_sweeping(store, seconds)
                 return asyncio.run_coroutine_threadsafe(sweeping, asyncio.get_running_loop())
 
-            self._sweeper = self._portal.run(begin)
+            self._sweeper = self._access.run(begin)
         return self._sweeper
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
@@ -250,8 +242,7 @@ class RaftStore(BaseStore):
         >>> RaftStore(endpoints).close()
         """
         self.stop_ttl_sweeper()
-        if self._own_portal:
-            self._portal.close()
+        self._access.close()
 
     async def aclose(self) -> None:
         """As `close`; the event loop goes on meanwhile.
@@ -259,30 +250,7 @@ class RaftStore(BaseStore):
         >>> await RaftStore(endpoints).aclose()
         """
         self.stop_ttl_sweeper()
-        if self._own_portal:
-            await self._portal.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        await self._access.aclose()
 
     # --- a batch ---
 
