@@ -283,7 +283,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Record:
                 {"n1": f"127.0.0.1:{served.port}"}, "run", 3, tmp_path_factory.mktemp("sound")
             )
             works = [one.workload() for one in MODULES.values()]
-            events, tally = await driven(works, site, 1.5, rate=4.0)
+            events, tally = await driven(works, site, 4.0, rate=4.0)
             assert tally.raised == tally.hung == 0, tally.errors
             names = list(MODULES)
             found.append(replace(record_of(site, names, events, []), remote=True))

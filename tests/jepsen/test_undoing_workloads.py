@@ -88,7 +88,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Record:
             outside = works[0].setting
             assert outside is not None
             async with outside(site) as beside:
-                events, tally = await driven(works, site, 2.5, rate=3.0)
+                events, tally = await driven(works, site, 4.0, rate=3.0)
                 notes = {saga.NAME: beside.note()}
             assert tally.raised == tally.hung == 0, tally.errors
             made = record_of(site, list(MODULES), events, [])

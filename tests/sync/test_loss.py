@@ -231,10 +231,10 @@ def test_user_functions_do_not_hold_up_the_keep_alive() -> None:
     They block for three times the ttl, in a step's function and in an effect; the ownership
     stands.
     """
-    with stores(1) as (_, (store,)), store.own("a", ttl=0.6) as agent:
+    with stores(1) as (_, (store,)), store.own("a", ttl=1.5) as agent:
         with agent.step() as step:
-            step.record("llm", lambda: time.sleep(1.0))
-            step.effect("act", do=lambda _: time.sleep(1.0), kind="read_only")
+            step.record("llm", lambda: time.sleep(2.3))
+            step.effect("act", do=lambda _: time.sleep(2.3), kind="read_only")
         assert step.committed
         assert not agent.lost
 
