@@ -69,6 +69,8 @@ class Alive:
         self._loop = asyncio.get_running_loop()
         self._store_router = router
         self._router = Router(options)
+        # Who only waits, for an ownership, asks nobody: this thread finds out who leads.
+        self._router.told = lambda address: self.across(router.led_by, address)
         self._thread: LoopThread | None = None
         self._kinds: list[Beats] = []
         self._closed = False

@@ -106,7 +106,11 @@ class Beats:
             address = self._router.target
             try:
                 await self._converse(address)
-            except RaftStateError as error:
+            # Whatever it is: all that is owned depends on this loop's going on.
+            except Exception as failure:  # noqa: BLE001
+                error = failure
+                if not isinstance(error, RaftStateError):
+                    error = unanswered(address, f"{type(failure).__name__}: {failure}")
                 self._ledger.failed(error)
                 self._router.follow(address, error)
                 self._refused(error)
@@ -146,10 +150,10 @@ class Beats:
         while self._due:
             await self._may_beat.wait()
             self._wake.clear()
+            patience = self._patience()
             for beat, due in list(self._due.items()):
                 if due <= now():
-                    await self._send(call, beat, address)
-            patience = self._patience()
+                    await self._send(call, beat, address, patience)
             overdue = self._oldest() + patience
             if overdue <= now():
                 raise unanswered(address, f"no answer in {patience:.3g} s")
@@ -163,14 +167,14 @@ class Beats:
         waiting = (sent for beat, sent in self._sent.values() if beat in self._due)
         return min(waiting, default=float("inf"))
 
-    async def _send(self, call: Any, beat: Beat, address: str) -> None:
+    async def _send(self, call: Any, beat: Beat, address: str, patience: float) -> None:
         self._nonce += 1
         sent = now()
         self._sent[self._nonce] = (beat, sent)
         if beat in self._due:
             self._due[beat] = sent + beat.interval
         try:
-            async with asyncio.timeout(self._patience()):
+            async with asyncio.timeout(patience):
                 await call.write(beat.request(self._nonce))
         except TimeoutError as error:
             raise unanswered(address, "it takes nothing more") from error

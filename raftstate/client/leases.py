@@ -24,6 +24,7 @@ from raftstate.client.reading import How
 from raftstate.errors import LeaseNotFound, OutcomeUnknown, RaftStateError
 from raftstate.v1.lease_service_pb2 import (
     GrantRequest,
+    GrantResponse,
     Lease,
     LeaseServiceKeepAliveRequest,
     LeaseServiceKeepAliveResponse,
@@ -92,7 +93,12 @@ class HeldLease:
         if self._lease is not None:
             raise RuntimeError("the lease was granted already: ask for another")
         sent = now()
-        answer = await self._engine.mutate("grant", self._asked, self._timeout)
+        granting = asyncio.create_task(self._engine.mutate("grant", self._asked, self._timeout))
+        try:
+            answer = await asyncio.shield(granting)
+        except asyncio.CancelledError:
+            await self._take_back(granting)
+            raise
         self._lease = answer.lease
         self._valid_until = sent + self.ttl
         if not self._engine.closed:
@@ -111,6 +117,17 @@ class HeldLease:
         trace: TracebackType | None,
     ) -> None:
         await self._let_go()
+
+    async def _take_back(self, granting: asyncio.Task[GrantResponse]) -> None:
+        """Nobody waits for the lease any more, which may have been granted. Best effort,
+        within a bounded time."""
+        await asyncio.wait({granting}, timeout=CLOSE_S)
+        granting.cancel()  # if it takes longer
+        await asyncio.wait({granting})
+        if not granting.cancelled() and granting.exception() is None:
+            request = RevokeRequest(lease_id=granting.result().lease.lease_id)
+            with contextlib.suppress(RaftStateError):
+                await self._engine.mutate("revoke", request, CLOSE_S)
 
     async def _confirmed(self) -> None:
         """Return once the lease surely stands: at once, unless granting took long."""

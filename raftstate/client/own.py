@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from raftstate.client import reading
-from raftstate.client.calls import deadline_in, too_late
+from raftstate.client.calls import deadline_in, remaining, too_late
 from raftstate.client.checkpoints import assemble
 from raftstate.client.chunks import Part, download
 from raftstate.client.clock import now
@@ -151,20 +151,21 @@ class Own:
                 # An ownership ends with its session, so that nothing is in doubt then.
                 if session is not None and session_gone(error):
                     self._engine.sessions.expired(session)
-                elif waits and isinstance(error, Owned):
-                    # Proposed when the agent was about to be free, which then it was
+                elif waits and isinstance(error, Owned | NoQuorum):
+                    # Owned: proposed when the agent was about to be free, which then it was
                     # not. That answer stays with its id: stand in line under a new one.
+                    # NoQuorum: that no session can be opened may have been said at once.
                     refusals += 1
                     pause = self._engine.router.backoff(refusals)
-                elif not (waits and isinstance(error, NoQuorum)):
+                else:
                     raise
                 if too_late(deadline, pause):
                     raise
                 await asyncio.sleep(pause)
                 continue
-            if await self._confirm(handle):
+            if await self._confirm(handle, deadline):
                 return handle
-            if not waits:
+            if not waits or too_late(deadline, 0.0):
                 raise await handle.loss()
 
     async def _ask(self, turn: Turn, session: Session, deadline: float) -> AgentHandle:
@@ -255,12 +256,14 @@ class Own:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _confirm(self, handle: AgentHandle) -> bool:
+    async def _confirm(self, handle: AgentHandle, deadline: float) -> bool:
         """Whether the ownership surely stands: renewed once, if its age is unknown."""
         if handle.time_left > 0:
             return True
         try:
-            if await handle.confirmed(handle.ttl):
+            # What was granted right before the deadline has a moment all the same.
+            seconds = max(remaining(deadline), CLOSE_S)
+            if await handle.confirmed(min(seconds, handle.ttl)):
                 return True
         except BaseException:
             await self._release(handle)

@@ -167,8 +167,9 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
         raise self._lost_error(definite=True)
 
     async def wait_lost(self, timeout: float | None = None) -> bool:
-        """Return once the ownership is lost: True; or False when so many seconds have passed
-        before that. For tasks beside the block, which itself is cancelled.
+        """Return once the ownership is lost, or its block has ended: True; or False when so
+        many seconds have passed before that. For tasks beside the block, which itself is
+        cancelled.
 
         >>> async with store.own("agents/wait-lost") as agent:
         ...     await agent.wait_lost(timeout=0.1)
@@ -375,6 +376,7 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback):
     def release(self) -> None:
         """The block is over: guard it no more."""
         self._task = None
+        self._over.set()  # who waits for its loss waits no more: it is given back
         self._engine.renewals.stop(self)
         self._engine.owned.discard(self)
         for timer in self._timers.values():

@@ -9,7 +9,7 @@ the router, so that everybody goes the same way afterwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -138,6 +138,8 @@ class Router:
         # Whether it has failed since: it leads as far as is known, and may be no more.
         self._doubtful = False
         self._moved: asyncio.Future[None] | None = None
+        # Told of every member that turns out to lead.
+        self.told: Callable[[str], object] = lambda _address: None
         self.closed: bool = False
         self._unreachable: set[str] = set()
         self._cluster_id = ""
@@ -195,7 +197,15 @@ class Router:
         """The member at `address`; its connection is made when it is needed."""
         peer = self._peers.get(address)
         if peer is None:
-            peer = self._peers[address] = Peer(address, self._options)
+            try:
+                peer = Peer(address, self._options)
+            except OSError as error:
+                if not self._peers:
+                    raise  # the first one: whoever asks is told which file is not there
+                raise NoQuorum(
+                    f"cannot connect to {address}: {error}", definite=True
+                ) from error
+            self._peers[address] = peer
         return peer
 
     def confirm(self, address: str) -> None:
@@ -207,6 +217,12 @@ class Router:
         if self._moved is not None:
             self._moved.set_result(None)
             self._moved = None
+        self.told(address)
+
+    def led_by(self, address: str) -> None:
+        """Another router of the same store had such an answer."""
+        if address != self._leader:
+            self.confirm(address)
 
     def follow(self, address: str, error: RaftStateError) -> None:
         """An attempt at `address` failed: go where it points, or to the next endpoint.

@@ -52,6 +52,9 @@ REQUEST_BYTES: Final = 1_572_864
 # A request that others overtake for so many attempts' time is lost, however lively the
 # stream.
 _LOST_ATTEMPTS: Final = 5
+# What is on its way may take a second for so many bytes, and after a failure twice that.
+_BYTES_S: Final = 1 << 20
+_DOUBLINGS_MAX: Final = 4
 # Turns of the loop from an answer to when who waited for it to be over has been let in.
 _LET_IN_TURNS: Final = 2
 
@@ -445,7 +448,10 @@ class Submitter:
         oldest = next(iter(stream.flying.values()), None)
         if oldest is None:
             return
-        patience = self._router.attempt
+        # What is on its way takes its time, on a slow link: how slow it is, one attempt after
+        # the other finds out, as a leader that has gone is to be left soon.
+        slow = 2 ** min(oldest.ledger.failures, _DOUBLINGS_MAX)
+        patience = self._router.attempt + stream.flying_bytes / _BYTES_S * slow
         silent_at = max(oldest.sent, stream.heard) + patience
         look_at = min(silent_at, oldest.sent + _LOST_ATTEMPTS * patience)
         if look_at <= loop.time():

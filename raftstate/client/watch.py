@@ -102,6 +102,7 @@ class Watch:
         self._call: Any = None
         self._first: WatchBatch | None = None
         self._revision = 0
+        self._deadline = 0.0  # moved by whatever is said
         self._closed = False
 
     # --- for the caller ---
@@ -170,16 +171,16 @@ class Watch:
 
     async def _next(self) -> WatchBatch:
         """The next batch, from whichever member gives it."""
-        deadline = self._engine.deadline(self._timeout)
+        self._deadline = self._engine.deadline(self._timeout)
         ledger = Ledger(changes=False, again=(TooMany,))
         while True:
             self._check()
             try:
-                return self._taken(await self._attempt(deadline))
+                return self._taken(await self._attempt())
             except RaftStateError as error:
                 self._let_go()
                 if not self._goes_on(error):
-                    await self._failed(ledger, error, deadline)
+                    await self._failed(ledger, error)
             except asyncio.CancelledError:
                 # The call is gone with whatever was under way; the token is not.
                 self._let_go()
@@ -193,27 +194,28 @@ class Watch:
             raise StopAsyncIteration
         self._engine.check()
 
-    async def _attempt(self, deadline: float) -> WatchBatch:
+    async def _attempt(self) -> WatchBatch:
         """The next batch from the member that it is at."""
         address = self._address
         if self._call is None:
             peer = self._engine.router.peer(address)
-            await peer.ready(min(self._engine.router.attempt, remaining(deadline)))
+            await peer.ready(min(self._engine.router.attempt, remaining(self._deadline)))
             self._check()
             self._call = peer.watches.Watch(self._request)
         changes: list[Change] = []
         while True:
-            answer = await self._read(address, deadline)
+            answer = await self._read(address)
             self._engine.router.observe(answer.header)
             changes.extend(answer.changes)
+            self._deadline = self._engine.deadline(self._timeout)  # of silence
             if not answer.continued:
                 return WatchBatch(
                     answer.header.revision, changes, answer.resume_token, answer.snapshot
                 )
 
-    async def _read(self, address: str, deadline: float) -> WatchResponse:
+    async def _read(self, address: str) -> WatchResponse:
         self._check()
-        patience = min(self._silence_s, max(remaining(deadline), 0.0))
+        patience = min(self._silence_s, max(remaining(self._deadline), 0.0))
         try:
             async with asyncio.timeout(patience):
                 answer = await self._call.read()
@@ -252,7 +254,7 @@ class Watch:
             return True
         return False
 
-    async def _failed(self, ledger: Ledger, error: RaftStateError, deadline: float) -> None:
+    async def _failed(self, ledger: Ledger, error: RaftStateError) -> None:
         """Settle, or go to another member and wait for the right moment."""
         router = self._engine.router
         router.heed(error)
@@ -267,7 +269,7 @@ class Watch:
             at = endpoints.index(self._address) if self._address in endpoints else -1
             self._address = endpoints[(at + 1) % len(endpoints)]
         pause = router.backoff(ledger.failures) if ledger.failures > 1 else 0.0
-        if too_late(deadline, pause):
+        if too_late(self._deadline, pause):
             raise ledger.overdue()
         await asyncio.sleep(pause)
 

@@ -97,9 +97,9 @@ class AgentHandle(AgentEffects, AgentRecordings, AgentRollback, of=face.AgentHan
             self._running.call(self._it.check)
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Return once the ownership is lost: True; or False when so many seconds have
-        passed before that. For threads beside the block, in which every call raises
-        OwnershipLost then.
+        """Return once the ownership is lost, or its block has ended: True; or False when so
+        many seconds have passed before that. For threads beside the block, in which every
+        call raises OwnershipLost then.
 
         >>> with store.own("agents/wait-lost") as agent:
         ...     agent.wait_lost(timeout=0.1)

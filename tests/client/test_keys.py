@@ -333,3 +333,22 @@ async def test_a_lease_without_a_keeper_is_just_granted() -> None:
             await store.revoke_lease(7)
 
     assert (lease.lease_id, lease.ttl_ms, gone) == (7, 60_000, 1)
+
+
+@asynchronous
+async def test_a_lease_of_one_who_stopped_waiting_is_given_back() -> None:
+    """
+    It is granted all the same, and nobody would know of it.
+    """
+    async with stores(1) as (served, (store,)):
+        await store.keys.put("k", "v")  # the session is open
+        served.fake.holding = True
+        entering = asyncio.create_task(store.lease(3_600, lease_id=7).__aenter__())
+        await until(lambda: served.fake.proposed[-1].HasField("grant"), "it is asked for")
+        entering.cancel()
+        served.fake.holding = False
+        served.fake.let_go()
+        await asyncio.wait({entering})
+        assert entering.cancelled()
+        async with store.lease(5, lease_id=7) as lease:
+            assert not lease.lost

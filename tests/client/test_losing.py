@@ -14,6 +14,7 @@ from raftstate.client.ownership import AgentHandle
 from raftstate.client.store import Store
 from raftstate.errors import OwnershipLost
 from tests.client.scripted import Member, asynchronous, members, store_of, until
+from tests.client.test_end_to_end import stores
 
 # Far more than it takes, and far less than the ttl.
 SOON_S = 5.0
@@ -213,3 +214,17 @@ async def test_others_can_wait_for_the_loss() -> None:
                 await forever()
         assert await waiting
         await until(thread.done, "the thread has seen it")
+
+
+@asynchronous
+async def test_who_waits_for_the_loss_is_told_of_the_end() -> None:
+    """
+    The block has ended well, and the ownership is given back: a thread that waited for its
+    loss would otherwise wait for ever, and its program not end.
+    """
+    async with stores(1) as (_, (store,)):
+        async with store.own("a") as agent:
+            beside = asyncio.create_task(agent.wait_lost())
+            await asyncio.sleep(0)
+        assert await asyncio.wait_for(beside, 5.0)
+        assert await agent.wait_lost()

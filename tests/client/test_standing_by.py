@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
+
+import grpc
+import pytest
 
 from raftstate.client.session import WINDOW
 from raftstate.client.store import Store
+from raftstate.errors import RaftStateError
 from tests.client.books import Outside, stores
-from tests.client.scripted import LIMIT_S, asynchronous, members, store_of, until
+from tests.client.scripted import (
+    LIMIT_S,
+    Drop,
+    Refuse,
+    Silence,
+    asynchronous,
+    members,
+    store_of,
+    until,
+)
 
 
 @asynchronous
@@ -84,3 +99,63 @@ async def test_a_session_that_ends_ends_long_waits_as_well() -> None:
         handle = await asyncio.wait_for(waiting, LIMIT_S / 2)
 
         assert handle.session is not session
+
+
+DISK_FULL = Refuse("DISK_FULL", grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+@asynchronous
+async def test_who_cannot_have_a_session_asks_with_pauses() -> None:
+    """
+    The leader's disk is full, and says so at once: those that wait do not ask all the time.
+    """
+    async with members(1) as (member,), store_of(member) as store:
+        member.office = DISK_FULL
+        waiting = asyncio.create_task(store.own("a", wait=True).__aenter__())
+        await asyncio.sleep(2.0)
+        asked = member.asked.count("open")
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+    assert 2 <= asked < 60
+
+
+@asynchronous
+@pytest.mark.parametrize("wait", [False, True])
+async def test_entering_does_not_outlast_its_deadline(wait: bool) -> None:
+    """
+    It was granted at the second attempt, so that only a renewal could tell since when, and
+    none is answered.
+    """
+    async with members(1) as (member,), store_of(member) as store:
+        member.script.extend([Drop(), None])
+        member.renew = Silence()
+        began = time.monotonic()
+        with pytest.raises(RaftStateError):
+            async with asyncio.timeout(15), store.own("a", ttl=8.0, timeout=1.0, wait=wait):
+                pass
+
+    assert time.monotonic() - began < 5.0
+
+
+@asynchronous
+async def test_who_stands_by_leaves_a_leader_that_hangs() -> None:
+    """
+    Its event loop stands still, and its machine answers pings: who only stands in line there
+    would never know. Whoever keeps the session alive finds out who leads now, and tells.
+    """
+    hung = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.client.hung", "30"), stdout=asyncio.subprocess.PIPE
+    )
+    assert hung.stdout is not None
+    try:
+        address = (await hung.stdout.readline()).decode().strip()
+        async with members(1) as (other,), store_of(address, other) as store:
+            waiting = asyncio.create_task(store.own("a", wait=True, ttl=5.0).__aenter__())
+            assert (await hung.stdout.readline()).strip() == b"hangs"
+            handle = await asyncio.wait_for(waiting, 20.0)
+            assert handle.agent_id == "a"
+            assert "acquire" in other.asked
+    finally:
+        hung.kill()
+        await hung.wait()

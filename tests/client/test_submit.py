@@ -1,13 +1,17 @@
 """Batching, and streams that break with mutations in flight."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 
+import raftstate
 from raftstate.client import submit
 from raftstate.client.calls import deadline_in
 from raftstate.client.options import BATCH_MUTATIONS, FLYING_BYTES, FLYING_MUTATIONS
@@ -28,6 +32,7 @@ from tests.client.scripted import (
     store_of,
     until,
 )
+from tests.client.test_end_to_end import stores
 
 OVERLOADED = Refuse("OVERLOADED", grpc.StatusCode.RESOURCE_EXHAUSTED)
 
@@ -390,3 +395,46 @@ async def test_closing_answers_everybody() -> None:
     assert caught.value.definite
     assert member.asked == ["open", "close"]
     assert member.streams_ended_in_order == 1
+
+
+@asynccontextmanager
+async def link(endpoint: str, bytes_s: int) -> AsyncIterator[str]:
+    """A way to a member on which so many bytes a second go up."""
+    host, port = endpoint.rsplit(":", 1)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pipe(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_s: int
+    ) -> None:
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            while data := await reader.read(8_192):
+                await asyncio.sleep(len(data) / bytes_s if bytes_s else 0.0)
+                writer.write(data)
+                await writer.drain()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(host, int(port), limit=16_384)
+        tasks.add(asyncio.create_task(pipe(reader, back, bytes_s)))
+        tasks.add(asyncio.create_task(pipe(there, writer, 0)))
+
+    server = await asyncio.start_server(join, "127.0.0.1", 0, limit=16_384)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@asynchronous
+@pytest.mark.parametrize("bytes_s", [700_000, 300_000])
+async def test_what_is_large_goes_over_a_slow_link(bytes_s: int) -> None:
+    """
+    It takes longer than the patience with one attempt, and is not sent anew all the time.
+    """
+    async with (
+        stores(1) as (served, _),
+        link(f"127.0.0.1:{served.port}", bytes_s) as endpoint,
+        raftstate.connect(endpoint, timeout=30.0) as store,
+    ):
+        await store.keys.put("small", b"")
+        await store.keys.put("large", bytes(1_000_000))

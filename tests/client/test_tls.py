@@ -1,7 +1,10 @@
 """Talking to members that demand certificates."""
 
+import asyncio
+import contextlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -9,7 +12,7 @@ import pytest
 
 import raftstate
 from raftstate.errors import NoQuorum
-from tests.client.scripted import asynchronous, members, store_of
+from tests.client.scripted import asynchronous, members, not_leader, store_of, until
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,61 @@ async def test_files_that_are_not_there() -> None:
     async with raftstate.connect("127.0.0.1:1", tls=missing) as store:
         with pytest.raises(FileNotFoundError, match="nowhere"):
             await store.create_agent("a")
+
+
+@contextlib.contextmanager
+def away(path: Path) -> Iterator[None]:
+    """For as long as the block runs, there is no such file."""
+    kept = path.with_suffix(".away")
+    path.rename(kept)
+    yield
+    kept.rename(path)
+
+
+@pytest.fixture
+def own(tls: raftstate.Tls, tmp_path: Path) -> raftstate.Tls:
+    """The files, where nobody else needs them."""
+    names = ("ca", "cert", "key")
+    return raftstate.Tls(
+        **{one: shutil.copy(getattr(tls, one), tmp_path / one) for one in names}
+    )
+
+
+@asynchronous
+async def test_files_that_are_away_for_a_moment_end_no_keeping_alive(
+    own: raftstate.Tls,
+) -> None:
+    """
+    As where they are renewed, just when another member begins to lead, so that they are read:
+    what is owned stays so.
+    """
+    async with (
+        members(2, server_credentials(own)) as (one, two),
+        raftstate.connect(f"{one.address},{two.address}", tls=own) as store,
+        store.own("a", ttl=2.0) as agent,
+    ):
+        two._ttl_ms = 2_000
+        await asyncio.sleep(0.3)
+        with away(Path(own.ca)):
+            one.office = not_leader(two.address)
+            await asyncio.sleep(0.7)
+        await until(lambda: two.renewals, "it is renewed at the other one")
+        await asyncio.sleep(1.5)
+        agent.check()
+
+
+@asynchronous
+async def test_files_away_for_a_moment_end_no_writing(own: raftstate.Tls) -> None:
+    """
+    What waits then is written when they are back.
+    """
+    async with (
+        members(2, server_credentials(own)) as (one, two),
+        raftstate.connect(f"{one.address},{two.address}", tls=own) as store,
+    ):
+        await store.create_agent("a")
+        with away(Path(own.ca)):
+            one.office = not_leader(two.address)
+            writing = asyncio.create_task(store.create_agent("b"))
+            await asyncio.sleep(0.5)
+        await asyncio.wait_for(writing, 5.0)

@@ -410,3 +410,31 @@ async def test_a_watch_survives_the_end_of_its_members() -> None:
     assert [before for _, before, _ in told] == [b"", *(value for _, _, value in told[:-1])]
     revisions = [revision for revision, _, _ in told]
     assert revisions == sorted(set(revisions))
+
+
+class Slow(Member):
+    """Says its snapshot part by part."""
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[WatchResponse]:
+        for left in reversed(range(15)):
+            await asyncio.sleep(0.1)
+            token = "" if left else "t"
+            yield WatchResponse(
+                header=self.header(), snapshot=True, continued=bool(left), resume_token=token
+            )
+        await asyncio.Event().wait()
+
+
+@asynchronous
+async def test_a_snapshot_may_take_longer_than_silence() -> None:
+    """
+    The timeout is for how long nothing is said, not for the whole of it.
+    """
+    async with (
+        members(1, kind=Slow) as (member,),
+        store_of(member) as store,
+        store.watch(snapshot=True, timeout=0.5) as watch,
+    ):
+        batch = await anext(aiter(watch))
+
+    assert batch.snapshot
