@@ -55,6 +55,9 @@ SUITES: Final = {
     ),
     "eventsourcing": Suite(("test_eventsourcing.py",)),
     "eventsourcing_own": Suite(("test_eventsourcing_own.py",), slow=True),
+    "eventsourcing_dcb": Suite(
+        ("test_eventsourcing_dcb.py", "test_eventsourcing_dcb_reads.py"), slow=True
+    ),
     "openai": Suite(("test_openai.py",)),
     "openai_own": Suite(("test_openai_own.py",), slow=True, limit_s=900),
     "claude": Suite(("test_claude.py",)),

@@ -7,6 +7,7 @@ from typing import TypeVar
 from unittest import TestCase
 
 import pytest
+from eventsourcing.dcb.tests import DCBRecorderTestCase
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
@@ -26,6 +27,7 @@ from eventsourcing.utils import Environment
 from raftstate.adapters.eventsourcing import (
     RaftAggregateRecorder,
     RaftApplicationRecorder,
+    RaftDCBRecorder,
     RaftFactory,
     RaftProcessRecorder,
     RaftRecorder,
@@ -97,6 +99,23 @@ class TestNonInterleaving(Live, NonInterleavingNotificationIDsBaseCase):
         return self.made(RaftApplicationRecorder)
 
 
+class TestDCBRecorder(Live, DCBRecorderTestCase):
+    """Events with types and tags, under conditions: all cases that there are."""
+
+    def test_append_read(self) -> None:
+        """One recorder alone."""
+        self._test_append_read(self.made(RaftDCBRecorder))
+
+    def test_append_subscribe(self) -> None:
+        """What is appended wakes who waits for it."""
+        self._test_append_subscribe(self.made(RaftDCBRecorder))
+
+    def test_there_are_no_others(self) -> None:
+        """A case that the library adds has to be named here."""
+        cases = {one for one in dir(self) if one.startswith("_test_")}
+        assert cases == {"_test_append_read", "_test_append_subscribe"}
+
+
 class TrackingSubclass(RaftTrackingRecorder):
     """A user's."""
 
@@ -144,6 +163,7 @@ class TestFactory(InfrastructureFactoryTestCase[RaftFactory]):
 del (
     AggregateRecorderTestCase,
     ApplicationRecorderTestCase,
+    DCBRecorderTestCase,
     InfrastructureFactoryTestCase,
     NonInterleavingNotificationIDsBaseCase,
     ProcessRecorderTestCase,

@@ -14,7 +14,9 @@ from typing import Any, TypedDict
 
 import pybreaker
 import pytest
+from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent
 from eventsourcing.domain import Aggregate
+from eventsourcing.persistence import IntegrityError
 from langgraph.graph import END, START, StateGraph
 from mcp.server import Server
 from mcp.server.streamable_http import EventMessage
@@ -181,7 +183,8 @@ def test_the_readmes_example(endpoints: str) -> None:
 
 def test_the_readmes_example_of_eventsourcing(endpoints: str) -> None:
     """Another process finds what one has saved."""
-    application = readmes_example("eventsourcing")["application"]
+    names = readmes_example("eventsourcing")
+    application, boundaries = names["application"], names["boundaries"]
     one, other = application(endpoints), application(endpoints)
     saved = Aggregate()
     one.save(saved)
@@ -189,6 +192,11 @@ def test_the_readmes_example_of_eventsourcing(endpoints: str) -> None:
     assert [note.originator_id for note in other.notification_log.select(1, 9)] == [saved.id]
     one.close()
     other.close()
+    with boundaries(endpoints) as one, boundaries(endpoints) as other:
+        nothing = DCBAppendCondition()
+        assert one.recorder.append([DCBEvent("t", b"", ["a"])], nothing) == 1
+        with pytest.raises(IntegrityError):
+            other.recorder.append([DCBEvent("t", b"", ["a"])], nothing)
 
 
 def test_the_readmes_example_of_pybreaker(endpoints: str) -> None:

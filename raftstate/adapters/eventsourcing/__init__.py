@@ -18,6 +18,11 @@ except ImportError as _error:
         'this adapter needs eventsourcing: pip install "raftstate[eventsourcing]"'
     ) from _error
 
+from raftstate.adapters.eventsourcing.dcb import (
+    RaftDCBReadResponse,
+    RaftDCBRecorder,
+    RaftDCBSubscription,
+)
 from raftstate.adapters.eventsourcing.factory import RaftFactory
 from raftstate.adapters.eventsourcing.recorders import (
     RaftAggregateRecorder,
@@ -35,6 +40,9 @@ __all__ = [
     "Factory",
     "RaftAggregateRecorder",
     "RaftApplicationRecorder",
+    "RaftDCBReadResponse",
+    "RaftDCBRecorder",
+    "RaftDCBSubscription",
     "RaftFactory",
     "RaftProcessRecorder",
     "RaftRecorder",

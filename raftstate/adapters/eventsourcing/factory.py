@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
+from eventsourcing.dcb.persistence import DCBInfrastructureFactory
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
@@ -12,6 +13,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic
 
+from raftstate.adapters.eventsourcing.dcb import RaftDCBRecorder
 from raftstate.adapters.eventsourcing.recorders import (
     RaftAggregateRecorder,
     RaftApplicationRecorder,
@@ -26,8 +28,11 @@ from raftstate.client.portal import Portal
 F = TypeVar("F", bound=RaftRecorder)
 
 
-class RaftFactory(InfrastructureFactory[RaftTrackingRecorder]):
-    """Recorders in the store, for `PERSISTENCE_MODULE=raftstate.adapters.eventsourcing`.
+class RaftFactory(
+    InfrastructureFactory[RaftTrackingRecorder], DCBInfrastructureFactory[RaftTrackingRecorder]
+):
+    """Recorders in the store, for `PERSISTENCE_MODULE=raftstate.adapters.eventsourcing`; of
+    applications with aggregates, and of those with dynamic consistency boundaries.
 
     Of the application's environment:
 
@@ -94,6 +99,10 @@ class RaftFactory(InfrastructureFactory[RaftTrackingRecorder]):
     def process_recorder(self) -> ProcessRecorder:
         """The application's, or its subclass that PROCESS_RECORDER_TOPIC names."""
         return self._made(RaftProcessRecorder, self.PROCESS_RECORDER_TOPIC)
+
+    def dcb_recorder(self) -> RaftDCBRecorder:
+        """The application's, if its consistency boundaries are dynamic."""
+        return self._made(RaftDCBRecorder, None)
 
     def _made(self, base: type[F], topic: str | None, purpose: str = "events") -> F:
         chosen = self.env.get(topic) if topic is not None else None

@@ -21,7 +21,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from raftstate.adapters import records
 from raftstate.adapters.eventsourcing.reading import (
@@ -35,7 +35,7 @@ from raftstate.adapters.eventsourcing.reading import (
 )
 from raftstate.adapters.keys import Part
 from raftstate.client import Store, txn
-from raftstate.errors import Conflict, InvalidRequest, OutcomeUnknown
+from raftstate.errors import Conflict, Fenced, InvalidRequest, OutcomeUnknown
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
 # A transaction has 128 compares and operations, of which each run of versions takes one and
@@ -43,7 +43,7 @@ from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 SIZE_MAX: Final = 114
 # What goes into the transaction itself; and what of all who share it.
 _INLINE_BYTES: Final = 1 << 18
-_GROUP_BYTES: Final = 1 << 19
+GROUP_BYTES: Final = 1 << 19
 # How often one who is beaten waits, for a part of the time that an attempt takes.
 _OUT_OF_STEP: Final = 0.5
 
@@ -56,7 +56,8 @@ class Position(NamedTuple):
 
 
 class Taken(Exception):
-    """A version of an originator is there already, or a position is not ahead."""
+    """A version of an originator is there already, a position is not ahead, or an event is
+    there that a condition does not allow."""
 
 
 class Run(NamedTuple):
@@ -68,21 +69,13 @@ class Run(NamedTuple):
     place: int
 
 
-class _Insert:
+class Waiting:
     """What one caller wants to have inserted, and what became of it."""
 
-    def __init__(self, entries: Sequence[Entry], position: Position | None) -> None:
-        self.count = len(entries)
-        self.position = position
-        self.runs = list(_runs(entries))
-        self.originators = {run.originator for run in self.runs}
-        self.data = packed(entries) if entries else b""
+    def __init__(self, count: int, data: bytes) -> None:
+        self.count = count
+        self.data = data
         self.done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-
-    @property
-    def size(self) -> int:
-        """What it costs of a transaction beside the position and the record."""
-        return len(self.runs) + 2 * len(self.originators)
 
     def settle(self, outcome: list[int] | BaseException) -> None:
         """Tell the caller, unless it has gone."""
@@ -94,6 +87,21 @@ class _Insert:
             self.done.set_result(outcome)
 
 
+class _Insert(Waiting):
+    """Events by originator, and a position."""
+
+    def __init__(self, entries: Sequence[Entry], position: Position | None) -> None:
+        super().__init__(len(entries), packed(entries) if entries else b"")
+        self.position = position
+        self.runs = list(_runs(entries))
+        self.originators = {run.originator for run in self.runs}
+
+    @property
+    def size(self) -> int:
+        """What it costs of a transaction beside the position and the record."""
+        return len(self.runs) + 2 * len(self.originators)
+
+
 class _Known(NamedTuple):
     """A number under a key as it was read, and when it was written. None: there is none."""
 
@@ -101,17 +109,128 @@ class _Known(NamedTuple):
     revision: int
 
 
-class Log(Reader):
-    """A log that is written. Used on the thread of one portal only."""
+class Beaten(NamedTuple):
+    """What the last number is instead, and what was read with it."""
+
+    last: int
+    seen: list[Any]
+
+
+W = TypeVar("W", bound=Waiting)
+
+
+class Writer(Reader, Generic[W]):
+    """Who writes a log: callers of one process take turns, or share a transaction. Used on
+    the thread of one portal only."""
 
     def __init__(self, *under: Part, owner: records.Owner | None, timeout: float) -> None:
         super().__init__(*under)
         self._owner = owner
         self._timeout = timeout
-        self._waiting: deque[_Insert] = deque()
+        self._waiting: deque[W] = deque()
         self._writer: asyncio.Task[None] | None = None
         # The last number, as this process knows it; None if it does not.
         self._last: int | None = None
+
+    async def _insert(self, store: Store, one: W) -> list[int]:
+        """The numbers of what is inserted, once it is. What is large is sent before."""
+        sent = None
+        if len(one.data) > _INLINE_BYTES:
+            name = secrets.token_bytes(8)
+            sent = self._data_key(name)
+            await records.write(store, {sent: one.data}, owner=self._owner)
+            one.data = SENT + name
+        else:
+            one.data = INLINE + one.data
+        try:
+            return await self._inserted(store, one)
+        except (Taken, Conflict, Fenced):
+            if sent is not None:
+                await records.remove(store, sent)
+            raise
+
+    async def _inserted(self, store: Store, one: W) -> list[int]:
+        self._waiting.append(one)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(store))
+        try:
+            return await one.done
+        finally:
+            if one in self._waiting:  # the caller was interrupted
+                self._waiting.remove(one)
+
+    async def _write(self, store: Store) -> None:
+        """Carry out what waits, as much at a time as may go together."""
+        while self._waiting:
+            group = self._next_group()
+            try:
+                await self._commit(store, group)
+            except BaseException as error:
+                self._last = None
+                failed: BaseException = error
+                if isinstance(error, asyncio.CancelledError):
+                    group += self._waiting
+                    self._waiting.clear()
+                    failed = OutcomeUnknown("interrupted while inserting", definite=False)
+                for one in group:
+                    one.settle(failed)
+                if not isinstance(error, Exception):
+                    raise
+
+    def _next_group(self) -> list[W]:
+        """The first that waits, and those behind it which fit."""
+        raise NotImplementedError
+
+    async def _commit(self, store: Store, group: list[W]) -> None:
+        """Insert a group, and tell its callers."""
+        raise NotImplementedError
+
+    async def _do(
+        self,
+        store: Store,
+        last: int,
+        number: int,
+        when: list[Compare],
+        then: list[TxnOp],
+        otherwise: Iterable[TxnOp] = (),
+    ) -> Beaten | None:
+        """Do it if all this holds, and the last number is this one; it is `number` then.
+        None if it is done, or what there is instead. Raises Fenced (definite)."""
+        fence = [self._owner.compare] if self._owner is not None else []
+        if number > last:
+            then = [*then, txn.put(self.head_key, NUMBER.pack(number))]
+        done = await store.txn(
+            when=[*fence, _same(self.head_key, last or None), *when],
+            then=then,
+            otherwise=[txn.nested(when=fence), txn.get(self.head_key), *otherwise],
+        )
+        if not done.succeeded:
+            fenced, head, *seen = done.results
+            if self._owner is not None and not fenced.succeeded:
+                raise records.fenced(self._owner)
+            return Beaten(0 if head is None else NUMBER.unpack(head.value)[0], seen)
+        self._last = number
+        return None
+
+    async def _pause(self, attempt: int, begun: float, until: float) -> None:
+        """Who is beaten by another process knows from that where the log ends, and tries
+        again at once, or nearly so, lest two go on in step: who waited for longer than an
+        attempt takes would be beaten for good by those who do not wait. Raises Conflict
+        (definite) if it is too late for that."""
+        now = asyncio.get_running_loop().time()
+        if now > until:
+            raise Conflict(
+                f"others inserted events first, {attempt} times in a row", definite=True
+            )
+        if random.random() < _OUT_OF_STEP:
+            await asyncio.sleep((now - begun) * random.random())
+
+
+class Log(Writer[_Insert]):
+    """A log that is written. Used on the thread of one portal only."""
+
+    def __init__(self, *under: Part, owner: records.Owner | None, timeout: float) -> None:
+        super().__init__(*under, owner=owner, timeout=timeout)
         self._followed: set[str] = set()
 
     async def insert(
@@ -131,48 +250,7 @@ class Log(Reader):
                 definite=True,
                 details={"field": "stored_events", "limit": str(SIZE_MAX)},
             )
-        sent = None
-        if len(insert.data) > _INLINE_BYTES:
-            name = secrets.token_bytes(8)
-            sent = self._data_key(name)
-            await records.write(store, {sent: insert.data}, owner=self._owner)
-            insert.data = SENT + name
-        else:
-            insert.data = INLINE + insert.data
-        try:
-            return await self._inserted(store, insert)
-        except (Taken, Conflict):
-            if sent is not None:
-                await records.remove(store, sent)
-            raise
-
-    async def _inserted(self, store: Store, insert: _Insert) -> list[int]:
-        self._waiting.append(insert)
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write(store))
-        try:
-            return await insert.done
-        finally:
-            if insert in self._waiting:  # the caller was interrupted
-                self._waiting.remove(insert)
-
-    async def _write(self, store: Store) -> None:
-        """Carry out what waits, as much at a time as may go together."""
-        while self._waiting:
-            group = self._next_group()
-            try:
-                await self._commit(store, group)
-            except BaseException as error:
-                self._last = None
-                failed: BaseException = error
-                if isinstance(error, asyncio.CancelledError):
-                    group += self._waiting
-                    self._waiting.clear()
-                    failed = OutcomeUnknown("interrupted while inserting", definite=False)
-                for insert in group:
-                    insert.settle(failed)
-                if not isinstance(error, Exception):
-                    raise
+        return await self._insert(store, insert)
 
     def _next_group(self) -> list[_Insert]:
         """The first that waits, and those behind it which fit and have nothing to do with
@@ -187,7 +265,7 @@ class Log(Reader):
             data += len(one.data)
             if group and (
                 size > SIZE_MAX
-                or data > _GROUP_BYTES
+                or data > GROUP_BYTES
                 or originators & one.originators
                 or applications & application
             ):
@@ -198,9 +276,7 @@ class Log(Reader):
         return group
 
     async def _commit(self, store: Store, group: list[_Insert]) -> None:
-        """Insert a group. Who is beaten by another process knows from that where the log
-        ends, and tries again at once, or nearly so, lest two go on in step: who waited for
-        longer than an attempt takes would be beaten for good by those who do not wait."""
+        """Insert a group, and tell its callers."""
         until = asyncio.get_running_loop().time() + self._timeout
         last = self._last if self._last is not None else await self.last(store)
         known: dict[bytes, _Known] = {}
@@ -216,13 +292,7 @@ class Log(Reader):
                     self._last = last
                     return
             last = found
-            now = asyncio.get_running_loop().time()
-            if now > until:
-                raise Conflict(
-                    f"others inserted events first, {attempt} times in a row", definite=True
-                )
-            if random.random() < _OUT_OF_STEP:
-                await asyncio.sleep((now - begun) * random.random())
+            await self._pause(attempt, begun, until)
 
     async def _try(
         self, store: Store, group: list[_Insert], last: int, known: dict[bytes, _Known]
@@ -230,8 +300,7 @@ class Log(Reader):
         """Write a group if the last number is this one, what is `known` is still so, and of
         the rest nothing stands in the way. None if it is written, or else what the last
         number is. Raises Fenced (definite)."""
-        fence = [self._owner.compare] if self._owner is not None else []
-        when = [*fence, _same(self.head_key, last or None)]
+        when: list[Compare] = []
         then: list[TxnOp] = []
         number = last
         for insert in group:
@@ -252,17 +321,10 @@ class Log(Reader):
                 exists = application in self._followed
                 when.append(_unchanged(at, known) or _below(at, tracked, exists=exists))
                 then.append(txn.put(at, NUMBER.pack(tracked)))
-        if number > last:
-            then.append(txn.put(self.head_key, NUMBER.pack(number)))
-        done = await store.txn(
-            when=when, then=then, otherwise=[txn.nested(when=fence), txn.get(self.head_key)]
-        )
-        if not done.succeeded:
-            fenced, head = done.results
-            if self._owner is not None and not fenced.succeeded:
-                raise records.fenced(self._owner)
-            return 0 if head is None else int(NUMBER.unpack(head.value)[0])
-        self._last, number = number, last
+        beaten = await self._do(store, last, number, when, then)
+        if beaten is not None:
+            return beaten.last
+        number = last
         for insert in group:
             if insert.position is not None:
                 self._followed.add(insert.position.application)

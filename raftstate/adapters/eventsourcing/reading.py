@@ -33,8 +33,8 @@ _ENTRY: Final = struct.Struct(">?QIII")
 INLINE: Final = b"\x00"
 SENT: Final = b"\x01"
 # Records that are fetched side by side.
-_FETCHED: Final = 32
-_AFTER: Final = b"\xff"  # behind every part of a key
+FETCHED: Final = 32
+AFTER: Final = b"\xff"  # behind every part of a key
 
 
 class Entry(NamedTuple):
@@ -87,10 +87,10 @@ class Reader:
         """All events from a number on."""
         if first > NUMBER_MAX:
             return
-        start, end = self._key("log", first), self._key("log") + _AFTER
+        start, end = self._key("log", first), self._key("log") + AFTER
         async for one in store.keys.range(start, end, page_size=page_size):
             entries = await self._entries(store, one.value)
-            number = _tail(one.key) - len(entries)
+            number = tail(one.key) - len(entries)
             for entry in entries:
                 number += 1
                 if number >= first:
@@ -127,7 +127,7 @@ class Reader:
             if len(pending) == most:
                 for entries in await fetch():
                     yield entries
-                most = min(4 * most, _FETCHED)
+                most = min(4 * most, FETCHED)
         for entries in await fetch():
             yield entries
 
@@ -139,7 +139,10 @@ class Reader:
         return entries[run.place : run.place + run.last - run.first + 1]
 
     async def _entries(self, store: Store, value: bytes) -> list[Entry]:
-        """The events of one call, which are in the log, or where it says."""
+        return _unpacked(await self._data(store, value))
+
+    async def _data(self, store: Store, value: bytes) -> bytes:
+        """What one call inserted, which is in the log, or where it says."""
         kind, data = value[:1], value[1:]
         if kind == SENT:
             record = await records.read(store, self._data_key(data))
@@ -148,7 +151,7 @@ class Reader:
             data = record.data
         elif kind != INLINE:
             raise records.Damaged(f"{value[:20]!r} holds no events", definite=True)
-        return _unpacked(data)
+        return data
 
     def _data_key(self, name: bytes) -> bytes:
         return self._key("data", name.hex())
@@ -182,7 +185,7 @@ class Reader:
     ) -> AsyncGenerator[Found, None]:
         """The runs that end with a version or a later one."""
         start = self._run_key(originator, low)
-        end = self._key("of", originator) + _AFTER
+        end = self._key("of", originator) + AFTER
         async for one in store.keys.range(start, end, page_size=page_size):
             yield _found(one)
 
@@ -234,9 +237,9 @@ def _unpacked(data: bytes) -> list[Entry]:
 
 
 def _found(one: KeyValue) -> Found:
-    return Found(_tail(one.key), *PLACE.unpack(one.value))
+    return Found(tail(one.key), *PLACE.unpack(one.value))
 
 
-def _tail(made: bytes) -> int:
+def tail(made: bytes) -> int:
     """The number that a key ends with: 16 digits, and the end of a part."""
     return int(made[-17:-1], 16)

@@ -25,8 +25,9 @@ from eventsourcing.persistence import (
 from raftstate.adapters.eventsourcing.log import Log, Position, Taken
 from raftstate.adapters.eventsourcing.reading import NUMBER_MAX, Entry
 from raftstate.adapters.eventsourcing.subscription import RaftSubscription
+from raftstate.adapters.keys import Part
 from raftstate.adapters.portals import TIMEOUT_S, Access
-from raftstate.adapters.records import Damaged, Owning, owner_of
+from raftstate.adapters.records import Damaged, Owner, Owning, owner_of
 from raftstate.client import Store
 from raftstate.client.options import positive
 from raftstate.client.portal import Portal
@@ -42,9 +43,9 @@ class RaftRecorder:
 
     Errors are the library's own, each caused by one of `raftstate.errors` whose `definite`
     says whether what was asked for surely did not happen: IntegrityError (what is there
-    already, or not ahead; definite), DataError (a limit; definite), InterfaceError (closed;
-    definite), InternalError (damaged data), OperationalError (all others: no quorum in
-    time, a fenced owner, an outcome that is unknown)."""
+    already, not ahead, or not allowed; definite), DataError (a limit; definite),
+    InterfaceError (closed; definite), InternalError (damaged data), OperationalError (all
+    others: no quorum in time, a fenced owner, an outcome that is unknown)."""
 
     def __init__(
         self,
@@ -67,7 +68,10 @@ class RaftRecorder:
         self._access = Access(endpoints, options, timeout)
 
         under = ROOT, name, application, purpose
-        self._log = Log(*under, owner=owner_of(owner), timeout=positive("timeout", timeout))
+        self._keep(under, owner_of(owner), positive("timeout", timeout))
+
+    def _keep(self, under: tuple[Part, ...], owner: Owner | None, timeout: float) -> None:
+        self._log = Log(*under, owner=owner, timeout=timeout)
 
     def close(self) -> None:
         """Close the connections, unless a portal was given. Doing so twice is harmless."""
