@@ -30,7 +30,7 @@ Start reading at `Tenure.due`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
@@ -52,6 +52,10 @@ Answered = tuple[Ticket, KeepAliveResult]
 
 GONE = KeepAliveResult(None)
 INF = float("inf")
+# So many expiries may be on their way. Each takes a while to apply: were thousands in the log
+# before the first is observed, they would all be proposed again meanwhile.
+UNDER_WAY_MAX = 64
+_DOUBLINGS_MAX = 5
 
 
 class _Name(NamedTuple):
@@ -79,8 +83,9 @@ class _Term:
     deadline: float = -INF
     broken_at: float = -INF
     grace_ends: float = INF
-    # An expiry is under way, and is not proposed again before this.
+    # An expiry is under way, and is not proposed again before this; how often it was.
     retry_at: float | None = None
+    proposed: int = 0
     # The time in the heap that counts; others under this name are stale.
     scheduled: float = INF
 
@@ -145,6 +150,9 @@ class Tenure:
     def _forget(self) -> None:
         self._in_office = False
         self._terms: dict[_Name, _Term] = {}
+        # What was proposed and is not observed yet; and what is due and waits for that.
+        self._under_way: set[_Name] = set()
+        self._held: dict[_Name, None] = {}
         # Deadlines, not earlier than what is here: one that moves later is
         # noticed when the heap comes to it.
         self._heap: list[tuple[float, _Name]] = []
@@ -194,6 +202,7 @@ class Tenure:
         names = [_Name("session", each) for each in session_ids]
         names += [_Name("ownership", each) for each in agent_ids]
         names += [_lease_name(each) for each in lease_ids]
+        self._let_in(names)
         return self._settle(reader, names, now)
 
     # --- keep-alives ---------------------------------------------------------
@@ -301,8 +310,9 @@ class Tenure:
 
     def due(self, reader: Reader, now: float) -> list[Proposal]:
         """What to propose now, in this order and adjacent. Nothing is handed out
-        twice before it was observed, unless `retry_s` has passed."""
-        names = list(self._pop_due(now))
+        twice before it was observed, unless `retry_s` has passed, and then twice that,
+        and so on; and of expiries no more than `UNDER_WAY_MAX` before some of them were."""
+        names = self._admitted(self._pop_due(now))
         proposals: list[Proposal] = []
         # Sessions first: one takes its ownerships along.
         for name in (each for each in names if each.kind == "session"):
@@ -317,6 +327,33 @@ class Tenure:
         for agent_id in stirred:
             proposals += self._serve(reader, agent_id, now)
         return proposals
+
+    def _admitted(self, names: Iterable[_Name]) -> list[_Name]:
+        """Those whose expiry may be proposed now. The others wait, and may still be kept
+        alive: thousands at once would be in the way of all that is written."""
+        room = UNDER_WAY_MAX - len(self._under_way)
+        admitted: list[_Name] = []
+        for name in sorted(names, key=lambda name: name.kind != "session"):
+            if name in self._under_way:
+                admitted.append(name)
+            elif room > 0:
+                admitted.append(name)
+                room -= 1
+            else:
+                self._held[name] = None
+        return admitted
+
+    def _let_in(self, seen: Iterable[_Name]) -> None:
+        """Some expiries may be over: then it is the turn of those that wait."""
+        for name in self._under_way.intersection(seen):
+            term = self._terms.get(name)
+            if term is None or term.retry_at is None:
+                self._under_way.discard(name)
+        for _ in range(min(UNDER_WAY_MAX - len(self._under_way), len(self._held))):
+            name = next(iter(self._held))
+            del self._held[name]
+            if (term := self._terms.get(name)) is not None:
+                self._schedule(name, term, term.ends)
 
     def _expire_session(self, reader: Reader, name: _Name, now: float) -> list[Proposal]:
         term = self._terms[name]
@@ -354,7 +391,10 @@ class Tenure:
         return Command(expire_lease=expiry), None
 
     def _mark_proposed(self, name: _Name, term: _Term, now: float) -> None:
-        term.retry_at = now + self._retry_s
+        # It may only wait for its turn to be applied: then more of it makes that worse.
+        term.retry_at = now + self._retry_s * 2 ** min(term.proposed, _DOUBLINGS_MAX)
+        term.proposed += 1
+        self._under_way.add(name)
         self._schedule(name, term, term.retry_at)
 
     # --- who is served -------------------------------------------------------
@@ -481,7 +521,7 @@ class Tenure:
             term.extend(now)
         elif term.touched != seen.touched:
             term.touched = seen.touched
-            term.retry_at = None
+            term.retry_at, term.proposed = None, 0
             term.extend(now)
             if term.grace_ends != INF:
                 term.grace_ends = now + self._grace_s

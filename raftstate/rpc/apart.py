@@ -33,4 +33,5 @@ async def process(module: str) -> AsyncIterator[Process]:
     finally:
         with suppress(ProcessLookupError):
             made.kill()
-        await made.wait()
+        # Not `wait`: a pipe that nobody reads any more has no end, and it waits for that.
+        await made.communicate()

@@ -8,7 +8,7 @@ import pytest
 
 from raftstate.core.machine import Applied
 from raftstate.core.ports import KeepAliveResult
-from raftstate.core.tenure import Tenure
+from raftstate.core.tenure import UNDER_WAY_MAX, Tenure
 from raftstate.v1.common_pb2 import FencingToken
 from raftstate.v1.store_pb2 import Command
 from tests.core.bench import close_session, event, open_session, reason
@@ -50,6 +50,29 @@ def test_a_session_expires_when_its_ttl_has_passed(office: Office) -> None:
     assert [each.WhichOneof("result") for each in office.commit(command)] == ["done"]
     assert office.tenure.next_deadline() is None
     assert office.due(TTL * 100) == []
+
+
+def test_sessions_that_end_together_end_one_after_the_other(office: Office) -> None:
+    """
+    A thousand of them, where applying takes its time: each end is in the log once, so to say,
+    and who waits for its turn is still kept alive.
+    """
+    many = [f"m{number}" for number in range(1_000)]
+    for one in many:
+        office.open(one)
+    log, applied, now = commands(office.due(TTL)), 0, TTL
+    assert len(log) == UNDER_WAY_MAX
+    assert office.keep("m999", "kept", TTL) == ALIVE
+    while applied < len(log):
+        now += 0.1
+        for command in log[applied : applied + 5]:
+            applied += 1
+            office.commit(command)
+        log += commands(office.due(now))
+    ended = [command.expire_session.session_id for command in log]
+
+    assert set(ended) == {"s", *many}
+    assert len(ended) <= 2 * len(many)
 
 
 def test_a_command_gives_the_full_ttl_from_when_it_was_applied(office: Office) -> None:
