@@ -10,7 +10,9 @@ Start reading at `Metrics`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
+from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import (
     CollectorRegistry,
@@ -35,6 +37,8 @@ _BUCKETS_S = (
     *(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125),
     *(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
 )
+# How long a scraper may say nothing, or leave its answer where it is.
+_SILENCE_S = 10.0
 
 
 class Listen(NamedTuple):
@@ -111,6 +115,12 @@ class Metrics:
             client_cafile=tls.ca if tls else None,
             client_auth_required=tls is not None,
         )
+        server.RequestHandlerClass = _Scrape
+        if tls:
+            # Each connection's own thread shakes hands. Otherwise `accept` does, in the one
+            # thread that serves all: who says nothing would keep everybody out, and
+            # `shutdown` waiting, for good.
+            server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]  # an SSLSocket
 
         def close() -> None:
             server.shutdown()
@@ -118,6 +128,21 @@ class Metrics:
             thread.join()
 
         return close
+
+
+class _Scrape(WSGIRequestHandler):
+    """One connection, in a thread of its own. `timeout` is for each of its waits."""
+
+    timeout = _SILENCE_S
+
+    def handle(self) -> None:
+        """Answer it. One that says nothing, breaks off, or has not the certificates is no
+        news: it would be a traceback on standard error."""
+        with suppress(OSError):
+            super().handle()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as overridden
+        """Log nothing."""
 
 
 class _Member(Collector):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
 from raftstate.core.ports import NodeStatus, PeerStatus
 from raftstate.core.types import Index, MemberId, Revision, Term
 from raftstate.localcluster import free_ports
-from raftstate.metrics import Listen, Metrics
+from raftstate.metrics import Certificates, Listen, Metrics
 from raftstate.v1.membership_pb2 import Configuration
 
 STATUS = NodeStatus(
@@ -94,3 +100,84 @@ def test_the_port_is_given_back_and_can_be_taken_only_once() -> None:
         metrics.serve(Listen("127.0.0.1", port), None)
     close()
     metrics.serve(Listen("127.0.0.1", port), None)()
+
+
+# --- connections that say nothing ----------------------------------------------------
+
+SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """One certificate that signs itself, for both sides."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, and makes the certificates")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    name = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    command = ["openssl", "req", "-x509", *curve, *name, "-keyout", key, "-out", cert]
+    subprocess.run(command, capture_output=True, check=True)
+    return Certificates(cert, key, cert)
+
+
+def scraped(port: int, tls: Certificates | None) -> str:
+    """One scrape, within seconds."""
+    context = None
+    if tls:
+        context = ssl.create_default_context(cafile=tls.ca)
+        context.load_cert_chain(tls.cert, tls.key)
+    address = f"{'https' if tls else 'http'}://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(address, timeout=SECONDS, context=context) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.mark.parametrize("secured", [True, False], ids=["tls", "plain"])
+def test_who_connects_and_says_nothing_holds_up_nobody(
+    secured: bool, request: pytest.FixtureRequest
+) -> None:
+    """
+    Others are answered meanwhile, and the port can be closed.
+    """
+    tls = request.getfixturevalue("certificates") if secured else None
+    (port,) = free_ports(1)
+    close = Metrics(lambda: STATUS, dict).serve(Listen("127.0.0.1", port), tls)
+    closer = threading.Thread(target=close, daemon=True)
+    silent = socket.create_connection(("127.0.0.1", port))
+    try:
+        text = scraped(port, tls)
+    finally:
+        closer.start()
+        closer.join(SECONDS)
+        stuck = closer.is_alive()
+        silent.close()  # which frees who waits for it
+
+    assert "raftstate_term 3.0" in text
+    assert not stuck
+
+
+@pytest.mark.parametrize("secured", [True, False], ids=["tls", "plain"])
+def test_who_says_nothing_for_long_is_sent_away(
+    secured: bool,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """
+    After a while, without a word on standard error; so is one that speaks no TLS.
+    """
+    monkeypatch.setattr("raftstate.metrics._Scrape.timeout", 0.2)
+    tls = request.getfixturevalue("certificates") if secured else None
+    (port,) = free_ports(1)
+    close = Metrics(lambda: STATUS, dict).serve(Listen("127.0.0.1", port), tls)
+    try:
+        for words in (b"", b"GET /metrics"):
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as stream:
+                stream.sendall(words)
+                with suppress(ConnectionResetError):
+                    while stream.recv(1_000):
+                        pass
+    finally:
+        close()
+
+    assert capfd.readouterr().err == ""

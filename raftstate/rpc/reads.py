@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from raftstate.core import limits
 from raftstate.core.ports import ReadPoint, Unavailable
 from raftstate.core.validate import violations
 from raftstate.rpc.edge import failure_of
@@ -119,7 +120,11 @@ class _Stream:
             self._news.set()
 
     def _taken(self, request: ReadRequest) -> None:
+        """Sort a batch, or raise Failure if it is one of too many."""
         batch_broken = violations(request)
+        if len(request.queries) > limits.QUERIES_PER_BATCH_MAX:
+            # Nobody would get a word in while each of them was refused by itself.
+            raise invalid(batch_broken)
         now = asyncio.get_running_loop().time()
         pointed: list[_Asked] = []
         self._under_way += len(request.queries)
@@ -284,7 +289,8 @@ class _Stream:
 
     async def responses(self) -> AsyncIterator[ReadResponse]:
         """Answers as they are known, until the last query is answered."""
-        while self._under_way or not self._complete:
+        # Below zero if answering broke off: what it left is answered all the same.
+        while self._under_way > 0 or not self._complete:
             await self._news.wait()
             self._news.clear()
             while self._results:

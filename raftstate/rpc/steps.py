@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import grpc
 from google.protobuf.message import Message
 
+from raftstate.core import limits
 from raftstate.core.ports import Answer, Unavailable
 from raftstate.core.validate import violations
+from raftstate.rpc.edge import failure_of
 from raftstate.rpc.errors import Failure, invalid
 from raftstate.rpc.frontend import Frontend, command_of
 from raftstate.rpc.lane import Lane, Settled, end
@@ -18,7 +20,6 @@ from raftstate.v1.agent_service_pb2 import AcquireOwnershipRequest
 from raftstate.v1.step_service_pb2 import (
     CommitStepRequest,
     CommitStepResponse,
-    Mutation,
     MutationResult,
     SubmitRequest,
     SubmitResponse,
@@ -32,9 +33,10 @@ _RESPONSE_BYTES = 512 << 10
 
 
 class _Asked(NamedTuple):
-    """One mutation of a stream. Empty ones have no body."""
+    """One mutation of a stream. Empty ones have no body, and no name."""
 
     nonce: int
+    name: str
     body: Message
     began: float
 
@@ -78,12 +80,18 @@ class Steps(StepServiceServicer):
 
     def _propose(self, request: SubmitRequest, lane: Lane[_Asked]) -> None:
         """Propose a batch in order. A mutation that is invalid is answered alone; of
-        a batch that is too large every mutation is refused."""
+        a batch that is too large every mutation is refused. Raises Failure for a batch of
+        too many."""
         batch_broken = violations(request)
+        if len(request.mutations) > limits.MUTATIONS_PER_BATCH_MAX:
+            # Nobody would get a word in while each of them was refused by itself.
+            raise invalid(batch_broken)
         unsound = self._unsound()
         now = asyncio.get_running_loop().time()
         for nonce, mutation in enumerate(request.mutations, request.first_nonce):
-            asked = _Asked(nonce, _body(mutation), now)
+            name = mutation.WhichOneof("body")
+            body = mutation if name is None else getattr(mutation, name)
+            asked = _Asked(nonce, name or "", body, now)
             if broken := batch_broken or violations(mutation):
                 lane.put(asked, invalid(broken))
             elif unsound is not None:
@@ -122,7 +130,8 @@ class Steps(StepServiceServicer):
                 raise answer
             outcome = self._frontend.outcome(answer, asked.body)
             self._fill(result, asked, outcome)
-        except Failure as failure:
+        except Exception as error:  # noqa: BLE001  # told to the client, each by itself
+            failure = failure_of(asked.name, error)
             code = failure.code
             result.error = failure.status().SerializeToString()
         seconds = asyncio.get_running_loop().time() - asked.began
@@ -136,9 +145,3 @@ class Steps(StepServiceServicer):
         response = getattr(result, name)
         response.CopyFrom(getattr(outcome, name))
         self._frontend.complete(response, asked.body, outcome)
-
-
-def _body(mutation: Mutation) -> Message:
-    """The request that a mutation holds; the mutation itself where it holds none."""
-    name = mutation.WhichOneof("body")
-    return mutation if name is None else getattr(mutation, name)

@@ -40,10 +40,11 @@ class ReadServiceStub:
     the members.
 
     Answers come as they are known, in any order, by nonce. A query that fails is answered
-    alone, with the status of its own call. A batch above its limits is not looked at: each
-    query of it is answered with INVALID_ARGUMENT. What has no answer when the stream ends
-    may be asked again. A stream with 1,024 queries under way, or with 1 MiB of answers that
-    its client has not taken, is not read from.
+    alone, with the status of its own call. A batch above its limits is not looked at: of
+    one with too many bytes each query is answered with INVALID_ARGUMENT; one with too many
+    queries ends the stream with INVALID_ARGUMENT, when all before it is answered. What has
+    no answer when the stream ends may be asked again. A stream with 1,024 queries under
+    way, or with 1 MiB of answers that its client has not taken, is not read from.
 
     Calls that may take long, and those that answer with a stream, are not among the
     queries.
@@ -61,10 +62,11 @@ class ReadServiceAsyncStub(ReadServiceStub):
     the members.
 
     Answers come as they are known, in any order, by nonce. A query that fails is answered
-    alone, with the status of its own call. A batch above its limits is not looked at: each
-    query of it is answered with INVALID_ARGUMENT. What has no answer when the stream ends
-    may be asked again. A stream with 1,024 queries under way, or with 1 MiB of answers that
-    its client has not taken, is not read from.
+    alone, with the status of its own call. A batch above its limits is not looked at: of
+    one with too many bytes each query is answered with INVALID_ARGUMENT; one with too many
+    queries ends the stream with INVALID_ARGUMENT, when all before it is answered. What has
+    no answer when the stream ends may be asked again. A stream with 1,024 queries under
+    way, or with 1 MiB of answers that its client has not taken, is not read from.
 
     Calls that may take long, and those that answer with a stream, are not among the
     queries.
@@ -85,10 +87,11 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         the members.
 
         Answers come as they are known, in any order, by nonce. A query that fails is answered
-        alone, with the status of its own call. A batch above its limits is not looked at: each
-        query of it is answered with INVALID_ARGUMENT. What has no answer when the stream ends
-        may be asked again. A stream with 1,024 queries under way, or with 1 MiB of answers that
-        its client has not taken, is not read from.
+        alone, with the status of its own call. A batch above its limits is not looked at: of
+        one with too many bytes each query is answered with INVALID_ARGUMENT; one with too many
+        queries ends the stream with INVALID_ARGUMENT, when all before it is answered. What has
+        no answer when the stream ends may be asked again. A stream with 1,024 queries under
+        way, or with 1 MiB of answers that its client has not taken, is not read from.
 
         Calls that may take long, and those that answer with a stream, are not among the
         queries.

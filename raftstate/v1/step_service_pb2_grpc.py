@@ -82,10 +82,12 @@ class StepServiceServicer:
         known. It is the fast path of CommitStep and every other mutating call.
 
         A mutation that fails is answered alone, with the status of its own call, and
-        definite failures are the same. A batch above its limits is not proposed: each
-        mutation of it is answered with INVALID_ARGUMENT (definite). What has no answer
-        when the stream ends is unknown, and may be sent again under the same ids. A
-        stream with 4,096 mutations under way is not read from until some are answered.
+        definite failures are the same. A batch above its limits is not proposed: of one
+        with too many bytes each mutation is answered with INVALID_ARGUMENT (definite); one
+        with too many mutations ends the stream with INVALID_ARGUMENT, when all before it is
+        answered. What has no answer when the stream ends is unknown, and may be sent again
+        under the same ids. A stream with 4,096 mutations under way is not read from until
+        some are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

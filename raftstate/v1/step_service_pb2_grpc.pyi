@@ -60,10 +60,12 @@ class StepServiceStub:
     known. It is the fast path of CommitStep and every other mutating call.
 
     A mutation that fails is answered alone, with the status of its own call, and
-    definite failures are the same. A batch above its limits is not proposed: each
-    mutation of it is answered with INVALID_ARGUMENT (definite). What has no answer
-    when the stream ends is unknown, and may be sent again under the same ids. A
-    stream with 4,096 mutations under way is not read from until some are answered.
+    definite failures are the same. A batch above its limits is not proposed: of one
+    with too many bytes each mutation is answered with INVALID_ARGUMENT (definite); one
+    with too many mutations ends the stream with INVALID_ARGUMENT, when all before it is
+    answered. What has no answer when the stream ends is unknown, and may be sent again
+    under the same ids. A stream with 4,096 mutations under way is not read from until
+    some are answered.
     """
 
 @_typing.type_check_only
@@ -98,10 +100,12 @@ class StepServiceAsyncStub(StepServiceStub):
     known. It is the fast path of CommitStep and every other mutating call.
 
     A mutation that fails is answered alone, with the status of its own call, and
-    definite failures are the same. A batch above its limits is not proposed: each
-    mutation of it is answered with INVALID_ARGUMENT (definite). What has no answer
-    when the stream ends is unknown, and may be sent again under the same ids. A
-    stream with 4,096 mutations under way is not read from until some are answered.
+    definite failures are the same. A batch above its limits is not proposed: of one
+    with too many bytes each mutation is answered with INVALID_ARGUMENT (definite); one
+    with too many mutations ends the stream with INVALID_ARGUMENT, when all before it is
+    answered. What has no answer when the stream ends is unknown, and may be sent again
+    under the same ids. A stream with 4,096 mutations under way is not read from until
+    some are answered.
     """
 
 class StepServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -145,10 +149,12 @@ class StepServiceServicer(metaclass=_abc_1.ABCMeta):
         known. It is the fast path of CommitStep and every other mutating call.
 
         A mutation that fails is answered alone, with the status of its own call, and
-        definite failures are the same. A batch above its limits is not proposed: each
-        mutation of it is answered with INVALID_ARGUMENT (definite). What has no answer
-        when the stream ends is unknown, and may be sent again under the same ids. A
-        stream with 4,096 mutations under way is not read from until some are answered.
+        definite failures are the same. A batch above its limits is not proposed: of one
+        with too many bytes each mutation is answered with INVALID_ARGUMENT (definite); one
+        with too many mutations ends the stream with INVALID_ARGUMENT, when all before it is
+        answered. What has no answer when the stream ends is unknown, and may be sent again
+        under the same ids. A stream with 4,096 mutations under way is not read from until
+        some are answered.
         """
 
 def add_StepServiceServicer_to_server(servicer: StepServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

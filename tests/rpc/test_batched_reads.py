@@ -17,7 +17,7 @@ from raftstate.v1.common_pb2 import Consistency
 from raftstate.v1.kv_service_pb2 import GetRequest, PutRequest, RangeRequest
 from raftstate.v1.read_service_pb2 import Query, QueryResult, ReadRequest
 from tests.rpc.bad_rows import ROWS
-from tests.rpc.harness import Bench, decode, rest_of, run, services, until
+from tests.rpc.harness import Bench, decode, refused, rest_of, run, services, until
 from tests.rpc.test_bad_input import run as run_seeded
 
 STALE = Consistency.CONSISTENCY_STALE
@@ -172,14 +172,15 @@ def test_each_fails_alone() -> None:
 
 def test_a_batch_that_is_too_long() -> None:
     """
-    Each query of it is refused, and nothing is read.
+    It ends the stream with one failure, and nothing is read.
     """
 
     async def story(b: Bench) -> None:
         count = limits.QUERIES_PER_BATCH_MAX + 1
         before = b.fake.read_points
-        found = await answers(await asked(b, *[get()] * count))
-        assert [reason(one) for one in found] == ["INVALID_REQUEST"] * count
+        failure = await refused(answers(await asked(b, *[get()] * count)))
+        assert failure.reason == "INVALID_REQUEST"
+        assert failure.metadata["limit"] == str(limits.QUERIES_PER_BATCH_MAX)
         assert b.fake.read_points == before
 
     run(story)

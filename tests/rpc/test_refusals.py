@@ -564,7 +564,7 @@ def test_submit_at_a_member_that_does_not_lead_answers_each_mutation() -> None:
     asyncio.run(tell())
 
 
-def test_a_batch_that_is_too_large_is_refused_whole() -> None:
+def test_a_batch_of_too_many_bytes_is_refused_whole() -> None:
     """
     Every mutation of it gets the answer, nothing is proposed, the stream goes on.
     """
@@ -591,16 +591,10 @@ def test_a_batch_that_is_too_large_is_refused_whole() -> None:
             assert [decode(one.error).reason for one in first.results] == [
                 "REQUEST_TOO_LARGE"
             ] * 4
-            many = [Mutation()] * 1_001
-            await call.write(SubmitRequest(first_nonce=5, mutations=many))
-            second = await call.read()
-            assert {decode(one.error).metadata["field"] for one in second.results} == {
-                "mutations"
-            }
             assert len(b.fake.proposed) == proposed
             await call.write(SubmitRequest(first_nonce=2_000, mutations=big[:1]))
-            third = await call.read()
-            assert third.results[0].commit_step.head.step == 1
+            second = await call.read()
+            assert second.results[0].commit_step.head.step == 1
             await call.done_writing()
             assert await rest_of(call) == []
 
