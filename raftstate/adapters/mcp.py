@@ -27,8 +27,10 @@ import copy
 import logging
 import secrets
 import struct
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, cast
 
 try:
@@ -51,6 +53,7 @@ from raftstate.errors import (
     Compacted,
     InvalidRequest,
     LeaseNotFound,
+    NoQuorum,
     RaftStateError,
     TooMany,
 )
@@ -69,6 +72,8 @@ _PAGE_BYTES: Final = 1 << 20
 # Streams whose last number this process remembers.
 _REMEMBERED: Final = 1024
 _ATTEMPTS: Final = 3
+# What a step of a call has at least, in seconds.
+_LEFT_MIN: Final = 0.01
 
 _NUMBER: Final = struct.Struct(">Q")
 # What came before an event, if nobody can go on from there. No event has this number.
@@ -114,19 +119,27 @@ class _Stream:
         # The last event that this process put, the one process of the session: if the store
         # has forgotten the stream since, there was none after it.
         self.last = _NONE
-        # Whether there may have been events after what is kept, which were not.
-        self.lost = lost
+        # How many events there may have been after what is kept, which were not.
+        self.losses = int(lost)
         self.lock = asyncio.Lock()
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody can go on from before what is kept next."""
+        return self.losses > 0
 
 
 class _Shelf:
     """What all sessions of a store share. Everything runs on the portal's thread."""
 
-    def __init__(self, access: Access, name: str, keep: int, keep_for: float) -> None:
+    def __init__(
+        self, access: Access, name: str, keep: int, keep_for: float, timeout: float
+    ) -> None:
         self.access = access
         self.name = name
         self.keep = keep
         self.keep_for = keep_for
+        self._timeout = timeout
         self._streams: OrderedDict[bytes, _Stream] = OrderedDict()
         # Until when one that is not remembered may have lost events after such as are kept.
         self._lost_until = 0.0
@@ -134,46 +147,64 @@ class _Shelf:
         self._leasing = asyncio.Lock()
 
     async def append(self, store: Store, under: bytes, data: bytes) -> int:
-        """Put an event behind the others of a stream; its number."""
+        """Put an event behind the others of a stream; its number. What has data and is not
+        kept is lost. Raises NoQuorum (definite) if its turn does not come in time,
+        InvalidRequest (definite) for what is too large, and what `records.write` does."""
+        until = time.monotonic() + self._timeout
         stream = self._stream(under)
-        refused = 0
-        async with stream.lock:
-            while True:
-                head = stream.head or await _head(store, under)
-                number = head.last + 1
-                before = head.last if head.exists else stream.last
-                link = _NUMBER.pack(_NONE if stream.lost else before)
-                stream.head = None
-                lease = await self._leased(store, len(data))
-                when = (
-                    txn.equal(under + _HEAD, value=_NUMBER.pack(head.last))
-                    if head.exists
-                    else txn.missing(under + _HEAD)
-                )
-                try:
-                    written = await records.write(
-                        store,
-                        {_event(under, number): link + data},
-                        [_event(under, number - self.keep)] if number > self.keep else [],
-                        when=[when],
-                        extra=[txn.put(under + _HEAD, _NUMBER.pack(number), lease=lease)],
-                        lease=lease,
+        try:
+            async with _turn(stream.lock, until):
+                if len(data) > MESSAGE_BYTES_MAX:  # in its turn: others are before it
+                    raise _wrong(
+                        "message",
+                        f"a message has {len(data)} bytes; at most {MESSAGE_BYTES_MAX} are"
+                        " kept",
                     )
-                except (LeaseNotFound, TooMany):
-                    # This process was held up for long; or there is more than was reckoned.
-                    self._lease = None
-                    refused += 1
-                    if refused == _ATTEMPTS:
-                        raise
-                    continue
-                if written:
-                    stream.head = _Head(number, exists=True)
-                    stream.last, stream.lost = number, False
-                    return number
+                return await self._append(store, stream, under, data, until)
+        except RaftStateError:
+            if data:  # at once: the one behind it has to say so
+                self._stream(under).losses += 1
+            raise
 
-    async def lose(self, under: bytes) -> None:
-        """There is an event that is not kept."""
-        self._stream(under).lost = True
+    async def _append(
+        self, store: Store, stream: _Stream, under: bytes, data: bytes, until: float
+    ) -> int:
+        refused = 0
+        while True:
+            head = stream.head or await _head(store, under, _left(until))
+            number = head.last + 1
+            before = head.last if head.exists else stream.last
+            losses = stream.losses
+            link = _NUMBER.pack(_NONE if losses else before)
+            stream.head = None
+            lease = await self._leased(store, len(data), until)
+            when = (
+                txn.equal(under + _HEAD, value=_NUMBER.pack(head.last))
+                if head.exists
+                else txn.missing(under + _HEAD)
+            )
+            try:
+                written = await records.write(
+                    store,
+                    {_event(under, number): link + data},
+                    [_event(under, number - self.keep)] if number > self.keep else [],
+                    when=[when],
+                    extra=[txn.put(under + _HEAD, _NUMBER.pack(number), lease=lease)],
+                    lease=lease,
+                    timeout=_left(until),
+                )
+            except (LeaseNotFound, TooMany):
+                # This process was held up for long; or there is more than was reckoned.
+                self._lease = None
+                refused += 1
+                if refused == _ATTEMPTS:
+                    raise
+                continue
+            if written:
+                stream.head = _Head(number, exists=True)
+                stream.last = number
+                stream.losses -= losses  # those meanwhile come after it
+                return number
 
     async def page(self, store: Store, under: bytes, first: int) -> _Page:
         """Some events of a stream, from a number on."""
@@ -204,14 +235,14 @@ class _Shelf:
                 self._lost_until = now() + 2 * self.keep_for
         return stream
 
-    async def _leased(self, store: Store, size: int) -> int:
+    async def _leased(self, store: Store, size: int, until: float) -> int:
         """A lease that stands for at least as long as events are kept."""
         keys = 2 + size // records.PART_BYTES + 1
-        async with self._leasing:
+        async with _turn(self._leasing, until):
             lease = self._lease
             if lease is None or now() > lease.until or lease.keys < keys or lease.bytes < size:
                 asked = now()
-                granted = await store.grant_lease(self.keep_for * 1.25)
+                granted = await store.grant_lease(self.keep_for * 1.25, timeout=_left(until))
                 lease = _Lease(
                     granted.lease_id, asked + self.keep_for / 4, _LEASE_KEYS, _LEASE_BYTES
                 )
@@ -245,7 +276,13 @@ class RaftEventStore(EventStore):
                 "keep_for",
                 f"keep_for is {keep_for} seconds; it must be {KEEP_FOR_MIN} to {KEEP_FOR_MAX}",
             )
-        self._shelf = _Shelf(Access(endpoints, options, timeout), name, keep, keep_for)
+        self._shelf = _Shelf(
+            Access(endpoints, options, timeout),
+            name,
+            keep,
+            keep_for,
+            positive("timeout", timeout),
+        )
         self._session = ""
 
     def session(self, session_id: str) -> RaftEventStore:
@@ -266,18 +303,12 @@ class RaftEventStore(EventStore):
             data = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
         under, shelf = self._under(stream_id), self._shelf
         try:
-            if len(data) > MESSAGE_BYTES_MAX:
-                raise _wrong(
-                    "message",
-                    f"a message has {len(data)} bytes; at most {MESSAGE_BYTES_MAX} are kept",
-                )
             number = await shelf.access.arun(lambda store: shelf.append(store, under, data))
         except Closed:
             raise
         except RaftStateError:
             if message is None:  # the library answers with an error, and goes on
                 raise
-            await shelf.access.arun(lambda store: shelf.lose(under))
             _log.exception("an event of stream %r is not kept", stream_id)
             return f"{_base64(stream_id)}.{_LOST}"
         return _id(stream_id, number)
@@ -378,9 +409,28 @@ class RaftSessionManager(StreamableHTTPSessionManager):
 # --- inside ------------------------------------------------------------------
 
 
-async def _head(store: Store, under: bytes) -> _Head:
+@asynccontextmanager
+async def _turn(lock: asyncio.Lock, until: float) -> AsyncGenerator[None]:
+    """One at a time. Raises NoQuorum (definite) if that does not begin in time."""
+    try:
+        async with asyncio.timeout(max(until - time.monotonic(), 0.0)):
+            await lock.acquire()
+    except TimeoutError as error:
+        raise NoQuorum("what came before it did not end", definite=True) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _left(until: float) -> float:
+    """Seconds until some moment."""
+    return max(until - time.monotonic(), _LEFT_MIN)
+
+
+async def _head(store: Store, under: bytes, timeout: float) -> _Head:
     seen = Seen()
-    found = await store.keys.get(under + _HEAD, seen=seen)
+    found = await store.keys.get(under + _HEAD, seen=seen, timeout=timeout)
     if found is not None:
         return _Head(_NUMBER.unpack(found.value)[0], exists=True)
     # Every event took a revision at least, so none ever had so high a number.

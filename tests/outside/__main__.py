@@ -63,6 +63,7 @@ SUITES: Final = {
     "claude": Suite(("test_claude.py",)),
     "mcp": Suite(("test_mcp.py",)),
     "pybreaker": Suite(("test_pybreaker.py",)),
+    "queues": Suite(("test_queues.py",), slow=True),
     "types": Suite(("test_types.py",)),
     "examples": Suite(
         ("test_examples.py", "test_openai_example.py", "test_langgraph_docstrings.py")

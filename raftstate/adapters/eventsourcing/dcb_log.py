@@ -29,6 +29,7 @@ from raftstate.adapters.eventsourcing.log import (
     Taken,
     Waiting,
     Writer,
+    in_time,
 )
 from raftstate.adapters.eventsourcing.reading import AFTER, FETCHED, NUMBER_MAX, Reader, tail
 from raftstate.adapters.keys import Part, key
@@ -343,15 +344,17 @@ class DCBLog(DCBReader, Writer[_Append]):
             group.append(self._waiting.popleft())
         return group
 
-    async def _commit(self, store: Store, group: list[_Append]) -> None:
-        """Append a group, and tell its callers; those that others of it stand in the way of
-        wait again, as the first, until it is known what became of these."""
-        until = asyncio.get_running_loop().time() + self._timeout
-        last = self._last if self._last is not None else await self.last(store)
+    async def _commit(self, store: Store, group: list[_Append], until: float) -> None:
+        """Append those of a group who are not told yet, in time, and tell them; those that
+        others of it stand in the way of wait again, as the first, until it is known what
+        became of these."""
+        last = await self._last_seen(store, until)
         for attempt in itertools.count(1):
             self._last = None
             begun = asyncio.get_running_loop().time()
-            together, left = _apart(await self._allowed(store, group, last), last)
+            async with in_time(until):
+                allowed = await self._allowed(store, group, last)
+            together, left = _apart(allowed, last)
             self._waiting.extendleft(reversed(left))
             group[:] = together  # it is these that an error concerns
             if not group:

@@ -19,8 +19,8 @@ import itertools
 import random
 import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from raftstate.adapters import records
@@ -35,7 +35,7 @@ from raftstate.adapters.eventsourcing.reading import (
 )
 from raftstate.adapters.keys import Part
 from raftstate.client import Store, txn
-from raftstate.errors import Conflict, Fenced, InvalidRequest, OutcomeUnknown
+from raftstate.errors import Conflict, Fenced, InvalidRequest, NoQuorum, OutcomeUnknown
 from raftstate.v1.kv_service_pb2 import Compare, TxnOp
 
 # A transaction has 128 compares and operations, of which each run of versions takes one and
@@ -46,6 +46,8 @@ _INLINE_BYTES: Final = 1 << 18
 GROUP_BYTES: Final = 1 << 19
 # How often one who is beaten waits, for a part of the time that an attempt takes.
 _OUT_OF_STEP: Final = 0.5
+# What an attempt has at least, in seconds.
+_LEFT_MIN: Final = 0.01
 
 
 class Position(NamedTuple):
@@ -75,6 +77,7 @@ class Waiting:
     def __init__(self, count: int, data: bytes) -> None:
         self.count = count
         self.data = data
+        self.until = 0.0  # when its time is over
         self.done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
     def settle(self, outcome: list[int] | BaseException) -> None:
@@ -129,16 +132,24 @@ class Writer(Reader, Generic[W]):
         self._timeout = timeout
         self._waiting: deque[W] = deque()
         self._writer: asyncio.Task[None] | None = None
+        # Those whose turn it is, until when, and whether what was sent for them is unanswered.
+        self._group: list[W] = []
+        self._until = 0.0
+        self._sent = False
         # The last number, as this process knows it; None if it does not.
         self._last: int | None = None
 
     async def _insert(self, store: Store, one: W) -> list[int]:
-        """The numbers of what is inserted, once it is. What is large is sent before."""
+        """The numbers of what is inserted, once it is. What is large is sent before. Raises
+        NoQuorum (definite) if its turn does not come in time."""
+        one.until = asyncio.get_running_loop().time() + self._timeout
         sent = None
         if len(one.data) > _INLINE_BYTES:
             name = secrets.token_bytes(8)
             sent = self._data_key(name)
-            await records.write(store, {sent: one.data}, owner=self._owner)
+            await records.write(
+                store, {sent: one.data}, owner=self._owner, timeout=_left(one.until)
+            )
             one.data = SENT + name
         else:
             one.data = INLINE + one.data
@@ -153,18 +164,24 @@ class Writer(Reader, Generic[W]):
         self._waiting.append(one)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(store))
+        late = asyncio.get_running_loop().call_at(one.until + _LEFT_MIN, self._late)
         try:
             return await one.done
         finally:
+            late.cancel()
             if one in self._waiting:  # the caller was interrupted
                 self._waiting.remove(one)
 
     async def _write(self, store: Store) -> None:
         """Carry out what waits, as much at a time as may go together."""
-        while self._waiting:
-            group = self._next_group()
+        while self._waits():
+            self._group = group = self._next_group()
+            # Who has the most time left is not hindered by who has less: that one is told
+            # when its own is over.
+            self._until = max(one.until for one in group)
+            self._sent = False
             try:
-                await self._commit(store, group)
+                await self._commit(store, group, self._until)
             except BaseException as error:
                 self._last = None
                 failed: BaseException = error
@@ -176,13 +193,35 @@ class Writer(Reader, Generic[W]):
                     one.settle(failed)
                 if not isinstance(error, Exception):
                     raise
+            finally:
+                self._group = []
+
+    def _waits(self) -> bool:
+        """Whether anybody waits who has time left."""
+        self._late()
+        return bool(self._waiting)
+
+    def _late(self) -> None:
+        """Tell those whose time is over; but who has the most of a group hears what became of
+        the group."""
+        now = asyncio.get_running_loop().time()
+        for one in [one for one in self._waiting if one.until <= now]:
+            self._waiting.remove(one)
+            one.settle(NoQuorum("the inserts before this one did not end", definite=True))
+        for one in self._group:
+            if one.until > now or one.until == self._until:
+                continue
+            if self._sent:
+                one.settle(OutcomeUnknown("no answer in time", definite=False))
+            else:  # nor will it be: who was told is left out
+                one.settle(NoQuorum("not sent in time", definite=True))
 
     def _next_group(self) -> list[W]:
         """The first that waits, and those behind it which fit."""
         raise NotImplementedError
 
-    async def _commit(self, store: Store, group: list[W]) -> None:
-        """Insert a group, and tell its callers."""
+    async def _commit(self, store: Store, group: list[W], until: float) -> None:
+        """Insert those of a group who are not told yet, in time, and tell them."""
         raise NotImplementedError
 
     async def _do(
@@ -199,11 +238,14 @@ class Writer(Reader, Generic[W]):
         fence = [self._owner.compare] if self._owner is not None else []
         if number > last:
             then = [*then, txn.put(self.head_key, NUMBER.pack(number))]
+        self._sent = True
         done = await store.txn(
             when=[*fence, _same(self.head_key, last or None), *when],
             then=then,
             otherwise=[txn.nested(when=fence), txn.get(self.head_key), *otherwise],
+            timeout=_left(self._until),
         )
+        self._sent = False
         if not done.succeeded:
             fenced, head, *seen = done.results
             if self._owner is not None and not fenced.succeeded:
@@ -212,13 +254,19 @@ class Writer(Reader, Generic[W]):
         self._last = number
         return None
 
+    async def _last_seen(self, store: Store, until: float) -> int:
+        """The last number, as this process knows it, or else as it is read."""
+        if self._last is not None:
+            return self._last
+        return (await _read(store, self.head_key, _left(until))).number or 0
+
     async def _pause(self, attempt: int, begun: float, until: float) -> None:
         """Who is beaten by another process knows from that where the log ends, and tries
         again at once, or nearly so, lest two go on in step: who waited for longer than an
         attempt takes would be beaten for good by those who do not wait. Raises Conflict
-        (definite) if it is too late for that."""
+        (definite) if there is no time for another as long."""
         now = asyncio.get_running_loop().time()
-        if now > until:
+        if now + (now - begun) > until:
             raise Conflict(
                 f"others inserted events first, {attempt} times in a row", definite=True
             )
@@ -275,19 +323,23 @@ class Log(Writer[_Insert]):
             group.append(self._waiting.popleft())
         return group
 
-    async def _commit(self, store: Store, group: list[_Insert]) -> None:
-        """Insert a group, and tell its callers."""
-        until = asyncio.get_running_loop().time() + self._timeout
-        last = self._last if self._last is not None else await self.last(store)
+    async def _commit(self, store: Store, group: list[_Insert], until: float) -> None:
+        """Insert those of a group who are not told yet, in time, and tell them."""
+        last = await self._last_seen(store, until)
         known: dict[bytes, _Known] = {}
         for attempt in itertools.count(1):
             self._last = None
             begun = asyncio.get_running_loop().time()
+            group = [one for one in group if not one.done.done()]
+            if not group:
+                self._last = last
+                return
             found = await self._try(store, group, last, known)
             if found is None:
                 return
             if found == last:  # it is not the head that stands in the way
-                group, known = await self._sift(store, group)
+                async with in_time(until):
+                    group, known = await self._sift(store, group)
                 if not group:
                     self._last = last
                     return
@@ -374,7 +426,22 @@ class Log(Writer[_Insert]):
                 raise Taken(f"{application} is dealt with up to {before}; not ahead: {number}")
 
 
+@asynccontextmanager
+async def in_time(until: float) -> AsyncGenerator[None]:
+    """End what is read in the block at some moment. Raises NoQuorum (definite) then."""
+    try:
+        async with asyncio.timeout_at(until):
+            yield
+    except TimeoutError as error:
+        raise NoQuorum("what stands in the way was not read in time", definite=True) from error
+
+
 # --- inside ------------------------------------------------------------------
+
+
+def _left(until: float) -> float:
+    """Seconds until some moment."""
+    return max(until - asyncio.get_running_loop().time(), _LEFT_MIN)
 
 
 def _runs(entries: Iterable[Entry]) -> Iterator[Run]:
@@ -422,8 +489,8 @@ def _unchanged(at: bytes, known: dict[bytes, _Known]) -> Compare | None:
     return txn.equal(at, mod_revision=known[at].revision) if at in known else None
 
 
-async def _read(store: Store, at: bytes) -> _Known:
-    found = await store.keys.get(at)
+async def _read(store: Store, at: bytes, timeout: float | None = None) -> _Known:
+    found = await store.keys.get(at, timeout=timeout)
     if found is None:
         return _Known(None, 0)
     return _Known(NUMBER.unpack(found.value)[0], found.mod_revision)

@@ -131,7 +131,7 @@ class RaftStore(ClosingBoth, BaseStore):
         `ttl` is LangGraph's: `default_ttl` in minutes, `refresh_on_read` (reads make items
         live longer only where it is true), `sweep_interval_minutes` (a minute, if not told);
         `omit_expired` is always so. `index` is LangGraph's, too: `embed`, `dims`, `fields`.
-        `timeout` is in seconds, of every call to the store.
+        `timeout` is in seconds, of each piece of a call, its waiting for others included.
 
         Raises InvalidRequest (definite) if one makes no sense, TypeError, ValueError."""
         self._access = Access(endpoints, options, timeout)

@@ -17,7 +17,14 @@ from raftstate.adapters import records
 from raftstate.adapters.langgraph.items import Kept, Layout, Namespace, microseconds, now_us
 from raftstate.adapters.records import Damaged, Owner
 from raftstate.client import Store, txn
-from raftstate.errors import Fenced, InvalidRequest, RaftStateError, TooMany
+from raftstate.errors import (
+    Fenced,
+    InvalidRequest,
+    NoQuorum,
+    OutcomeUnknown,
+    RaftStateError,
+    TooMany,
+)
 from raftstate.v1.kv_service_pb2 import TxnOp
 
 T = TypeVar("T")
@@ -32,6 +39,8 @@ ITEM_BYTES_MAX: Final = records.RECORD_BYTES_MAX - (1 << 20)
 # A character in JSON, if it is written as two surrogates.
 _CHARACTER_BYTES_MAX: Final = 12
 _SWEPT_AT_ONCE: Final = 100
+# What a step of a write has at least, in seconds.
+_LEFT_MIN: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,13 @@ class _Call:
     """What one caller wants written."""
 
     puts: Sequence[Put]
+    until: float
     done: asyncio.Future[None]
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller, unless it knows, or has gone."""
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 class Writing:
@@ -102,28 +117,42 @@ class Writing:
         self._refreshes = refreshes
         self.sweep_s = sweep_s
         self._waiting: deque[_Call] = deque()
+        self._group: list[_Call] = []  # whose turn it is
         self._alone = 0  # so many of them go one by one
         self._task: asyncio.Task[None] | None = None
         self._swept = time.monotonic()
 
     async def put(self, store: Store, puts: Sequence[Put]) -> None:
         """Have puts written in their turn, together with what else waits then. Raises
-        InvalidRequest (definite), before anything is written, for an item that is too large."""
+        InvalidRequest (definite), before anything is written, for an item that is too large,
+        NoQuorum (definite) if their turn does not come in time, and OutcomeUnknown if it does,
+        but does not end."""
         for one in puts:
             one.check_size()
-        call = _Call(puts, asyncio.get_running_loop().create_future())
+        until = time.monotonic() + self._timeout
+        call = _Call(puts, until, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._task is None:
             self._task = asyncio.create_task(self._write_waiting(store))
-        await call.done
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(self._timeout + _LEFT_MIN, self._late)
+        try:
+            await call.done
+        finally:
+            late.cancel()
 
     async def _write_waiting(self, store: Store) -> None:
         """Write what waits, as much at a time as fits into a transaction."""
         try:
             while self._waiting:
                 calls, puts = self._next()
+                if not calls:
+                    return
+                self._group = calls
                 try:
-                    await self._write(store, list(puts.values()))
+                    # Who has the most time left is not hindered by who has less.
+                    until = max(call.until for call in calls)
+                    await self._write(store, list(puts.values()), until)
                 except Exception as error:  # noqa: BLE001  # it is the callers'
                     if len(calls) > 1 and isinstance(error, Damaged | TooMany):
                         # Nothing was written. Whose fault it is each finds out alone.
@@ -131,20 +160,34 @@ class Writing:
                         self._alone = len(calls)
                         continue
                     for call in calls:
-                        if not call.done.done():
-                            call.done.set_exception(error)
+                        call.fail(error)
                 else:
                     for call in calls:
                         if not call.done.done():
                             call.done.set_result(None)
+                finally:
+                    self._group = []
                 await self._sweep_sometimes(store)
         finally:
             self._task = None
+
+    def _late(self) -> None:
+        """Tell those whose time is over; but who has the most of those whose turn it is hears
+        what became of it."""
+        now = time.monotonic()
+        for call in self._waiting:
+            if call.until <= now:
+                call.fail(NoQuorum("the writes before this one did not end", definite=True))
+        last = max((call.until for call in self._group), default=0.0)
+        for call in self._group:
+            if call.until <= now and call.until < last:
+                call.fail(OutcomeUnknown("not written in time", definite=False))
 
     def _next(self) -> tuple[list[_Call], dict[bytes, Put]]:
         """The calls that go next, in order, and what they come to."""
         calls: list[_Call] = []
         puts: dict[bytes, Put] = {}
+        self._late()
         while self._waiting:
             call = self._waiting[0]
             if call.done.done():  # nobody waits for it any more
@@ -159,11 +202,15 @@ class Writing:
         self._alone = max(self._alone - 1, 0)
         return calls, puts
 
-    async def _write(self, store: Store, puts: Sequence[Put]) -> None:
+    async def _write(self, store: Store, puts: Sequence[Put], until: float) -> None:
+        """Write them, the first of them until some moment; of many, each more that go
+        together have as long as a call."""
         for at in range(0, len(puts), PUTS_AT_ONCE):
+            if at:
+                until = time.monotonic() + self._timeout
             some = puts[at : at + PUTS_AT_ONCE]
             formers = await together(
-                [records.read(store, put.at, timeout=self._timeout) for put in some]
+                [records.read(store, put.at, timeout=_left(until)) for put in some]
             )
             now = now_us()
             written: dict[bytes, bytes] = {}
@@ -180,7 +227,7 @@ class Writing:
                     written[put.at] = new.written()
                 due += self._due(put.at, former, new)
             await records.write(
-                store, written, removed, extra=due, owner=self._owner, timeout=self._timeout
+                store, written, removed, extra=due, owner=self._owner, timeout=_left(until)
             )
 
     def _due(self, at: bytes, former: Kept | None, new: Kept | None) -> list[TxnOp]:
@@ -280,6 +327,11 @@ class Writing:
         # It was put again, or is gone: this time means nothing any more.
         await store.keys.delete(due, timeout=self._timeout)
         return False
+
+
+def _left(until: float) -> float:
+    """Seconds until some moment."""
+    return max(until - time.monotonic(), _LEFT_MIN)
 
 
 async def together(works: Sequence[Awaitable[T]]) -> list[T]:
