@@ -28,7 +28,7 @@ from raftstate.v1.store_pb2 import Command, ExpireOwnership, ExpireSession
 
 # What is kept alive, but has never been renewed, is given up after so long of real time:
 # nobody may be there who renews it.
-_NEVER_HEARD_S: Final = 2.0
+_NEVER_HEARD_S: Final = 4.0
 # The session under which the kit itself owns agents.
 RIVAL: Final = "raftstate.testing"
 
