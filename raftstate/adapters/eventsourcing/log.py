@@ -77,7 +77,7 @@ class Waiting:
     def __init__(self, count: int, data: bytes) -> None:
         self.count = count
         self.data = data
-        self.until = 0.0  # when its time is over
+        self.until: float = 0.0  # when its time is over
         self.done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
     def settle(self, outcome: list[int] | BaseException) -> None:
